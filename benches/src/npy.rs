@@ -1,0 +1,214 @@
+//! `gemmill-bench npy`: multiplies two arrays of the user.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use gemmill::{Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn, Requantize, RunOptions, Threads, Tier};
+
+use crate::args;
+use crate::npy_file::{self, Array, Elements};
+use crate::output;
+
+/// Multiplies C = A · B of npy files: u8 or i8, two dimensions, C or Fortran order.
+///
+/// Without a multiplier C is i32. With one, C = zero point + round((A·B + bias) * multiplier), saturated to u8 or i8.
+#[derive(Debug, Args)]
+pub struct NpyArgs {
+    /// Activations, M × K
+    #[arg(value_name = "A.npy")]
+    a: PathBuf,
+    /// Weights, K × N
+    #[arg(value_name = "B.npy")]
+    b: PathBuf,
+    /// Where the product goes, M × N in C order
+    #[arg(short, long, value_name = "C.npy")]
+    output: PathBuf,
+    /// Instruction-set tier; the best one of this CPU if not given
+    #[arg(long)]
+    tier: Option<Tier>,
+    /// Threads; as many as pay for the shape if not given
+    #[arg(long, value_name = "N", value_parser = crate::gemm::parse_threads)]
+    threads: Option<usize>,
+    /// Zero point of A: a number, or an i32 array with one for each row
+    #[arg(long, value_name = "Z|FILE.npy", default_value = "0", allow_hyphen_values = true)]
+    a_zero_point: String,
+    /// Zero point of B: a number, or an i32 array with one for each column
+    #[arg(long, value_name = "Z|FILE.npy", default_value = "0", allow_hyphen_values = true)]
+    b_zero_point: String,
+    /// Multiplier of the requantization: a number, or an f32 array with one for each column
+    #[arg(long, value_name = "X|FILE.npy", allow_hyphen_values = true)]
+    multiplier: Option<String>,
+    /// Zero point of C
+    #[arg(long, value_name = "Z", default_value_t = 0, allow_hyphen_values = true, requires = "multiplier")]
+    c_zero_point: i32,
+    /// Type of C
+    #[arg(long, value_enum, default_value_t = CType::U8, requires = "multiplier")]
+    c_type: CType,
+    /// An i32 array with the bias of each column
+    #[arg(long, value_name = "FILE.npy", requires = "multiplier")]
+    bias: Option<PathBuf>,
+    /// Raise results below the zero point of C to it
+    #[arg(long, requires = "multiplier")]
+    relu: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CType {
+    U8,
+    I8,
+}
+
+/// One number, or an array of them.
+enum NumberOrArray<T> {
+    Number(T),
+    Array(Vec<T>),
+}
+
+impl<T> NumberOrArray<T> {
+    fn as_per_column(&self) -> PerColumn<'_, T>
+    where
+        T: Copy,
+    {
+        match self {
+            NumberOrArray::Number(x) => PerColumn::Tensor(*x),
+            NumberOrArray::Array(x) => PerColumn::Column(x),
+        }
+    }
+}
+
+/// A one-dimensional array with `len` elements (or a row or column of as many).
+fn vector(path: &Path, len: usize, per: &str) -> Result<Elements> {
+    let array = Array::read(path)?;
+    let longest = array.shape.iter().copied().max().unwrap_or(1);
+    let is_vector = array.shape.iter().filter(|&&size| size != 1).count() <= 1;
+    ensure!(
+        is_vector && longest == len,
+        "{}: its shape is {:?}: expected {len} elements, one for each {per}",
+        path.display(),
+        array.shape
+    );
+    Ok(array.elements)
+}
+
+fn integers(path: &Path, len: usize, per: &str) -> Result<Vec<i32>> {
+    match vector(path, len, per)? {
+        Elements::I32(x) => Ok(x),
+        Elements::U8(x) => Ok(x.into_iter().map(i32::from).collect()),
+        Elements::I8(x) => Ok(x.into_iter().map(i32::from).collect()),
+        other => bail!("{}: its dtype is {}: expected i32, u8 or i8", path.display(), other.dtype()),
+    }
+}
+
+fn zero_point(text: &str, len: usize, per: &str) -> Result<NumberOrArray<i32>> {
+    match text.parse() {
+        Ok(z) => Ok(NumberOrArray::Number(z)),
+        Err(_) => Ok(NumberOrArray::Array(integers(Path::new(text), len, per)?)),
+    }
+}
+
+fn multiplier(text: &str, len: usize) -> Result<NumberOrArray<f32>> {
+    if let Ok(x) = text.parse() {
+        return Ok(NumberOrArray::Number(x));
+    }
+    match vector(Path::new(text), len, "column of B")? {
+        Elements::F32(x) => Ok(NumberOrArray::Array(x)),
+        other => bail!("{text}: its dtype is {}: expected f32", other.dtype()),
+    }
+}
+
+/// The subcommand.
+pub fn run(args: &NpyArgs) -> Result<()> {
+    output::check_writable(&args.output)?;
+    let tier = args::tier_or_best(args.tier)?;
+    let spinner = crate::spinner("reading");
+    let a = Array::read(&args.a)?;
+    let b = Array::read(&args.b)?;
+    let (m, k) = a.rows_and_cols().with_context(|| args.a.display().to_string())?;
+    let (rows_of_b, n) = b.rows_and_cols().with_context(|| args.b.display().to_string())?;
+    ensure!(
+        k == rows_of_b,
+        "the shapes do not fit: {} is {m} x {k}, {} is {rows_of_b} x {n}: the columns of A have to be as many as the \
+         rows of B",
+        args.a.display(),
+        args.b.display()
+    );
+    ensure!(m.checked_mul(n).is_some_and(|len| len <= isize::MAX as usize / 4), "C would be {m} x {n}: too large");
+    let a_zero_points = zero_point(&args.a_zero_point, m, "row of A").context("--a-zero-point")?;
+    let b_zero_points = zero_point(&args.b_zero_point, n, "column of B").context("--b-zero-point")?;
+
+    spinner.set_message("packing B");
+    let zero_points = b_zero_points.as_per_column();
+    let packed = match &b.elements {
+        Elements::U8(data) => PackedB::builder(b.view(data)?).zero_points(zero_points).tier(tier).build(),
+        Elements::I8(data) => PackedB::builder(b.view(data)?).zero_points(zero_points).tier(tier).build(),
+        other => bail!("{}: its dtype is {}: expected u8 or i8", args.b.display(), other.dtype()),
+    }?;
+    let product = Product { args, packed, a_zero_points, m, n };
+    spinner.set_message("multiplying");
+    match &a.elements {
+        Elements::U8(data) => product.of_u8(a.view(data)?),
+        Elements::I8(data) => product.of_i8(a.view(data)?),
+        other => bail!("{}: its dtype is {}: expected u8 or i8", args.a.display(), other.dtype()),
+    }?;
+    spinner.finish_and_clear();
+    println!("{}: {m} x {n}, tier {tier}", args.output.display());
+    Ok(())
+}
+
+/// A product whose operands were checked.
+struct Product<'a> {
+    args: &'a NpyArgs,
+    packed: PackedB,
+    a_zero_points: NumberOrArray<i32>,
+    m: usize,
+    n: usize,
+}
+
+/// The product for one type of A. A macro, because the library seals the traits that a generic function would name.
+macro_rules! product {
+    ($name:ident, $a:ty) => {
+        fn $name(&self, a: MatRef<'_, $a>) -> Result<()> {
+            let args = self.args;
+            let threads = args.threads.map_or(Threads::Auto, Threads::Max);
+            let (tensor, options) = match &self.a_zero_points {
+                NumberOrArray::Number(z) => (*z, RunOptions::new()),
+                NumberOrArray::Array(z) => (0, RunOptions::new().row_zero_points(z)),
+            };
+            macro_rules! write {
+                ($c:ty, $output:expr) => {{
+                    let mut c: Vec<$c> = vec![Default::default(); self.m * self.n];
+                    let gemm: Gemm<$a, $c> =
+                        Gemm::builder(&self.packed, $output).a_zero_point(tensor).threads(threads).build()?;
+                    gemm.run_with(a, &mut MatMut::row_major(&mut c, self.m, self.n)?, &options)?;
+                    npy_file::write(&args.output, &c, [self.m, self.n])
+                }};
+            }
+            let Some(text) = &args.multiplier else { return write!(i32, IntOutput::Store) };
+            let multiplier = multiplier(text, self.n).context("--multiplier")?;
+            let bias = args.bias.as_ref().map(|path| integers(path, self.n, "column of B")).transpose();
+            let bias = bias.context("--bias")?;
+            macro_rules! requantize {
+                ($c:ty) => {{
+                    let mut output = Requantize::<$c>::new(multiplier.as_per_column()).zero_point(args.c_zero_point);
+                    if let Some(bias) = &bias {
+                        output = output.bias_i32(bias);
+                    }
+                    if args.relu {
+                        output = output.relu();
+                    }
+                    write!($c, output)
+                }};
+            }
+            match args.c_type {
+                CType::U8 => requantize!(u8),
+                CType::I8 => requantize!(i8),
+            }
+        }
+    };
+}
+
+impl Product<'_> {
+    product!(of_u8, u8);
+    product!(of_i8, i8);
+}

@@ -1,0 +1,175 @@
+//! The machine's limits: what the instruction sequences reach without memory, and what one core reads per second.
+
+use std::hint::black_box;
+
+use anyhow::Result;
+use clap::Args;
+use gemmill_codegen::peak::{PeakLoop, Sequence};
+use gemmill_codegen::{Caches, vectorize};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::measure;
+
+/// Buffer sizes that reading is measured over, bytes.
+const BUFFERS: [usize; 6] = [16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 128 << 20];
+
+/// Measures the machine's limits.
+#[derive(Debug, Args)]
+pub struct PeakArgs {
+    /// Seconds for each figure
+    #[arg(long, default_value_t = 0.2, value_parser = crate::gemm::parse_seconds)]
+    seconds: f64,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// The peak of the narrow sequence on one core: what every `peak_ratio` refers to.
+pub struct NarrowPeak {
+    sequence: Option<PeakLoop>,
+    best: Option<f64>,
+}
+
+impl NarrowPeak {
+    /// A first measurement. On a CPU that cannot run the sequence there is no peak.
+    pub fn new() -> Result<NarrowPeak> {
+        let mut peak = NarrowPeak { sequence: PeakLoop::new(Sequence::Narrow).ok(), best: None };
+        peak.measure(0.15)?;
+        Ok(peak)
+    }
+
+    /// Measures again, and gives the best of all measurements so far in GMAC/s.
+    ///
+    /// Measured before each shape, so that the peak is taken under the same clock and load as the product.
+    pub fn refresh(&mut self) -> Result<Option<f64>> {
+        self.measure(0.02)?;
+        Ok(self.best)
+    }
+
+    fn measure(&mut self, seconds: f64) -> Result<()> {
+        if let Some(sequence) = &self.sequence {
+            let now = sequence_gmacs(Sequence::Narrow, sequence, seconds)?;
+            self.best = Some(self.best.map_or(now, |best| best.max(now)));
+        }
+        Ok(())
+    }
+}
+
+fn sequence_gmacs(sequence: Sequence, peak: &PeakLoop, seconds: f64) -> Result<f64> {
+    const ITERATIONS: u64 = 20_000;
+    let timing = measure::time(seconds, || {
+        peak.run(ITERATIONS);
+        Ok(())
+    })?;
+    Ok(ITERATIONS as f64 * sequence.macs_per_iteration() as f64 / timing.best / 1e9)
+}
+
+/// Name and GMAC/s of every sequence that this CPU runs.
+pub fn sequences(seconds: f64) -> Result<Vec<(String, f64)>> {
+    let mut all = Vec::new();
+    for sequence in Sequence::ALL {
+        if let Ok(peak) = PeakLoop::new(sequence) {
+            all.push((sequence.name().to_string(), sequence_gmacs(sequence, &peak, seconds)?));
+        }
+    }
+    Ok(all)
+}
+
+/// GB/s of one core that reads a buffer of `bytes` again and again.
+pub fn read_bandwidth(bytes: usize, seconds: f64) -> Result<f64> {
+    let buffer: Vec<u64> = (0..bytes as u64 / 8).collect();
+    let timing = measure::time(seconds, || {
+        black_box(sum(black_box(&buffer)));
+        Ok(())
+    })?;
+    Ok(bytes as f64 / timing.best / 1e9)
+}
+
+/// Wrapping sum in independent lanes, so that loads and not additions are the limit.
+fn sum(data: &[u64]) -> u64 {
+    vectorize(|| {
+        let mut lanes = [0u64; 32];
+        for chunk in data.as_chunks::<32>().0 {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.wrapping_add(*x);
+            }
+        }
+        lanes.into_iter().fold(0, u64::wrapping_add)
+    })
+}
+
+/// Bandwidths of the second-level cache and of memory, GB/s.
+pub fn l2_and_memory(seconds: f64) -> Result<(f64, f64)> {
+    let caches = Caches::of_this_cpu();
+    Ok((read_bandwidth(caches.l2 / 2, seconds)?, read_bandwidth(128 << 20, seconds)?))
+}
+
+/// A size in binary units.
+pub fn size_name(bytes: usize) -> String {
+    match bytes {
+        b if b >= 1 << 20 => format!("{} MiB", b >> 20),
+        b => format!("{} KiB", b >> 10),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Limits {
+    cpu: String,
+    sequences_gmacs: Vec<(String, f64)>,
+    read_gbs: Vec<(usize, f64)>,
+}
+
+/// The subcommand.
+pub fn run(args: &PeakArgs) -> Result<()> {
+    let bar = crate::progress(BUFFERS.len() as u64 + 1, "limits");
+    let sequences_gmacs = sequences(args.seconds)?;
+    bar.inc(1);
+    let mut read_gbs = Vec::new();
+    for bytes in BUFFERS {
+        read_gbs.push((bytes, read_bandwidth(bytes, args.seconds)?));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let limits = Limits { cpu: gemmill_codegen::cpu_name(), sequences_gmacs, read_gbs };
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string(&limits)?),
+        Format::Csv => {
+            println!("what,value,unit");
+            limits.sequences_gmacs.iter().for_each(|(name, x)| println!("{name},{x},GMAC/s"));
+            limits.read_gbs.iter().for_each(|(bytes, x)| println!("read {},{x},GB/s", size_name(*bytes)));
+        }
+        Format::Table => {
+            println!("{}", crate::summary::machine()?);
+            print!("{}", sequence_table(&limits.sequences_gmacs));
+            println!("\n{:<12} {:>8}", "read", "GB/s");
+            limits.read_gbs.iter().for_each(|(bytes, x)| println!("{:<12} {x:>8.1}", size_name(*bytes)));
+        }
+    }
+    Ok(())
+}
+
+/// Sequences and their peaks, for reading.
+pub fn sequence_table(sequences: &[(String, f64)]) -> String {
+    if sequences.is_empty() {
+        return "no generated instruction sequence runs on this CPU\n".to_owned();
+    }
+    let mut text = format!("{:<12} {:>8}\n", "sequence", "GMAC/s");
+    sequences.iter().for_each(|(name, x)| text.push_str(&format!("{name:<12} {x:>8.1}\n")));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_reads_everything() {
+        let data: Vec<u64> = (0..64).collect();
+        assert_eq!(sum(&data), 64 * 63 / 2);
+    }
+
+    #[test]
+    fn reading_has_a_speed() {
+        assert!(read_bandwidth(16 << 10, 0.001).unwrap() > 0.0);
+    }
+}

@@ -1,0 +1,110 @@
+//! Without a subcommand: this machine, its peaks, a verified selection of shapes, and the digits network.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use gemmill_codegen::{Caches, cpu_name};
+
+use crate::args::{self, Activations, Format, Op, Shape, Type, WeightKind};
+use crate::case::Setup;
+use crate::gemm::Measurement;
+use crate::peak::{self, NarrowPeak, size_name};
+use crate::table;
+
+#[path = "../../examples/digits/network.rs"]
+mod network;
+
+const fn op(a: Type, b: Type, c: Type) -> Op {
+    Op { a, b, c }
+}
+
+/// From one row to large squares; every combination of types that the kernels tell apart.
+const SELECTION: [(Op, [usize; 3], WeightKind); 12] = [
+    (op(Type::U8, Type::I8, Type::U8), [1, 128, 512], WeightKind::PerColumn),
+    (op(Type::U8, Type::I8, Type::U8), [1, 4096, 1024], WeightKind::PerTensor),
+    (op(Type::U8, Type::I8, Type::U8), [20, 4096, 1024], WeightKind::PerColumn),
+    (op(Type::U8, Type::I8, Type::U8), [156_800, 16, 36], WeightKind::PerColumn),
+    (op(Type::U8, Type::I8, Type::I32), [102, 1024, 512], WeightKind::PerTensor),
+    (op(Type::U8, Type::I8, Type::I32), [512, 512, 512], WeightKind::PerColumn),
+    (op(Type::U8, Type::I8, Type::I32), [512, 512, 512], WeightKind::Uniform),
+    (op(Type::U8, Type::I8, Type::I32), [512, 512, 512], WeightKind::Int4),
+    (op(Type::I8, Type::I8, Type::I8), [256, 1024, 1024], WeightKind::PerTensor),
+    (op(Type::U8, Type::U8, Type::F32), [102, 2323, 256], WeightKind::PerColumn),
+    (op(Type::F32, Type::I8, Type::F32), [16, 256, 1500], WeightKind::PerColumn),
+    (op(Type::U8, Type::I8, Type::U8), [1024, 1024, 1024], WeightKind::PerTensor),
+];
+
+/// Seconds of timing for each shape, and multiply-accumulates of its comparison: the whole run stays below a minute.
+const SECONDS: f64 = 0.4;
+const VERIFY_BUDGET: f64 = 1e8;
+
+/// CPU, caches and tier.
+pub fn machine() -> Result<String> {
+    let Caches { l1, l2, l3 } = Caches::of_this_cpu();
+    let tier = args::tier_or_best(None)?;
+    Ok(format!("{}\nL1 {}, L2 {}, L3 {}; tier {tier}\n", cpu_name(), size_name(l1), size_name(l2), size_name(l3)))
+}
+
+/// The run without a subcommand.
+pub fn run() -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", machine()?)?;
+    writeln!(out, "{}", peak::sequence_table(&peak::sequences(0.1)?))?;
+    let (l2, memory) = peak::l2_and_memory(0.1)?;
+    writeln!(out, "one core reads {l2:.0} GB/s from L2, {memory:.0} GB/s from memory\n")?;
+
+    let tier = args::tier_or_best(None)?;
+    let mut narrow = NarrowPeak::new()?;
+    let bar = crate::progress(SELECTION.len() as u64, "shapes");
+    write!(out, "{}", table::header(Format::Table, &[])?)?;
+    let mut wrong = Vec::new();
+    for (op, [m, n, k], weights) in SELECTION {
+        let setup = Setup {
+            weights,
+            activations: Activations::Dynamic,
+            activation_max: u8::MAX,
+            a_zero_point: 43,
+            tier,
+            threads: 1,
+            seed: 1,
+        };
+        let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
+        let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
+        bar.set_message(shape.to_string());
+        let (record, verdict) = measurement.run(&shape, &mut narrow, None)?;
+        if !record.verified {
+            wrong.push(format!("{op} {shape}: {verdict}"));
+        }
+        let line = table::line(Format::Table, &record, &[])?;
+        bar.suspend(|| out.write_all(line.as_bytes()))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    writeln!(out, "peak: of the narrow sequence; verified: all rows, or a sample of them, bit for bit\n")?;
+    digits(&mut out)?;
+    if !wrong.is_empty() {
+        bail!("results differ from the reference:\n{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// Accuracy of the f32 and of the int8 network, and images per second.
+fn digits(out: &mut impl Write) -> Result<()> {
+    let (training, held_out) = network::load();
+    let (calibration, _) = training.split_at(256);
+    let network = network::Network::train(&training);
+    let quantized = network::QuantizedNetwork::new(&network, &calibration)?;
+    let f32_accuracy = held_out.accuracy(&network.logits(&held_out));
+    let start = Instant::now();
+    let logits = quantized.logits(&held_out)?;
+    let per_second = held_out.len() as f64 / start.elapsed().as_secs_f64();
+    let int8_accuracy = held_out.accuracy(&logits);
+    writeln!(
+        out,
+        "digits: {f32_accuracy:.2} % right in f32, {int8_accuracy:.2} % in int8, {} images held out, {:.0} thousand a second",
+        held_out.len(),
+        per_second / 1e3
+    )?;
+    Ok(())
+}

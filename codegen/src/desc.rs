@@ -1,0 +1,384 @@
+//! What a kernel is: a named, hashable description. It is the cache key, the name in `perf` and the unit of tests.
+
+use std::fmt;
+
+use crate::tier::Tier;
+
+/// Columns that one vector of accumulators covers, on every tier's layout of packed weights.
+pub const LANES: usize = 8;
+/// Depth elements that are interleaved per dot lane.
+pub const KR: usize = 4;
+/// Bytes of one packed vector: `LANES` columns of `KR` depth elements.
+pub const VECTOR_BYTES: usize = LANES * KR;
+
+/// How the micro-kernel meets an operand A that is row-major with a depth stride of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layout {
+    /// A step takes `KR` elements of a row and multiplies them into `LANES` columns per vector.
+    Columns,
+    /// A step takes `VECTOR_BYTES` elements of a row and multiplies them into one column per vector; lanes are summed at
+    /// the end. For products of one to four columns.
+    Depth,
+}
+
+impl Layout {
+    /// Elements of K that one step covers.
+    pub const fn step_depth(self) -> usize {
+        match self {
+            Layout::Columns => KR,
+            Layout::Depth => VECTOR_BYTES,
+        }
+    }
+
+    /// Columns that `vectors` accumulators of one row cover.
+    pub const fn columns(self, vectors: usize) -> usize {
+        match self {
+            Layout::Columns => LANES * vectors,
+            Layout::Depth => vectors,
+        }
+    }
+}
+
+/// A main loop that a kernel may contain. A block of packed weights holds a run of groups for each of them.
+///
+/// A *step* multiplies `KR` u8 elements of a row of A with `KR` i8 elements of a column in pairs: two products, summed in
+/// 16 bits. A group adds the pair sums of its steps in 16 bits, which packing has proven to be exact, and widens once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Section {
+    /// Eight steps that follow each other in A.
+    Sum8,
+    /// Four steps, anywhere in A.
+    Sum4,
+    /// Three steps, anywhere in A.
+    Sum3,
+    /// Two steps, anywhere in A.
+    Sum2,
+    /// One step.
+    Narrow,
+    /// One step, its elements brought into another order by a byte shuffle.
+    Shuffled,
+    /// One step whose pair sums do not fit 16 bits: i16 weights, even and odd elements of A apart in memory.
+    Wide,
+    /// The same, even and odd elements taken apart in registers.
+    Split,
+}
+
+impl Section {
+    /// All sections, in the order in which a block holds them.
+    pub const ALL: [Section; 8] = [
+        Section::Sum8,
+        Section::Sum4,
+        Section::Sum3,
+        Section::Sum2,
+        Section::Narrow,
+        Section::Shuffled,
+        Section::Wide,
+        Section::Split,
+    ];
+
+    /// Steps that one group takes from A.
+    pub const fn steps(self) -> usize {
+        match self {
+            Section::Sum8 => 8,
+            Section::Sum4 => 4,
+            Section::Sum3 => 3,
+            Section::Sum2 => 2,
+            Section::Narrow | Section::Shuffled | Section::Wide | Section::Split => 1,
+        }
+    }
+
+    /// Offsets that one group stores: where its steps are in A (one for steps that follow each other, even and odd
+    /// elements for wide ones); for a shuffled step also where its order is in [`SHUFFLES`].
+    pub const fn offsets(self) -> usize {
+        match self {
+            Section::Sum8 => 1,
+            Section::Wide | Section::Shuffled => 2,
+            _ => self.steps(),
+        }
+    }
+
+    /// Packed vectors of one group, for one vector of columns.
+    pub const fn vectors(self) -> usize {
+        match self {
+            Section::Wide | Section::Split => 2,
+            _ => self.steps(),
+        }
+    }
+
+    /// Name in kernel names and summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Section::Sum8 => "sum8",
+            Section::Sum4 => "sum4",
+            Section::Sum3 => "sum3",
+            Section::Sum2 => "sum2",
+            Section::Narrow => "narrow",
+            Section::Shuffled => "shuffled",
+            Section::Wide => "wide",
+            Section::Split => "split",
+        }
+    }
+}
+
+/// Orders of the elements of each four that a shuffled step can have. Its second offset is [`SHUFFLE_BYTES`] times an index.
+pub const SHUFFLES: [[usize; KR]; 2] = [[0, 2, 1, 3], [0, 3, 1, 2]];
+/// Distance of two orders in a shuffled step's second offset.
+pub const SHUFFLE_BYTES: usize = 32;
+
+/// A set of sections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Sections(u8);
+
+impl Sections {
+    /// Adds a section.
+    pub fn insert(&mut self, section: Section) {
+        self.0 |= 1 << section as u8;
+    }
+
+    /// Whether the set holds a section.
+    pub const fn contains(self, section: Section) -> bool {
+        self.0 >> section as u8 & 1 == 1
+    }
+
+    /// The sections of the set, in the order in which a block holds them.
+    pub fn iter(self) -> impl Iterator<Item = Section> {
+        Section::ALL.into_iter().filter(move |&s| self.contains(s))
+    }
+}
+
+impl FromIterator<Section> for Sections {
+    fn from_iter<I: IntoIterator<Item = Section>>(iter: I) -> Self {
+        let mut set = Sections::default();
+        iter.into_iter().for_each(|s| set.insert(s));
+        set
+    }
+}
+
+impl fmt::Display for Sections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("empty");
+        }
+        for (i, section) in self.iter().enumerate() {
+            write!(f, "{}{}", if i == 0 { "" } else { "+" }, section.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a micro-tile's accumulators begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Start {
+    /// At zero.
+    Zero,
+    /// At the partial sums that an earlier block of K left in scratch memory.
+    Scratch,
+}
+
+/// What becomes of a micro-tile's accumulators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Finish {
+    /// Partial sums go to scratch memory, for the next block of K.
+    Scratch,
+    /// The epilogue is applied and C written.
+    Epilogue(Epilogue),
+}
+
+/// The stages that accumulators pass while they are in registers, in this order:
+/// zero points of A, zero points of B, column term, output.
+///
+/// ```text
+/// raw[i][j] = acc[i][j] + column_term[j] + zero-point stages          (i32, wrapping)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epilogue {
+    /// Zero points of A.
+    pub a_zero_point: AZeroPoint,
+    /// Zero points of B.
+    pub b_zero_point: BZeroPoint,
+    /// What is made of `raw` and stored.
+    pub output: Output,
+}
+
+/// How zero points of A are taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AZeroPoint {
+    /// They are one number, folded into the column term.
+    Folded,
+    /// Every row has its own: `raw += row_zero_point[i] * column_correction[j]`.
+    PerRow,
+}
+
+/// How zero points of B are taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BZeroPoint {
+    /// They are all zero.
+    Zero,
+    /// They are one number: `raw += row_term[i]`.
+    Tensor,
+    /// Columns differ: `raw += row_term[i] * column_zero_point[j]`.
+    PerColumn,
+}
+
+/// What is made of `raw` and stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Output {
+    /// `C = raw`.
+    StoreI32,
+    /// `C += raw`, wrapping.
+    AddI32,
+    /// `C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp))` as one byte.
+    Requantize(Requantize),
+    /// `C = fma(f32(raw), scale, bias[j])`, then residual and clamp.
+    Dequantize(Dequantize),
+}
+
+/// Stages of a requantized output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Requantize {
+    /// The type of C.
+    pub to: Byte,
+    /// `x = f32(raw) + float_bias[j]` instead of `x = f32(raw)`.
+    pub float_bias: bool,
+    /// Where the clamp happens.
+    pub clamp: Clamp,
+}
+
+/// An 8-bit type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Byte {
+    /// 0 to 255.
+    U8,
+    /// -128 to 127.
+    I8,
+}
+
+/// Where a requantized output is clamped. The bits are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Clamp {
+    /// Before rounding, in f32: right for every multiplier.
+    Float,
+    /// By saturating narrowing, then to `lo..hi` in bytes: right where `|x * multiplier[j]| < 2^31` for every `raw`,
+    /// since limits are integers and rounding is monotonic.
+    Narrowing,
+}
+
+/// Stages of a dequantized output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dequantize {
+    /// `scale = row_scale[i] * column_scale[j]` instead of `scale = column_scale[j]`.
+    pub row_scale: bool,
+    /// A bias is added in the same rounding as the product.
+    pub bias: bool,
+    /// `C += residual[i][j]` after the bias.
+    pub residual: bool,
+    /// `C = min(max(C, lo), hi)` at the end; a NaN stays one.
+    pub clamp: bool,
+}
+
+/// A micro-kernel of the int8 family: `C[rows × cols]` from rows of A and one packed panel of B.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::*;
+/// let desc = KernelDesc {
+///     tier: Tier::Avx2,
+///     layout: Layout::Columns,
+///     rows: 6,
+///     vectors: 2,
+///     cols: 16,
+///     sections: [Section::Sum2, Section::Narrow].into_iter().collect(),
+///     start: Start::Zero,
+///     finish: Finish::Scratch,
+/// };
+/// assert_eq!(desc.to_string(), "i8gemm_avx2_6x16_c16_sum2+narrow_zero_scratch");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KernelDesc {
+    /// Instruction set.
+    pub tier: Tier,
+    /// How a step meets A.
+    pub layout: Layout,
+    /// Rows of the micro-tile, at most MR.
+    pub rows: u8,
+    /// Vectors of accumulators per row.
+    pub vectors: u8,
+    /// Columns of the micro-tile that exist in C, at most `layout.columns(vectors)`.
+    pub cols: u8,
+    /// Main loops that the kernel has.
+    pub sections: Sections,
+    /// Where accumulators begin.
+    pub start: Start,
+    /// What becomes of them.
+    pub finish: Finish,
+}
+
+impl KernelDesc {
+    /// Columns of the packed panel.
+    pub const fn panel_cols(&self) -> usize {
+        self.layout.columns(self.vectors as usize)
+    }
+
+    /// Bytes of scratch memory per micro-tile.
+    pub const fn scratch_bytes(&self) -> usize {
+        self.rows as usize * self.vectors as usize * VECTOR_BYTES
+    }
+}
+
+impl fmt::Display for KernelDesc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layout = match self.layout {
+            Layout::Columns => "",
+            Layout::Depth => "dot",
+        };
+        write!(f, "i8gemm_{}_{layout}{}x{}_c{}", self.tier, self.rows, self.panel_cols(), self.cols)?;
+        write!(f, "_{}", self.sections)?;
+        f.write_str(match self.start {
+            Start::Zero => "_zero",
+            Start::Scratch => "_resume",
+        })?;
+        match self.finish {
+            Finish::Scratch => f.write_str("_scratch"),
+            Finish::Epilogue(e) => write!(f, "_{e}"),
+        }
+    }
+}
+
+impl fmt::Display for Epilogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.a_zero_point {
+            AZeroPoint::Folded => "",
+            AZeroPoint::PerRow => "azrow-",
+        })?;
+        f.write_str(match self.b_zero_point {
+            BZeroPoint::Zero => "",
+            BZeroPoint::Tensor => "bz-",
+            BZeroPoint::PerColumn => "bzcol-",
+        })?;
+        match self.output {
+            Output::StoreI32 => f.write_str("i32"),
+            Output::AddI32 => f.write_str("i32add"),
+            Output::Requantize(r) => {
+                f.write_str(match r.to {
+                    Byte::U8 => "u8",
+                    Byte::I8 => "i8",
+                })?;
+                f.write_str(if r.float_bias { "-fbias" } else { "" })?;
+                f.write_str(match r.clamp {
+                    Clamp::Float => "-fclamp",
+                    Clamp::Narrowing => "",
+                })
+            }
+            Output::Dequantize(d) => {
+                f.write_str("f32")?;
+                let stages = [
+                    (d.row_scale, "-rowscale"),
+                    (d.bias, "-bias"),
+                    (d.residual, "-residual"),
+                    (d.clamp, "-clamp"),
+                ];
+                stages.iter().filter(|(on, _)| *on).try_for_each(|(_, name)| f.write_str(name))
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The epilogue of the int8 family: typed stages on accumulators in registers, in the order of
+//! [`crate::desc::Epilogue`]. The portable tier's version stands beside it in `portable.rs`.
+
+use super::x86::{Builder, advance_by_rows, arg};
+use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, LANES, Output, Requantize, VECTOR_BYTES};
+use crate::x86::asm::{Gpr, Mem};
+use crate::x86::lowering::{Lowering, Op, Vector};
+
+/// A row of C, and what is added to it.
+const C: Gpr = Gpr::R9;
+const C_STRIDE: Gpr = Gpr::R8;
+const RESIDUAL: Gpr = Gpr::R10;
+const RESIDUAL_STRIDE: Gpr = Gpr::Rsi;
+/// Arrays by column and by row.
+const COLUMNS: Gpr = Gpr::R11;
+const COLUMNS_2: Gpr = Gpr::Rax;
+const ROWS: Gpr = Gpr::Rcx;
+
+/// Lane order that undoes the 128-bit halves of the two packing steps.
+const UNPACK_ORDER: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+
+/// Sums the lanes of each row's accumulators: column `v` goes to lane `v` of the row's first accumulator.
+pub(super) fn sum_lanes<L: Lowering>(b: &mut Builder<L>) {
+    let (vectors, t0, t1) = (b.vectors(), b.temp(0), b.temp(1));
+    for row in 0..b.rows() {
+        let acc = |v: usize| b.acc(row, v.min(vectors - 1));
+        let (a0, a1, a2, a3) = (acc(0), acc(1), acc(2), acc(3));
+        b.low.op(Op::HorizontalAddI32, t0, a0, a1.into());
+        let second = if vectors > 2 {
+            b.low.op(Op::HorizontalAddI32, t1, a2, a3.into());
+            t1
+        } else {
+            t0
+        };
+        b.low.op(Op::HorizontalAddI32, t0, t0, second.into());
+        b.low.upper_half(t1, t0);
+        b.low.op(Op::AddI32, a0, t0, t1.into());
+    }
+}
+
+/// All stages for one micro-tile; moves C and the per-row pointers to the next.
+pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
+    zero_points(b, epilogue);
+    match epilogue.output {
+        Output::StoreI32 => store_i32(b, false),
+        Output::AddI32 => store_i32(b, true),
+        Output::Requantize(r) => requantize(b, r),
+        Output::Dequantize(d) => dequantize(b, d),
+    }
+    let rows = b.rows();
+    advance_by_rows(b.low.asm(), arg!(c), arg!(c_row_stride), rows);
+}
+
+/// Vectors of 32-bit results per row.
+fn result_vectors<L: Lowering>(b: &Builder<L>) -> usize {
+    (b.desc.cols as usize).div_ceil(LANES)
+}
+
+/// The accumulator that holds columns `8 * v ..` of a row. (Summed lanes leave a row's later accumulators unused.)
+fn result<L: Lowering>(b: &Builder<L>, row: usize, v: usize) -> Vector {
+    b.acc(row, v)
+}
+
+/// Columns of C in result vector `v`.
+fn columns_in<L: Lowering>(b: &Builder<L>, v: usize) -> usize {
+    (b.desc.cols as usize - v * LANES).min(LANES)
+}
+
+fn column(v: usize) -> usize {
+    v * VECTOR_BYTES
+}
+
+fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
+    let (rows, vectors, t0, t1) = (b.rows(), result_vectors(b), b.temp(0), b.temp(1));
+    if epilogue.a_zero_point == AZeroPoint::PerRow {
+        b.low.asm().load64(ROWS, arg!(row_zero_point));
+        b.low.asm().load64(COLUMNS, arg!(column_correction));
+        for row in 0..rows {
+            b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
+            for v in 0..vectors {
+                let acc = result(b, row, v);
+                b.low.op(Op::MulI32, t1, t0, Mem::at(COLUMNS, column(v)).into());
+                b.low.op(Op::AddI32, acc, acc, t1.into());
+            }
+        }
+        b.low.asm().add_imm_to(arg!(row_zero_point), 4 * rows);
+    }
+    if epilogue.b_zero_point != BZeroPoint::Zero {
+        b.low.asm().load64(ROWS, arg!(row_term));
+        b.low.asm().load64(COLUMNS, arg!(column_zero_point));
+        for row in 0..rows {
+            b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
+            for v in 0..vectors {
+                let acc = result(b, row, v);
+                let term = match epilogue.b_zero_point {
+                    BZeroPoint::PerColumn => {
+                        b.low.op(Op::MulI32, t1, t0, Mem::at(COLUMNS, column(v)).into());
+                        t1
+                    }
+                    _ => t0,
+                };
+                b.low.op(Op::AddI32, acc, acc, term.into());
+            }
+        }
+        b.low.asm().add_imm_to(arg!(row_term), 4 * rows);
+    }
+    b.low.asm().load64(COLUMNS, arg!(column_term));
+    for row in 0..rows {
+        for v in 0..vectors {
+            let acc = result(b, row, v);
+            b.low.op(Op::AddI32, acc, acc, Mem::at(COLUMNS, column(v)).into());
+        }
+    }
+}
+
+fn store_i32<L: Lowering>(b: &mut Builder<L>, add: bool) {
+    let (t0, t1) = (b.temp(0), b.temp(1));
+    b.low.asm().load64(C, arg!(c));
+    b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
+    for row in 0..b.rows() {
+        for v in 0..result_vectors(b) {
+            let (acc, count, place) = (result(b, row, v), columns_in(b, v), Mem::at(C, column(v)));
+            if add && count == LANES {
+                b.low.op(Op::AddI32, acc, acc, place.into());
+            } else if add {
+                b.low.load_first(t0, t1, place, count);
+                b.low.op(Op::AddI32, acc, acc, t0.into());
+            }
+            b.low.store_first(place, acc, count);
+        }
+        b.low.asm().add(C, C_STRIDE);
+    }
+}
+
+fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
+    let (rows, vectors, t0, t1) = (b.rows(), result_vectors(b), b.temp(0), b.temp(1));
+    b.low.asm().load64(COLUMNS, arg!(column_scale));
+    b.low.asm().load64(COLUMNS_2, arg!(column_bias));
+    b.low.asm().load64(ROWS, arg!(row_scale));
+    for row in 0..rows {
+        if d.row_scale {
+            b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
+        }
+        for v in 0..vectors {
+            let acc = result(b, row, v);
+            let scale = Mem::at(COLUMNS, column(v)).into();
+            if d.row_scale {
+                b.low.op(Op::MulF32, t1, t0, scale);
+            } else {
+                b.low.load(t1, scale);
+            }
+            b.low.i32_to_f32(acc, acc);
+            if d.bias {
+                b.low.multiply_add_f32(acc, t1, Mem::at(COLUMNS_2, column(v)).into());
+            } else {
+                b.low.op(Op::MulF32, acc, acc, t1.into());
+            }
+        }
+    }
+    if d.row_scale {
+        b.low.asm().add_imm_to(arg!(row_scale), 4 * rows);
+    }
+    let (low, high) = (b.temp(2), b.temp(3));
+    if d.clamp {
+        b.low.broadcast32(low, arg!(low));
+        b.low.broadcast32(high, arg!(high));
+    }
+    if d.residual {
+        b.low.asm().load64(RESIDUAL, arg!(residual));
+        b.low.asm().load64(RESIDUAL_STRIDE, arg!(residual_row_stride));
+    }
+    b.low.asm().load64(C, arg!(c));
+    b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
+    for row in 0..rows {
+        for v in 0..vectors {
+            let (acc, count) = (result(b, row, v), columns_in(b, v));
+            if d.residual {
+                b.low.load_first(t0, t1, Mem::at(RESIDUAL, column(v)), count);
+                b.low.op(Op::AddF32, acc, acc, t0.into());
+            }
+            if d.clamp {
+                b.low.op(Op::MaxF32, acc, low, acc.into());
+                b.low.op(Op::MinF32, acc, high, acc.into());
+            }
+            b.low.store_first(Mem::at(C, column(v)), acc, count);
+        }
+        b.low.asm().add(C, C_STRIDE);
+        if d.residual {
+            b.low.asm().add(RESIDUAL, RESIDUAL_STRIDE);
+        }
+    }
+    if d.residual {
+        advance_by_rows(b.low.asm(), arg!(residual), arg!(residual_row_stride), rows);
+    }
+}
+
+fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
+    let (rows, vectors) = (b.rows(), result_vectors(b));
+    let (low, high) = (b.temp(0), b.temp(1));
+    b.low.asm().load64(COLUMNS, arg!(column_scale));
+    b.low.asm().load64(COLUMNS_2, arg!(column_bias));
+    match r.clamp {
+        Clamp::Float => {
+            b.low.broadcast32(low, arg!(low));
+            b.low.broadcast32(high, arg!(high));
+        }
+        Clamp::Narrowing => {
+            b.low.broadcast8(low, arg!(low_byte));
+            b.low.broadcast8(high, arg!(high_byte));
+        }
+    }
+    for row in 0..rows {
+        for v in 0..vectors {
+            let acc = result(b, row, v);
+            b.low.i32_to_f32(acc, acc);
+            if r.float_bias {
+                b.low.op(Op::AddF32, acc, acc, Mem::at(COLUMNS_2, column(v)).into());
+            }
+            b.low.op(Op::MulF32, acc, acc, Mem::at(COLUMNS, column(v)).into());
+            if r.clamp == Clamp::Float {
+                b.low.op(Op::MaxF32, acc, low, acc.into());
+                b.low.op(Op::MinF32, acc, high, acc.into());
+            }
+            b.low.f32_to_i32(acc, acc);
+        }
+    }
+    narrow_and_store(b, r, low, high);
+}
+
+/// Four vectors of i32 at a time become 32 bytes: each vector's eight columns side by side.
+fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector, high: Vector) {
+    let (rows, vectors) = (b.rows(), result_vectors(b));
+    let (zero_point, order) = (b.temp(2), b.temp(3));
+    let constant = b.low.asm().constant(&UNPACK_ORDER);
+    b.low.broadcast16(zero_point, arg!(zero_point));
+    b.low.load(order, crate::x86::lowering::Source::Constant(constant));
+    b.low.asm().load64(C, arg!(c));
+    b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
+    let (narrow, max, min) = match r.to {
+        Byte::U8 => (Op::PackI16U8, Op::MaxU8, Op::MinU8),
+        Byte::I8 => (Op::PackI16I8, Op::MaxI8, Op::MinI8),
+    };
+    let results: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..vectors).map(move |v| (row, v))).collect();
+    for four in results.chunks(4) {
+        let x: [Vector; 4] = std::array::from_fn(|i| {
+            let (row, v) = four[i.min(four.len() - 1)];
+            result(b, row, v)
+        });
+        let packed = x[0];
+        // A missing second half is the first one again: nothing of it is stored.
+        let halves = if four.len() > 2 { &[(x[0], x[1]), (x[2], x[3])][..] } else { &[(x[0], x[1])][..] };
+        for &(first, second) in halves {
+            b.low.op(Op::PackI32I16, first, first, second.into());
+            b.low.op(Op::AddSaturatingI16, first, first, zero_point.into());
+        }
+        let second = if four.len() > 2 { x[2] } else { packed };
+        b.low.op(narrow, packed, packed, second.into());
+        b.low.permute32(packed, order, packed);
+        if r.clamp == Clamp::Narrowing {
+            b.low.op(max, packed, packed, low.into());
+            b.low.op(min, packed, packed, high.into());
+        }
+        store_packed(b, packed, four);
+    }
+}
+
+/// Stores 32 bytes: eight for each of up to four (row, vector) results, which follow each other.
+fn store_packed<L: Lowering>(b: &mut Builder<L>, packed: Vector, four: &[(usize, usize)]) {
+    for (half, two) in four.chunks(2).enumerate() {
+        if half == 1 {
+            b.low.upper_half(packed, packed);
+        }
+        let whole_row = two.len() == 2 && two[0].0 == two[1].0;
+        for (i, &(_, v)) in two.iter().enumerate() {
+            let end_of_row = v + 1 == result_vectors(b);
+            if !(whole_row && i == 1) {
+                let count = if whole_row { LANES + columns_in(b, 1) } else { columns_in(b, v) };
+                b.low.store_bytes(Mem::at(C, v * LANES), packed, i * LANES, count);
+            }
+            if end_of_row {
+                b.low.asm().add(C, C_STRIDE);
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The main loops of the int8 family: one for each section, over the groups of a block.
+//!
+//! A group reads its offsets, points at row 0 for each of its steps, and then goes row by row: for every step a
+//! broadcast of A and a multiplication per vector of columns, sums in 16 bits, one widening into the accumulators.
+
+use std::mem::offset_of;
+
+use super::x86::{Builder, arg, role};
+use crate::args::BlockHeader;
+use crate::desc::{KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section, VECTOR_BYTES};
+use crate::x86::asm::{Gpr, Mem};
+use crate::x86::lowering::{Lowering, Op, Source, Vector};
+
+/// Pairs of ones, to widen 16-bit sums.
+const ONES: [u32; 8] = [0x0001_0001; 8];
+
+/// Even bytes of 16-bit lanes.
+const EVEN_BYTES: [u32; 8] = [0x00ff_00ff; 8];
+/// Address of [`shuffle_masks`] in a shuffled section.
+const MASKS: Gpr = role::STEPS[2];
+
+/// A mask of `SHUFFLE_BYTES` for each order of [`SHUFFLES`].
+fn shuffle_masks() -> Vec<u32> {
+    let masks = SHUFFLES.iter().flat_map(|order| {
+        (0..SHUFFLE_BYTES / KR).map(move |quad| {
+            let first = quad % 4 * KR;
+            u32::from_le_bytes(order.map(|i| (first + i) as u8))
+        })
+    });
+    masks.collect()
+}
+
+/// The loop over one section's groups in the current block.
+pub(super) fn section<L: Lowering>(b: &mut Builder<L>, section: Section) {
+    let (end, again) = (b.low.asm().label(), b.low.asm().label());
+    let asm = b.low.asm();
+    asm.load64(role::SCRATCH, arg!(cursor));
+    asm.load32(role::COUNT, Mem::at(role::SCRATCH, offset_of!(BlockHeader, groups) + 4 * section as usize));
+    asm.jump_if_zero(role::COUNT, end);
+
+    let registers = Registers::plan(b, section);
+    registers.load_constants(b);
+    if section == Section::Shuffled {
+        let masks = b.low.asm().constant(&shuffle_masks());
+        b.low.asm().lea_constant(MASKS, masks);
+    }
+    let unroll = unroll(b, section);
+    if unroll > 1 {
+        let (many, few) = (b.low.asm().label(), b.low.asm().label());
+        b.low.asm().jump_if_below(role::COUNT, unroll, few);
+        b.low.asm().place(many);
+        (0..unroll).for_each(|i| group(b, section, &registers, i));
+        advance(b, section, unroll);
+        let asm = b.low.asm();
+        asm.sub_imm(role::COUNT, unroll);
+        asm.jump_if_not_below(role::COUNT, unroll, many);
+        asm.jump_if_zero(role::COUNT, end);
+        asm.place(few);
+    }
+    b.low.asm().place(again);
+    group(b, section, &registers, 0);
+    advance(b, section, 1);
+    b.low.asm().dec_jump_not_zero(role::COUNT, again);
+    b.low.asm().place(end);
+}
+
+/// Groups per iteration: enough that the loop's own instructions do not count.
+fn unroll<L: Lowering>(b: &Builder<L>, section: Section) -> usize {
+    let products = b.rows() * b.vectors() * section.steps();
+    (16 / products).clamp(1, 8)
+}
+
+fn advance<L: Lowering>(b: &mut Builder<L>, section: Section, groups: usize) {
+    let bytes = groups * section.vectors() * b.vectors() * VECTOR_BYTES;
+    let asm = b.low.asm();
+    asm.add_imm(role::OFFSETS, groups * section.offsets() * size_of::<u16>());
+    asm.add_imm(role::B, bytes);
+}
+
+/// Micro-tiles of so few rows stream weights past faster than the hardware's prefetcher follows across pages.
+const PREFETCH_ROWS: usize = 2;
+/// How far ahead.
+const PREFETCH_BYTES: usize = 4096;
+
+/// Where a section's temporaries live. What does not fit stays in memory.
+struct Registers {
+    /// Rows that are worked on together, so that a packed vector in a register serves them all.
+    batch: usize,
+    /// 16-bit sums, `batch × vectors`.
+    sums: Vec<Vector>,
+    /// A step of A.
+    a: Vector,
+    /// A product, before it is added to its sum.
+    product: Vector,
+    /// Ones, or their place in the constants.
+    ones: Source,
+    /// First vectors of a step of B.
+    cached: Vec<Vector>,
+}
+
+impl Registers {
+    fn plan<L: Lowering>(b: &mut Builder<L>, section: Section) -> Registers {
+        let (vectors, free) = (b.vectors(), b.temporaries());
+        let ones = Source::Constant(b.low.asm().constant(&ONES));
+        let batch = if b.rows() > 1 && 2 * vectors + 4 <= free { 2 } else { 1 };
+        let mut temps = (0..free).map(|i| b.temp(i)).collect::<Vec<_>>();
+        let sums = temps.drain(..batch * vectors).collect();
+        let (a, product) = (temps.remove(0), temps.remove(0));
+        let needs_ones = !matches!(section, Section::Wide | Section::Split);
+        let ones = if needs_ones && !temps.is_empty() { Source::Register(temps.remove(0)) } else { ones };
+        temps.truncate(if batch > 1 { vectors } else { 0 });
+        Registers { batch, sums, a, product, ones, cached: temps }
+    }
+
+    fn load_constants<L: Lowering>(&self, b: &mut Builder<L>) {
+        if let Source::Register(ones) = self.ones {
+            let constant = b.low.asm().constant(&ONES);
+            b.low.load(ones, Source::Constant(constant));
+        }
+    }
+
+    fn sum(&self, row: usize, vector: usize) -> Vector {
+        self.sums[row * (self.sums.len() / self.batch) + vector]
+    }
+}
+
+/// One group, the `index`-th from where the pointers stand.
+fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, index: usize) {
+    for i in 0..section.offsets() {
+        let asm = b.low.asm();
+        asm.load16(role::STEPS[i], Mem::at(role::OFFSETS, (index * section.offsets() + i) * size_of::<u16>()));
+        let is_mask = section == Section::Shuffled && i == 1;
+        asm.add(role::STEPS[i], if is_mask { MASKS } else { role::A });
+    }
+    let rows = b.rows();
+    for first in (0..rows).step_by(regs.batch) {
+        let batch = first..rows.min(first + regs.batch);
+        match section {
+            Section::Wide => wide_rows(b, regs, batch, index),
+            Section::Split => split_rows(b, regs, batch, index),
+            _ => narrow_rows(b, section, regs, batch, index),
+        }
+    }
+}
+
+/// Vector `vector` of step `step` of group `index`.
+fn packed<L: Lowering>(b: &Builder<L>, section: Section, index: usize, step: usize, vector: usize) -> Mem {
+    Mem::at(role::B, ((index * section.vectors() + step) * b.vectors() + vector) * VECTOR_BYTES)
+}
+
+/// The step of A that starts at `at`.
+fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
+    match b.desc.layout {
+        Layout::Columns => b.low.broadcast32(dst, at),
+        Layout::Depth => b.low.load(dst, at.into()),
+    }
+}
+
+/// Loads what is cached of a step of B and says where each of its vectors is found.
+fn step_of_b<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, index: usize, step: usize) -> Vec<Source> {
+    if b.rows() <= PREFETCH_ROWS && step * b.vectors() % 2 == 0 {
+        let ahead = packed(b, section, index, step, 0).offset(PREFETCH_BYTES);
+        b.low.asm().prefetch(ahead);
+    }
+    (0..b.vectors())
+        .map(|v| {
+            let place = packed(b, section, index, step, v);
+            match regs.cached.get(v) {
+                Some(&register) => {
+                    b.low.load(register, place.into());
+                    register.into()
+                }
+                None => place.into(),
+            }
+        })
+        .collect()
+}
+
+fn narrow_rows<L: Lowering>(
+    b: &mut Builder<L>,
+    section: Section,
+    regs: &Registers,
+    rows: std::ops::Range<usize>,
+    index: usize,
+) {
+    let last = b.vectors() - 1;
+    for step in 0..section.steps() {
+        let weights = step_of_b(b, section, regs, index, step);
+        for (slot, row) in rows.clone().enumerate() {
+            let (pointer, disp) = match section {
+                Section::Sum8 => (role::STEPS[0], step * b.desc.layout.step_depth()),
+                _ => (role::STEPS[step], 0),
+            };
+            let at = b.row_of_a(pointer, row).offset(disp);
+            load_a(b, regs.a, at);
+            if section == Section::Shuffled {
+                b.low.op(Op::ShuffleBytes, regs.a, regs.a, Mem::at(role::STEPS[1], 0).into());
+            }
+            for (v, &weight) in weights.iter().enumerate() {
+                let sum = regs.sum(slot, v);
+                if step == 0 {
+                    b.low.op(Op::MulPairsU8I8, sum, regs.a, weight);
+                } else {
+                    let product = if v == last { regs.a } else { regs.product };
+                    b.low.op(Op::MulPairsU8I8, product, regs.a, weight);
+                    b.low.op(Op::AddI16, sum, sum, product.into());
+                }
+            }
+        }
+    }
+    for (slot, row) in rows.enumerate() {
+        for v in 0..=last {
+            let (sum, acc) = (regs.sum(slot, v), b.acc(row, v));
+            b.low.op(Op::MulPairsI16, sum, sum, regs.ones);
+            b.low.op(Op::AddI32, acc, acc, sum.into());
+        }
+    }
+}
+
+fn wide_rows<L: Lowering>(b: &mut Builder<L>, regs: &Registers, rows: std::ops::Range<usize>, index: usize) {
+    for half in 0..2 {
+        let weights = step_of_b(b, Section::Wide, regs, index, half);
+        for (slot, row) in rows.clone().enumerate() {
+            let at = b.row_of_a(role::STEPS[half], row);
+            load_a(b, regs.a, at);
+            for (v, &weight) in weights.iter().enumerate() {
+                let sum = regs.sum(slot, v);
+                if half == 0 {
+                    b.low.op(Op::MulPairsI16, sum, regs.a, weight);
+                } else {
+                    let acc = b.acc(row, v);
+                    b.low.op(Op::MulPairsI16, regs.product, regs.a, weight);
+                    b.low.op(Op::AddI32, sum, sum, regs.product.into());
+                    b.low.op(Op::AddI32, acc, acc, sum.into());
+                }
+            }
+        }
+    }
+}
+
+fn split_rows<L: Lowering>(b: &mut Builder<L>, regs: &Registers, rows: std::ops::Range<usize>, index: usize) {
+    let even_bytes = b.low.asm().constant(&EVEN_BYTES);
+    let weight = |b: &Builder<L>, half: usize, v: usize| packed(b, Section::Split, index, half, v).into();
+    for (slot, row) in rows.enumerate() {
+        let at = b.row_of_a(role::STEPS[0], row);
+        load_a(b, regs.a, at);
+        b.low.op(Op::And, regs.product, regs.a, Source::Constant(even_bytes));
+        b.low.high_bytes(regs.a, regs.a);
+        for v in 0..b.vectors() {
+            let even = weight(b, 0, v);
+            b.low.op(Op::MulPairsI16, regs.sum(slot, v), regs.product, even);
+        }
+        for v in 0..b.vectors() {
+            let (sum, acc, odd) = (regs.sum(slot, v), b.acc(row, v), weight(b, 1, v));
+            b.low.op(Op::MulPairsI16, regs.product, regs.a, odd);
+            b.low.op(Op::AddI32, sum, sum, regs.product.into());
+            b.low.op(Op::AddI32, acc, acc, sum.into());
+        }
+    }
+}

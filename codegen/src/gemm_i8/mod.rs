@@ -1,0 +1,230 @@
+//! The int8 family: one builder, lowered per tier.
+//!
+//! Start with [`generate`]: it reads like the kernel's loops. [`main_loop`] multiplies, [`epilogue`] finishes,
+//! [`portable`] does both in plain Rust.
+
+#[cfg(target_arch = "x86_64")]
+mod epilogue;
+#[cfg(target_arch = "x86_64")]
+mod main_loop;
+pub(crate) mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::generate;
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::mem::offset_of;
+
+    use super::{epilogue, main_loop};
+    use crate::CodegenError;
+    use crate::args::BlockHeader;
+    use crate::desc::{Finish, KernelDesc, Layout, Start, VECTOR_BYTES};
+    use crate::tier::Tier;
+    use crate::x86::asm::{Assembler, Gpr, Mem, Scale};
+    use crate::x86::avx2::Avx2;
+    use crate::x86::lowering::{Lowering, Vector};
+
+    /// General-purpose registers by role.
+    pub(in crate::gemm_i8) mod role {
+        use crate::x86::asm::Gpr;
+
+        /// The argument block, for the whole call.
+        pub const ARGS: Gpr = Gpr::Rdi;
+        /// Row 0 of the micro-tile at the current block; main loop only.
+        pub const A: Gpr = Gpr::Rsi;
+        /// 1, 3, 5, 7, 9 and 11 times the row stride of A; main loop only.
+        pub const STRIDES: [Gpr; 6] = [Gpr::Rax, Gpr::Rcx, Gpr::Rdx, Gpr::R13, Gpr::R14, Gpr::R15];
+        /// Next offset; main loop only.
+        pub const OFFSETS: Gpr = Gpr::R8;
+        /// Next packed vector; main loop only.
+        pub const B: Gpr = Gpr::R9;
+        /// Groups left; main loop only.
+        pub const COUNT: Gpr = Gpr::R10;
+        /// Row 0 at each step of a group; main loop only.
+        pub const STEPS: [Gpr; 4] = [Gpr::R11, Gpr::Rbx, Gpr::Rbp, Gpr::R12];
+        /// Free between the parts.
+        pub const SCRATCH: Gpr = Gpr::R11;
+    }
+
+    /// An argument's address.
+    macro_rules! arg {
+        ($field:ident) => {
+            crate::x86::asm::Mem::at(
+                crate::gemm_i8::x86::role::ARGS,
+                std::mem::offset_of!(crate::args::KernelArgs, $field),
+            )
+        };
+    }
+    pub(in crate::gemm_i8) use arg;
+
+    /// The kernel under construction: its description and its tier's lowering.
+    pub(in crate::gemm_i8) struct Builder<L> {
+        pub(in crate::gemm_i8) desc: KernelDesc,
+        pub(in crate::gemm_i8) low: L,
+    }
+
+    impl<L: Lowering> Builder<L> {
+        pub(in crate::gemm_i8) fn rows(&self) -> usize {
+            self.desc.rows as usize
+        }
+
+        pub(in crate::gemm_i8) fn vectors(&self) -> usize {
+            self.desc.vectors as usize
+        }
+
+        /// Accumulator of row `r`, vector `v`.
+        pub(in crate::gemm_i8) fn acc(&self, r: usize, v: usize) -> Vector {
+            Vector((r * self.vectors() + v) as u8)
+        }
+
+        /// All accumulators, row after row.
+        pub(in crate::gemm_i8) fn accs(&self) -> impl Iterator<Item = Vector> + use<L> {
+            (0..self.desc.rows * self.desc.vectors).map(Vector)
+        }
+
+        /// The `i`-th register from the end: free of accumulators while `i < temporaries()`.
+        pub(in crate::gemm_i8) fn temp(&self, i: usize) -> Vector {
+            debug_assert!(i < self.temporaries());
+            Vector((L::REGISTERS - 1 - i) as u8)
+        }
+
+        /// Registers that hold no accumulator.
+        pub(in crate::gemm_i8) fn temporaries(&self) -> usize {
+            L::REGISTERS - self.rows() * self.vectors()
+        }
+
+        /// Row `r` of A, `p` being row 0.
+        pub(in crate::gemm_i8) fn row_of_a(&self, p: Gpr, r: usize) -> Mem {
+            let index = match r {
+                0 => None,
+                1 | 2 | 4 | 8 => Some((role::STRIDES[0], [Scale::X1, Scale::X2, Scale::X4, Scale::X8][r.ilog2() as usize])),
+                3 | 6 => Some((role::STRIDES[1], [Scale::X1, Scale::X2][r / 6])),
+                5 | 10 => Some((role::STRIDES[2], [Scale::X1, Scale::X2][r / 10])),
+                _ => Some((role::STRIDES[(r - 1) / 2], Scale::X1)),
+            };
+            Mem { base: p, index, disp: 0 }
+        }
+
+        /// The multiples of the row stride that [`Builder::row_of_a`] needs.
+        fn compute_strides(&mut self) {
+            let rows = self.rows();
+            let asm = self.low.asm();
+            let [s1, s3, s5, s7, s9, s11] = role::STRIDES;
+            asm.load64(s1, arg!(a_row_stride));
+            let times = |scale| Mem { base: s1, index: Some((s1, scale)), disp: 0 };
+            if rows > 3 {
+                asm.lea(s3, times(Scale::X2));
+            }
+            if rows > 5 {
+                asm.lea(s5, times(Scale::X4));
+            }
+            if rows > 7 {
+                asm.lea(s7, Mem { base: s5, index: Some((s1, Scale::X2)), disp: 0 });
+            }
+            if rows > 9 {
+                asm.lea(s9, times(Scale::X8));
+            }
+            if rows > 11 {
+                asm.lea(s11, Mem { base: s3, index: Some((s1, Scale::X8)), disp: 0 });
+            }
+        }
+
+        /// The whole kernel: for each micro-tile, for each block, for each section; then the epilogue.
+        fn kernel(&mut self) {
+            let saved = Gpr::CALLEE_SAVED.len() - if self.rows() > 7 { 0 } else { 3 };
+            Gpr::CALLEE_SAVED[..saved].iter().for_each(|&r| self.low.asm().push(r));
+
+            let (next_tile, next_block) = (self.low.asm().label(), self.low.asm().label());
+            self.low.asm().place(next_tile);
+            self.compute_strides();
+            self.start();
+            let asm = self.low.asm();
+            asm.load64(role::A, arg!(a));
+            asm.load64(role::B, arg!(b));
+            asm.load64(role::OFFSETS, arg!(offsets));
+            asm.load64(role::SCRATCH, arg!(block_count));
+            asm.store64(arg!(blocks_left), role::SCRATCH);
+            asm.load64(role::SCRATCH, arg!(blocks));
+            asm.store64(arg!(cursor), role::SCRATCH);
+
+            self.low.asm().place(next_block);
+            for section in self.desc.sections.iter() {
+                main_loop::section(self, section);
+            }
+            let asm = self.low.asm();
+            asm.load64(role::SCRATCH, arg!(cursor));
+            asm.load32(role::COUNT, Mem::at(role::SCRATCH, offset_of!(BlockHeader, a_advance)));
+            asm.add(role::A, role::COUNT);
+            asm.add_imm(role::SCRATCH, size_of::<BlockHeader>());
+            asm.store64(arg!(cursor), role::SCRATCH);
+            asm.dec_mem_jump_not_zero(arg!(blocks_left), next_block);
+
+            match self.desc.finish {
+                Finish::Scratch => self.store_scratch(),
+                Finish::Epilogue(e) => {
+                    if self.desc.layout == Layout::Depth {
+                        epilogue::sum_lanes(self);
+                    }
+                    epilogue::stages(self, e);
+                }
+            }
+            self.advance();
+            self.low.asm().dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+
+            self.low.leave();
+            let asm = self.low.asm();
+            Gpr::CALLEE_SAVED[..saved].iter().rev().for_each(|&r| asm.pop(r));
+            asm.ret();
+        }
+
+        fn start(&mut self) {
+            match self.desc.start {
+                Start::Zero => self.accs().for_each(|acc| self.low.zero(acc)),
+                Start::Scratch => {
+                    self.low.asm().load64(role::SCRATCH, arg!(scratch));
+                    for (i, acc) in self.accs().enumerate() {
+                        self.low.load(acc, Mem::at(role::SCRATCH, i * VECTOR_BYTES).into());
+                    }
+                }
+            }
+        }
+
+        fn store_scratch(&mut self) {
+            self.low.asm().load64(role::SCRATCH, arg!(scratch));
+            for (i, acc) in self.accs().enumerate() {
+                self.low.store(Mem::at(role::SCRATCH, i * VECTOR_BYTES), acc);
+            }
+        }
+
+        /// Moves A and scratch memory to the next micro-tile.
+        fn advance(&mut self) {
+            let (rows, scratch_bytes) = (self.rows(), self.desc.scratch_bytes());
+            let uses_scratch = self.desc.start == Start::Scratch || self.desc.finish == Finish::Scratch;
+            let asm = self.low.asm();
+            advance_by_rows(asm, arg!(a), arg!(a_row_stride), rows);
+            if uses_scratch {
+                asm.add_imm_to(arg!(scratch), scratch_bytes);
+            }
+        }
+    }
+
+    /// `*pointer += *stride * rows`
+    pub(in crate::gemm_i8) fn advance_by_rows(asm: &mut Assembler, pointer: Mem, stride: Mem, rows: usize) {
+        asm.load64(role::SCRATCH, stride);
+        asm.multiply_imm(role::SCRATCH, rows);
+        asm.add_to(pointer, role::SCRATCH);
+    }
+
+    /// The bytes of a kernel.
+    pub(crate) fn generate(desc: KernelDesc) -> Result<Vec<u8>, CodegenError> {
+        match desc.tier {
+            Tier::Avx2 => {
+                let mut builder = Builder { desc, low: Avx2(Assembler::new()) };
+                builder.kernel();
+                builder.low.0.finish()
+            }
+            Tier::Portable => Err(CodegenError::Unsupported("the portable tier has no machine code")),
+        }
+    }
+}

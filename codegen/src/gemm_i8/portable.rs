@@ -1,0 +1,242 @@
+//! The int8 family in plain Rust: the portable tier, and the oracle of the generated kernels.
+//!
+//! It runs any [`KernelDesc`] on the same arguments and the same packed weights as machine code. Sums are formed in 32
+//! bits throughout, so it does not depend on the proofs that packing made for 16-bit sums.
+
+use crate::args::{BlockHeader, KernelArgs};
+use crate::desc::{
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Layout, Output,
+    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Start, VECTOR_BYTES,
+};
+
+/// Most accumulators that a micro-tile has, in lanes.
+const MAX_LANES: usize = 16 * LANES;
+
+/// Runs the kernel that `desc` describes.
+///
+/// # Safety
+/// As [`crate::Kernel::run`].
+pub(crate) unsafe fn run(desc: &KernelDesc, args: &mut KernelArgs) {
+    let rows = desc.rows as usize;
+    let lanes = desc.vectors as usize * LANES;
+    for _ in 0..args.row_tiles {
+        let mut acc = [0i32; MAX_LANES];
+        let acc = &mut acc[..rows * lanes];
+        if desc.start == Start::Scratch {
+            // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
+            acc.copy_from_slice(unsafe { std::slice::from_raw_parts(args.scratch, acc.len()) });
+        }
+        // SAFETY: passed on from the caller.
+        unsafe { multiply(desc, args, acc) };
+        match desc.finish {
+            // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
+            Finish::Scratch => unsafe { std::slice::from_raw_parts_mut(args.scratch, acc.len()) }.copy_from_slice(acc),
+            // SAFETY: passed on from the caller.
+            Finish::Epilogue(epilogue) => unsafe { finish(desc, args, epilogue, acc) },
+        }
+        args.a = args.a.wrapping_add(rows * args.a_row_stride);
+        args.scratch = args.scratch.wrapping_add(acc.len());
+    }
+}
+
+/// Adds all blocks of the panel to the accumulators.
+///
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
+    let (mut a, mut b, mut offsets) = (args.a, args.b, args.offsets);
+    // SAFETY: the caller provides `block_count` headers.
+    let blocks: &[BlockHeader] = unsafe { std::slice::from_raw_parts(args.blocks, args.block_count) };
+    for block in blocks {
+        for section in desc.sections.iter() {
+            for _ in 0..block.groups[section as usize] {
+                for step in 0..section.vectors() {
+                    let (entry, disp) = match section {
+                        Section::Sum8 => (0, step * desc.layout.step_depth()),
+                        Section::Split => (0, 0),
+                        _ => (step, 0),
+                    };
+                    let mut form = match (section, step) {
+                        (Section::Split, 0) => Form::EvenOfBytes,
+                        (Section::Split, _) => Form::OddOfBytes,
+                        (Section::Wide, _) => Form::Words,
+                        _ => Form::Bytes([0, 1, 2, 3]),
+                    };
+                    // SAFETY: the header counts the groups, and so the offsets and vectors that are there; each offset
+                    // leads to a whole step inside the rows of A.
+                    unsafe {
+                        let at = a.add(usize::from(*offsets.add(entry)) + disp);
+                        if section == Section::Shuffled {
+                            form = Form::Bytes(SHUFFLES[usize::from(*offsets.add(1)) / SHUFFLE_BYTES]);
+                        }
+                        multiply_step(desc, form, at, args.a_row_stride, b, acc);
+                        b = b.add(desc.vectors as usize * VECTOR_BYTES);
+                    }
+                }
+                // SAFETY: one past the group's offsets at most.
+                offsets = unsafe { offsets.add(section.offsets()) };
+            }
+        }
+        a = a.wrapping_add(block.a_advance as usize);
+    }
+}
+
+/// How four elements of a step meet four bytes of packed weights.
+#[derive(Clone, Copy)]
+enum Form {
+    /// As bytes, the elements in this order.
+    Bytes([usize; KR]),
+    /// As two 16-bit numbers each.
+    Words,
+    /// Even elements against two 16-bit weights.
+    EvenOfBytes,
+    /// Odd elements likewise.
+    OddOfBytes,
+}
+
+impl Form {
+    fn dot(self, x: &[u8], weights: &[u8]) -> i32 {
+        let word = |i: usize| i32::from(i16::from_le_bytes([weights[2 * i], weights[2 * i + 1]]));
+        match self {
+            Form::Bytes(order) => {
+                order.iter().zip(weights).map(|(&i, &w)| i32::from(x[i]) * i32::from(w as i8)).sum()
+            }
+            Form::Words => {
+                let element = |i: usize| i32::from(i16::from_le_bytes([x[2 * i], x[2 * i + 1]]));
+                element(0) * word(0) + element(1) * word(1)
+            }
+            Form::EvenOfBytes => i32::from(x[0]) * word(0) + i32::from(x[2]) * word(1),
+            Form::OddOfBytes => i32::from(x[1]) * word(0) + i32::from(x[3]) * word(1),
+        }
+    }
+}
+
+/// One step of every row against its packed vectors.
+///
+/// # Safety
+/// `a` must be readable for a step in every row, `b` for the step's vectors.
+unsafe fn multiply_step(
+    desc: &KernelDesc,
+    form: Form,
+    a: *const u8,
+    a_row_stride: usize,
+    b: *const u8,
+    acc: &mut [i32],
+) {
+    let vectors = desc.vectors as usize;
+    for row in 0..desc.rows as usize {
+        for v in 0..vectors {
+            // SAFETY: the caller's promise; packed vectors have VECTOR_BYTES each.
+            let (step, packed) = unsafe {
+                let step = std::slice::from_raw_parts(a.add(row * a_row_stride), desc.layout.step_depth());
+                (step, std::slice::from_raw_parts(b.add(v * VECTOR_BYTES), VECTOR_BYTES))
+            };
+            let sums = &mut acc[(row * vectors + v) * LANES..][..LANES];
+            for (lane, (sum, weights)) in sums.iter_mut().zip(packed.chunks_exact(KR)).enumerate() {
+                let x = match desc.layout {
+                    Layout::Columns => &step[..KR],
+                    Layout::Depth => &step[lane * KR..][..KR],
+                };
+                *sum = sum.wrapping_add(form.dot(x, weights));
+            }
+        }
+    }
+}
+
+/// The epilogue of one micro-tile; moves C and the per-row pointers to the next.
+///
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn finish(desc: &KernelDesc, args: &mut KernelArgs, epilogue: Epilogue, acc: &[i32]) {
+    let (rows, cols) = (desc.rows as usize, desc.cols as usize);
+    for row in 0..rows {
+        for col in 0..cols {
+            let acc = &acc[row * desc.vectors as usize * LANES..][..desc.vectors as usize * LANES];
+            let sum = match desc.layout {
+                Layout::Columns => acc[col],
+                Layout::Depth => acc[col * LANES..][..LANES].iter().fold(0i32, |s, &x| s.wrapping_add(x)),
+            };
+            // SAFETY: per-row arrays hold every row of the call, per-column arrays every column of the panel, C and the
+            // residual `rows × cols` elements at their strides.
+            unsafe {
+                let raw = raw(args, epilogue, sum, row, col);
+                let c = args.c.add(row * args.c_row_stride);
+                match epilogue.output {
+                    Output::StoreI32 => c.cast::<i32>().add(col).write_unaligned(raw),
+                    Output::AddI32 => {
+                        let c = c.cast::<i32>().add(col);
+                        c.write_unaligned(c.read_unaligned().wrapping_add(raw));
+                    }
+                    Output::Requantize(r) => c.add(col).write(requantize(args, r, raw, col)),
+                    Output::Dequantize(d) => {
+                        let residual = args.residual.wrapping_byte_add(row * args.residual_row_stride);
+                        let residual = if d.residual { residual.add(col).read_unaligned() } else { 0.0 };
+                        c.cast::<f32>().add(col).write_unaligned(dequantize(args, d, raw, (row, col), residual));
+                    }
+                }
+            }
+        }
+    }
+    args.c = args.c.wrapping_add(rows * args.c_row_stride);
+    args.residual = args.residual.wrapping_byte_add(rows * args.residual_row_stride);
+    args.row_zero_point = args.row_zero_point.wrapping_add(rows);
+    args.row_term = args.row_term.wrapping_add(rows);
+    args.row_scale = args.row_scale.wrapping_add(rows);
+}
+
+/// # Safety
+/// The arrays that `epilogue` names must hold `row` and `col`.
+unsafe fn raw(args: &KernelArgs, epilogue: Epilogue, sum: i32, row: usize, col: usize) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut raw = sum.wrapping_add(*args.column_term.add(col));
+        if epilogue.a_zero_point == AZeroPoint::PerRow {
+            let correction = *args.column_correction.add(col);
+            raw = raw.wrapping_add(correction.wrapping_mul(*args.row_zero_point.add(row)));
+        }
+        match epilogue.b_zero_point {
+            BZeroPoint::Zero => raw,
+            BZeroPoint::Tensor => raw.wrapping_add(*args.row_term.add(row)),
+            BZeroPoint::PerColumn => {
+                let zero_point = *args.column_zero_point.add(col);
+                raw.wrapping_add(zero_point.wrapping_mul(*args.row_term.add(row)))
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The arrays that `r` names must hold `col`.
+unsafe fn requantize(args: &KernelArgs, r: Requantize, raw: i32, col: usize) -> u8 {
+    // SAFETY: the caller's promise.
+    let (bias, multiplier) =
+        unsafe { (if r.float_bias { *args.column_bias.add(col) } else { 0.0 }, *args.column_scale.add(col)) };
+    let x = if r.float_bias { raw as f32 + bias } else { raw as f32 };
+    let y = x * multiplier;
+    let (low, high) = match r.clamp {
+        Clamp::Float => (args.low, args.high),
+        Clamp::Narrowing => ((args.low_byte - args.zero_point) as f32, (args.high_byte - args.zero_point) as f32),
+    };
+    let c = args.zero_point + y.clamp(low, high).round_ties_even() as i32;
+    match r.to {
+        Byte::U8 => c as u8,
+        Byte::I8 => c as i8 as u8,
+    }
+}
+
+/// # Safety
+/// The arrays that `d` names must hold `row` and `col`.
+unsafe fn dequantize(args: &KernelArgs, d: Dequantize, raw: i32, (row, col): (usize, usize), residual: f32) -> f32 {
+    // SAFETY: the caller's promise.
+    let c = unsafe {
+        let column = *args.column_scale.add(col);
+        let scale = if d.row_scale { *args.row_scale.add(row) * column } else { column };
+        if d.bias { (raw as f32).mul_add(scale, *args.column_bias.add(col)) } else { raw as f32 * scale }
+    };
+    let c = if d.residual { c + residual } else { c };
+    if !d.clamp {
+        return c;
+    }
+    let c = if args.low > c { args.low } else { c };
+    if args.high < c { args.high } else { c }
+}

@@ -1,0 +1,126 @@
+//! The machine that this process runs on: data caches, and a way to compile plain loops for its vectors.
+
+use std::sync::OnceLock;
+
+/// Sizes of the data caches that one core sees, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Caches {
+    /// First level, data.
+    pub l1: usize,
+    /// Second level.
+    pub l2: usize,
+    /// Last level, shared by all cores.
+    pub l3: usize,
+}
+
+impl Caches {
+    /// What is assumed where the CPU does not tell: a Zen 3 core.
+    pub const FALLBACK: Caches = Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 };
+
+    /// The caches of this CPU, read once.
+    ///
+    /// # Examples
+    /// ```
+    /// let caches = gemmill_codegen::Caches::of_this_cpu();
+    /// assert!(caches.l1 <= caches.l2);
+    /// ```
+    pub fn of_this_cpu() -> Caches {
+        static CACHES: OnceLock<Caches> = OnceLock::new();
+        *CACHES.get_or_init(|| {
+            #[cfg(target_arch = "x86_64")]
+            let found = cpuid::caches();
+            #[cfg(not(target_arch = "x86_64"))]
+            let found = None;
+            found.unwrap_or(Caches::FALLBACK)
+        })
+    }
+}
+
+/// Name of the CPU, as it gives it itself.
+///
+/// # Examples
+/// ```
+/// assert!(!gemmill_codegen::cpu_name().is_empty());
+/// ```
+pub fn cpu_name() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let name = cpuid::brand();
+    #[cfg(not(target_arch = "x86_64"))]
+    let name: Option<String> = None;
+    name.unwrap_or_else(|| format!("unnamed {} CPU", std::env::consts::ARCH))
+}
+
+#[cfg(target_arch = "x86_64")]
+mod cpuid {
+    use super::Caches;
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+
+    /// Deterministic cache parameters: leaf 4 (Intel), or 0x8000001D (AMD) where extended topology is announced.
+    pub(super) fn caches() -> Option<Caches> {
+        let leaf = if __cpuid(0).eax >= 4 && __cpuid_count(4, 0).eax & 31 != 0 {
+            4
+        } else if __cpuid(0x8000_0000).eax >= 0x8000_001D && __cpuid(0x8000_0001).ecx & (1 << 22) != 0 {
+            0x8000_001D
+        } else {
+            return None;
+        };
+        let mut found = [0usize; 3];
+        for index in 0..8 {
+            let r = __cpuid_count(leaf, index);
+            let kind = r.eax & 31;
+            if kind == 0 {
+                break;
+            }
+            let level = (r.eax >> 5 & 7) as usize;
+            let instruction_cache = kind == 2;
+            if !instruction_cache && (1..=3).contains(&level) {
+                let ways = (r.ebx >> 22 & 0x3ff) as usize + 1;
+                let partitions = (r.ebx >> 12 & 0x3ff) as usize + 1;
+                let line = (r.ebx & 0xfff) as usize + 1;
+                found[level - 1] = ways * partitions * line * (r.ecx as usize + 1);
+            }
+        }
+        let [l1, l2, l3] = found;
+        (l1 > 0 && l2 > 0).then_some(Caches { l1, l2, l3: if l3 > 0 { l3 } else { l2 } })
+    }
+
+    pub(super) fn brand() -> Option<String> {
+        if __cpuid(0x8000_0000).eax < 0x8000_0004 {
+            return None;
+        }
+        let bytes: Vec<u8> = (0x8000_0002..=0x8000_0004)
+            .map(|leaf| __cpuid(leaf))
+            .flat_map(|r| [r.eax, r.ebx, r.ecx, r.edx])
+            .flat_map(u32::to_le_bytes)
+            .filter(|&b| b != 0)
+            .collect();
+        let text = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Runs `f` compiled for AVX2 and FMA where this CPU has them, and as it stands elsewhere.
+///
+/// The compiler can only vectorise what it inlines: the loops have to stand in the closure or in `#[inline(always)]`
+/// functions. Plain Rust arithmetic is never contracted, so the bits are the same either way.
+///
+/// # Examples
+/// ```
+/// let row = [1u8; 100];
+/// let sum: u32 = gemmill_codegen::vectorize(|| row.iter().map(|&x| u32::from(x)).sum());
+/// assert_eq!(sum, 100);
+/// ```
+pub fn vectorize<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the two features that the function is compiled for were detected on the line above.
+            return unsafe { with_avx2(f) };
+        }
+    }
+    f()
+}

@@ -1,0 +1,156 @@
+//! Kernels: generated code in memory of its own, and the call into it.
+
+use std::fmt;
+
+use crate::args::KernelArgs;
+use crate::desc::{KernelDesc, Layout};
+use crate::gemm_i8;
+use crate::memory::Executable;
+use crate::tier::{Tier, TierError};
+
+/// Why a kernel could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CodegenError {
+    /// The description is not one of a kernel that can exist.
+    Unsupported(&'static str),
+    /// The assembler refused an instruction or a jump.
+    Assemble(String),
+    /// The system refused executable memory.
+    Memory(String),
+    /// This CPU does not run the tier.
+    Tier(TierError),
+}
+
+impl fmt::Display for CodegenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodegenError::Unsupported(what) => f.write_str(what),
+            CodegenError::Assemble(e) => write!(f, "assembler: {e}"),
+            CodegenError::Memory(e) => write!(f, "executable memory: {e}"),
+            CodegenError::Tier(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CodegenError {}
+
+impl From<TierError> for CodegenError {
+    fn from(e: TierError) -> Self {
+        CodegenError::Tier(e)
+    }
+}
+
+/// A micro-kernel, ready to run on this CPU. Holding one proves that the CPU has its tier's features.
+#[derive(Debug)]
+pub struct Kernel {
+    desc: KernelDesc,
+    code: Code,
+}
+
+#[derive(Debug)]
+enum Code {
+    Portable,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unreachable_patterns))]
+    Machine(Executable),
+}
+
+impl Kernel {
+    /// Generates the kernel that `desc` describes.
+    ///
+    /// # Errors
+    /// [`CodegenError::Tier`] if this CPU lacks the tier, [`CodegenError::Unsupported`] if the micro-tile does not fit
+    /// the registers, [`CodegenError::Memory`] if the system refuses executable memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::*;
+    /// let desc = KernelDesc {
+    ///     tier: Tier::Portable,
+    ///     layout: Layout::Columns,
+    ///     rows: 4,
+    ///     vectors: 2,
+    ///     cols: 16,
+    ///     sections: [Section::Narrow].into_iter().collect(),
+    ///     start: Start::Zero,
+    ///     finish: Finish::Scratch,
+    /// };
+    /// let kernel = Kernel::generate(&desc)?;
+    /// assert!(kernel.bytes().is_empty());
+    /// assert!(Kernel::generate(&KernelDesc { rows: 99, ..desc }).is_err());
+    /// # Ok::<(), CodegenError>(())
+    /// ```
+    pub fn generate(desc: &KernelDesc) -> Result<Kernel, CodegenError> {
+        check(desc)?;
+        desc.tier.require()?;
+        let code = match desc.tier {
+            Tier::Portable => Code::Portable,
+            #[cfg(target_arch = "x86_64")]
+            _ => {
+                let executable = Executable::new(&gemm_i8::generate(*desc)?)?;
+                crate::profile::register(desc, executable.bytes());
+                Code::Machine(executable)
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => return Err(CodegenError::Unsupported("this architecture has the portable tier only")),
+        };
+        Ok(Kernel { desc: *desc, code })
+    }
+
+    /// What the kernel is.
+    pub fn desc(&self) -> &KernelDesc {
+        &self.desc
+    }
+
+    /// The machine code, constants behind it; empty on the portable tier.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.code {
+            Code::Portable => &[],
+            Code::Machine(executable) => executable.bytes(),
+        }
+    }
+
+    /// Runs the kernel.
+    ///
+    /// # Safety
+    /// What the description makes the kernel touch must be there for the whole call, as [`KernelArgs`] says:
+    /// - `a` readable for `row_tiles * desc.rows` rows at every offset of every block, a whole step each;
+    /// - `blocks`, `offsets` and `b` readable for what the headers count, and sections of the headers all in
+    ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`;
+    /// - `c` writable (and readable for [`crate::Output::AddI32`]) for `desc.cols` columns of those rows, not aliased by
+    ///   any other argument;
+    /// - `scratch`, the residual and the per-row and per-column arrays that the description names readable (scratch
+    ///   writable) for all those rows and for all columns of the panel;
+    /// - `row_tiles` and `block_count` not zero.
+    #[inline]
+    pub unsafe fn run(&self, args: &mut KernelArgs) {
+        match &self.code {
+            // SAFETY: the caller's promise is the same.
+            Code::Portable => unsafe { gemm_i8::portable::run(&self.desc, args) },
+            // SAFETY: the executable holds code that the builder made for this description, `generate` checked the
+            // CPU's features, and the caller promises the arguments.
+            Code::Machine(executable) => unsafe { executable.call(args) },
+        }
+    }
+}
+
+/// Whether the micro-tile fits every tier's registers.
+fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
+    let (rows, vectors, cols) = (desc.rows as usize, desc.vectors as usize, desc.cols as usize);
+    let most_vectors = match desc.layout {
+        Layout::Columns => 2,
+        Layout::Depth => 4,
+    };
+    // Twelve rows have addresses; four registers serve the epilogue, `vectors + 2` the main loops.
+    let fits = (1..=12).contains(&rows)
+        && (1..=most_vectors).contains(&vectors)
+        && rows * vectors <= 12
+        && rows * vectors + vectors + 2 <= 16;
+    if !fits {
+        return Err(CodegenError::Unsupported("the micro-tile does not fit the registers"));
+    }
+    if !(1..=desc.panel_cols()).contains(&cols) {
+        return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Run-time machine code for [gemmill](https://docs.rs/gemmill): from a kernel descriptor to a callable kernel.
+//!
+//! This crate knows nothing of threads, packing or planning. A [`KernelDesc`] says what a kernel is; [`Kernel`] is one
+//! that can run; [`KernelArgs`] is what it is called with; [`KernelCache`] keeps each of them once.
+//!
+//! ```text
+//! KernelDesc ─→ gemm_i8 (builder, by role) ─→ x86::lowering (tier) ─→ memory (W^X) ─→ Kernel::run(KernelArgs)
+//!                        └─→ gemm_i8::portable (plain Rust, same arguments)
+//! ```
+//!
+//! Start reading at [`desc`](KernelDesc), then `gemm_i8/mod.rs`. A new tier is a lowering in `x86/` and an entry in
+//! [`Tier`].
+
+mod args;
+mod cache;
+mod desc;
+mod gemm_i8;
+mod host;
+mod kernel;
+mod memory;
+pub mod peak;
+mod profile;
+mod tier;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use args::{BlockHeader, KernelArgs};
+pub use cache::KernelCache;
+pub use desc::{
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Layout, Output,
+    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, VECTOR_BYTES,
+};
+pub use host::{Caches, cpu_name, vectorize};
+pub use kernel::{CodegenError, Kernel};
+pub use profile::PROFILE_VARIABLE;
+pub use tier::{TIER_VARIABLE, Tier, TierError};

@@ -1,0 +1,47 @@
+//! Executable memory: written once, then executable and never writable again.
+
+use dynasmrt::mmap::{ExecutableBuffer, MutableBuffer};
+
+use crate::CodegenError;
+use crate::args::KernelArgs;
+
+/// Code in pages of its own. Pages are given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Executable {
+    pages: ExecutableBuffer,
+}
+
+impl Executable {
+    /// Copies position-independent code into fresh pages and makes them executable.
+    pub(crate) fn new(code: &[u8]) -> Result<Executable, CodegenError> {
+        let refused = |e: std::io::Error| CodegenError::Memory(e.to_string());
+        let mut pages = MutableBuffer::new(code.len()).map_err(refused)?;
+        pages.set_len(code.len());
+        pages.copy_from_slice(code);
+        Ok(Executable { pages: pages.make_exec().map_err(refused)? })
+    }
+
+    /// The code.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.pages
+    }
+
+    /// Calls the code as a function of one pointer.
+    ///
+    /// # Safety
+    /// The code must be a kernel that this CPU can run, and `args` what that kernel expects.
+    #[inline]
+    pub(crate) unsafe fn call(&self, args: *mut KernelArgs) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY: the pages hold a function of this signature from their first byte on (the caller's promise), and
+            // outlive the call because `self` does.
+            let function: unsafe extern "sysv64" fn(*mut KernelArgs) =
+                unsafe { std::mem::transmute(self.pages.as_ptr()) };
+            // SAFETY: the caller's promise.
+            unsafe { function(args) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no code is generated for this architecture: {args:?}");
+    }
+}

@@ -1,0 +1,153 @@
+//! AVX2 and FMA: sixteen 256-bit registers, no masks.
+
+use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
+
+use super::asm::{Assembler, Mem, load, store};
+use super::lowering::{Lowering, Op, Source, Vector};
+
+pub(crate) struct Avx2(pub(crate) Assembler);
+
+/// `$ins dst, a, b` for each kind of source `b`.
+macro_rules! three {
+    ($self:ident, $ins:ident, $d:expr, $a:expr, $b:expr) => {{
+        let (d, a) = ($d.0, $a.0);
+        match $b {
+            Source::Register(b) => dynasm!($self.0.ops ; .arch x64 ; $ins Ry(d), Ry(a), Ry(b.0)),
+            Source::Memory(m) => load!($self.0, m; $ins Ry(d), Ry(a), ),
+            Source::Constant(label) => dynasm!($self.0.ops ; .arch x64 ; $ins Ry(d), Ry(a), [=>label]),
+        }
+    }};
+}
+
+impl Lowering for Avx2 {
+    const REGISTERS: usize = 16;
+
+    fn asm(&mut self) -> &mut Assembler {
+        &mut self.0
+    }
+
+    fn zero(&mut self, dst: Vector) {
+        dynasm!(self.0.ops ; .arch x64 ; vpxor Ry(dst.0), Ry(dst.0), Ry(dst.0));
+    }
+
+    fn load(&mut self, dst: Vector, src: Source) {
+        match src {
+            Source::Register(src) => dynasm!(self.0.ops ; .arch x64 ; vmovdqa Ry(dst.0), Ry(src.0)),
+            Source::Memory(m) => load!(self.0, m; vmovdqu Ry(dst.0), ),
+            Source::Constant(label) => dynasm!(self.0.ops ; .arch x64 ; vmovdqa Ry(dst.0), [=>label]),
+        }
+    }
+
+    fn store(&mut self, dst: Mem, src: Vector) {
+        store!(self.0, dst; vmovdqu YWORD; Ry(src.0));
+    }
+
+    fn broadcast32(&mut self, dst: Vector, src: Mem) {
+        load!(self.0, src; vpbroadcastd Ry(dst.0), );
+    }
+
+    fn broadcast16(&mut self, dst: Vector, src: Mem) {
+        load!(self.0, src; vpbroadcastw Ry(dst.0), );
+    }
+
+    fn broadcast8(&mut self, dst: Vector, src: Mem) {
+        load!(self.0, src; vpbroadcastb Ry(dst.0), );
+    }
+
+    fn op(&mut self, op: Op, dst: Vector, a: Vector, b: Source) {
+        match op {
+            Op::MulPairsU8I8 => three!(self, vpmaddubsw, dst, a, b),
+            Op::MulPairsI16 => three!(self, vpmaddwd, dst, a, b),
+            Op::And => three!(self, vpand, dst, a, b),
+            Op::ShuffleBytes => three!(self, vpshufb, dst, a, b),
+            Op::AddI16 => three!(self, vpaddw, dst, a, b),
+            Op::AddSaturatingI16 => three!(self, vpaddsw, dst, a, b),
+            Op::AddI32 => three!(self, vpaddd, dst, a, b),
+            Op::MulI32 => three!(self, vpmulld, dst, a, b),
+            Op::HorizontalAddI32 => three!(self, vphaddd, dst, a, b),
+            Op::AddF32 => three!(self, vaddps, dst, a, b),
+            Op::MulF32 => three!(self, vmulps, dst, a, b),
+            Op::MaxF32 => three!(self, vmaxps, dst, a, b),
+            Op::MinF32 => three!(self, vminps, dst, a, b),
+            Op::MaxU8 => three!(self, vpmaxub, dst, a, b),
+            Op::MinU8 => three!(self, vpminub, dst, a, b),
+            Op::MaxI8 => three!(self, vpmaxsb, dst, a, b),
+            Op::MinI8 => three!(self, vpminsb, dst, a, b),
+            Op::PackI32I16 => three!(self, vpackssdw, dst, a, b),
+            Op::PackI16U8 => three!(self, vpackuswb, dst, a, b),
+            Op::PackI16I8 => three!(self, vpacksswb, dst, a, b),
+        }
+    }
+
+    fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source) {
+        three!(self, vfmadd213ps, dst, a, b);
+    }
+
+    fn i32_to_f32(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.0.ops ; .arch x64 ; vcvtdq2ps Ry(dst.0), Ry(src.0));
+    }
+
+    fn f32_to_i32(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.0.ops ; .arch x64 ; vcvtps2dq Ry(dst.0), Ry(src.0));
+    }
+
+    fn high_bytes(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.0.ops ; .arch x64 ; vpsrlw Ry(dst.0), Ry(src.0), 8);
+    }
+
+    fn permute32(&mut self, dst: Vector, order: Vector, src: Vector) {
+        dynasm!(self.0.ops ; .arch x64 ; vpermd Ry(dst.0), Ry(order.0), Ry(src.0));
+    }
+
+    fn upper_half(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.0.ops ; .arch x64 ; vextracti128 Rx(dst.0), Ry(src.0), 1);
+    }
+
+    fn load_first(&mut self, dst: Vector, mask: Vector, src: Mem, count: usize) {
+        let lanes: [u32; 8] = std::array::from_fn(|i| if i < count { u32::MAX } else { 0 });
+        let constant = self.0.constant(&lanes);
+        self.load(mask, Source::Constant(constant));
+        load!(self.0, src; vpmaskmovd Ry(dst.0), Ry(mask.0), );
+    }
+
+    fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize) {
+        if count == 16 {
+            store!(self.0, dst; vmovdqu OWORD; Rx(src.0));
+            return;
+        }
+        let (mut at, mut left, mut to) = (from, count, dst);
+        for piece in [8, 4, 2, 1] {
+            if left < piece {
+                continue;
+            }
+            let lane = (at / piece) as i8;
+            match piece {
+                8 if lane == 0 => store!(self.0, to; vmovq QWORD; Rx(src.0)),
+                8 => store!(self.0, to; vpextrq QWORD; Rx(src.0), lane),
+                4 if lane == 0 => store!(self.0, to; vmovd DWORD; Rx(src.0)),
+                4 => store!(self.0, to; vpextrd DWORD; Rx(src.0), lane),
+                2 => store!(self.0, to; vpextrw WORD; Rx(src.0), lane),
+                _ => store!(self.0, to; vpextrb BYTE; Rx(src.0), lane),
+            }
+            (at, left, to) = (at + piece, left - piece, to.offset(piece));
+        }
+    }
+
+    fn store_first(&mut self, dst: Mem, src: Vector, count: usize) {
+        match count {
+            8 => self.store(dst, src),
+            4.. => {
+                self.store_bytes(dst, src, 0, 16);
+                if count > 4 {
+                    self.upper_half(src, src);
+                    self.store_first(dst.offset(16), src, count - 4);
+                }
+            }
+            _ => self.store_bytes(dst, src, 0, 4 * count),
+        }
+    }
+
+    fn leave(&mut self) {
+        dynasm!(self.0.ops ; .arch x64 ; vzeroupper);
+    }
+}

@@ -1,0 +1,7 @@
+//! x86-64: an assembler for the scalar frame of a kernel, the vector operations that a tier must lower, and the tiers.
+//!
+//! Start with [`lowering`]: it is all that a kernel builder sees of an instruction set.
+
+pub(crate) mod asm;
+pub(crate) mod avx2;
+pub(crate) mod lowering;

@@ -1,0 +1,133 @@
+//! The one error type of the safe API: what was expected and what was given.
+
+use std::fmt;
+
+use gemmill_codegen::{CodegenError, TierError};
+
+/// `std::result::Result` with gemmill's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call was refused. A refused call has not written to its output.
+///
+/// # Examples
+/// ```
+/// use gemmill::{Error, MatRef};
+/// let err = MatRef::row_major(&[1u8, 2, 3], 2, 2).unwrap_err();
+/// assert!(matches!(err, Error::TooShort { .. }));
+/// assert_eq!(err.to_string(), "matrix data: 4 elements needed, 3 given");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice holds fewer elements than the shape and strides reach.
+    TooShort {
+        /// Which operand.
+        what: &'static str,
+        /// Elements that the shape needs.
+        needed: usize,
+        /// Elements in the slice.
+        given: usize,
+    },
+    /// Two sizes that must be equal are not.
+    Mismatch {
+        /// Which sizes, for example `"rows of B against columns of A"`.
+        what: &'static str,
+        /// The size that was required.
+        expected: usize,
+        /// The size that was given.
+        given: usize,
+    },
+    /// A size or stride does not fit `usize`, or an allocation of it would exceed `isize::MAX` bytes.
+    Overflow {
+        /// Which computation.
+        what: &'static str,
+    },
+    /// Two elements of an output would share an address.
+    Overlap {
+        /// Rows of the output.
+        rows: usize,
+        /// Columns of the output.
+        cols: usize,
+        /// Elements between the starts of two rows.
+        row_stride: usize,
+    },
+    /// A scale, multiplier or bias is not a usable number.
+    BadNumber {
+        /// Which parameter.
+        what: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+        /// What it is.
+        given: f32,
+    },
+    /// An integer parameter lies outside its range.
+    OutOfRange {
+        /// Which parameter.
+        what: &'static str,
+        /// Smallest legal value.
+        low: i64,
+        /// Largest legal value.
+        high: i64,
+        /// The value that was given.
+        given: i64,
+    },
+    /// N is not a multiple of the number of groups, or there are no groups.
+    Groups {
+        /// Columns of B.
+        cols: usize,
+        /// Number of groups.
+        groups: usize,
+    },
+    /// Options that do not go together, or one that is missing.
+    Unsupported {
+        /// What was asked, and what to do instead.
+        what: &'static str,
+    },
+    /// The requested tier cannot run here, or does not exist.
+    Tier(TierError),
+    /// The system refused executable memory, or a kernel could not be generated.
+    Codegen(CodegenError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::TooShort { what, needed, given } => write!(f, "{what}: {needed} elements needed, {given} given"),
+            Error::Mismatch { what, expected, given } => write!(f, "{what}: expected {expected}, given {given}"),
+            Error::Overflow { what } => write!(f, "{what}: the size does not fit the address space"),
+            Error::Overlap { rows, cols, row_stride } => {
+                write!(f, "output of {rows} rows and {cols} columns overlaps itself with a row stride of {row_stride}")
+            }
+            Error::BadNumber { what, expected, given } => write!(f, "{what}: expected {expected}, given {given}"),
+            Error::OutOfRange { what, low, high, given } => {
+                write!(f, "{what}: expected {low} to {high}, given {given}")
+            }
+            Error::Groups { cols, groups } => write!(f, "{cols} columns cannot be divided into {groups} groups"),
+            Error::Unsupported { what } => f.write_str(what),
+            Error::Tier(e) => e.fmt(f),
+            Error::Codegen(e) => write!(f, "machine code: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Codegen(e) => Some(e),
+            Error::Tier(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<CodegenError> for Error {
+    fn from(e: CodegenError) -> Self {
+        Error::Codegen(e)
+    }
+}
+
+impl From<TierError> for Error {
+    fn from(e: TierError) -> Self {
+        Error::Tier(e)
+    }
+}

@@ -1,0 +1,278 @@
+//! The schedule of a block: which steps are summed in 16 bits together, proven from the weights.
+//!
+//! A 16-bit lane adds up products of activations in `0..=amax` with some weights. The sum, and every partial sum of it,
+//! fits i16 for all activations iff `amax * Σ b⁺ <= 32767` and `amax * Σ b⁻ <= 32768`, the sums over the lane's positive and
+//! negative weights. (Activations of `amax` against the positive weights and 0 against the others reach the bound.) So a
+//! group of steps is exact iff that holds in each of its lanes, and any part of such a group is exact too.
+//!
+//! Finding the fewest groups is bin packing with as many dimensions as lanes. First fit over the steps, the heaviest
+//! first, into a window of open groups comes close on gaussian weights: a step that fits no open group in any pairing
+//! opens its own. A step that overflows alone in every pairing is multiplied as 16-bit numbers.
+//!
+//! Where A is read in place, other pairings are made by a byte shuffle in registers, which costs an instruction per row
+//! and step, so only steps that overflow otherwise take one; and even and odd elements are split in registers.
+
+use gemmill_codegen::{KR, Section};
+
+use super::step::Plane;
+
+/// The bounds of a lane's sums of positive and of negative weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    positive: u16,
+    negative: u16,
+}
+
+impl Limits {
+    /// The bounds for activations in `0..=activation_max`.
+    pub(crate) fn for_activations(activation_max: u8) -> Limits {
+        let amax = u16::from(activation_max.max(1));
+        Limits { positive: 32767 / amax, negative: 32768 / amax }
+    }
+}
+
+/// How hard to search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Search {
+    /// Open groups that a step is tried in.
+    pub(crate) window: usize,
+    /// Whether A is worth writing to planes: for other pairings, and for wide steps.
+    pub(crate) planes: bool,
+    /// Whether steps are taken heaviest first, rather than as they come.
+    pub(crate) reorder: bool,
+}
+
+/// A step in one of its pairings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) step: usize,
+    pub(crate) plane: Plane,
+}
+
+/// The groups of a block, section by section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    /// Steps of each section in the order of [`Section::ALL`], group after group.
+    pub(crate) sections: [Vec<Placed>; Section::ALL.len()],
+}
+
+impl Schedule {
+    fn push(&mut self, section: Section, steps: &[Placed]) {
+        debug_assert_eq!(section.steps(), steps.len());
+        self.sections[section as usize].extend_from_slice(steps);
+    }
+
+    /// Instructions on the vector ports per row, step and vector of columns, `vectors` being how many of these share what
+    /// is done to A.
+    pub(crate) fn cost(&self, vectors: usize) -> f64 {
+        let shared = 1.0 / vectors as f64;
+        let of_group = |section| match section {
+            Section::Shuffled => 3.0 + shared,
+            Section::Wide => 4.0,
+            Section::Split => 4.0 + 2.0 * shared,
+            // A product and a sum for each step, a widening and the accumulation for all.
+            _ => 2.0 * section.steps() as f64 + 1.0,
+        };
+        let steps: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.steps()).sum();
+        let cost: f64 = Section::ALL.iter().map(|&s| self.groups(s) as f64 * of_group(s)).sum();
+        cost / steps.max(1) as f64
+    }
+
+    /// Packed vectors per step and vector of columns: one, or two for wide steps.
+    pub(crate) fn vectors_per_step(&self) -> f64 {
+        let steps: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.steps()).sum();
+        let vectors: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.vectors()).sum();
+        vectors as f64 / steps.max(1) as f64
+    }
+
+    /// Groups of a section.
+    pub(crate) fn groups(&self, section: Section) -> usize {
+        self.sections[section as usize].len() / section.steps()
+    }
+}
+
+/// Sums of positive and of negative weights in `L` lanes.
+#[derive(Debug, Clone, Copy)]
+struct Lanes<const L: usize> {
+    positive: [u16; L],
+    negative: [u16; L],
+}
+
+impl<const L: usize> Lanes<L> {
+    const ZERO: Lanes<L> = Lanes { positive: [0; L], negative: [0; L] };
+
+    /// The lanes of a packed step in one pairing. Lanes past the weights are empty.
+    #[inline(always)]
+    fn of(weights: &[i8], plane: Plane) -> Lanes<L> {
+        let order = plane.order();
+        let mut lanes = Self::ZERO;
+        for (quad, w) in weights.chunks_exact(KR).enumerate() {
+            for half in 0..2 {
+                let (x, y) = (i16::from(w[order[2 * half]]), i16::from(w[order[2 * half + 1]]));
+                lanes.positive[2 * quad + half] = (x.max(0) + y.max(0)) as u16;
+                lanes.negative[2 * quad + half] = (x.min(0) + y.min(0)).unsigned_abs();
+            }
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn plus(&self, other: &Lanes<L>) -> Lanes<L> {
+        Lanes {
+            positive: std::array::from_fn(|i| self.positive[i] + other.positive[i]),
+            negative: std::array::from_fn(|i| self.negative[i] + other.negative[i]),
+        }
+    }
+
+    #[inline(always)]
+    fn within(&self, limits: Limits) -> bool {
+        let max = |lanes: &[u16; L]| lanes.iter().fold(0, |m, &x| m.max(x));
+        max(&self.positive) <= limits.positive && max(&self.negative) <= limits.negative
+    }
+
+    /// The heaviest lane.
+    #[inline(always)]
+    fn weight(&self) -> u16 {
+        self.positive.iter().chain(&self.negative).fold(0, |m, &x| m.max(x))
+    }
+}
+
+/// A group that is still open.
+struct Open<const L: usize> {
+    lanes: Lanes<L>,
+    steps: Vec<Placed>,
+}
+
+/// Most steps of a group whose steps lie anywhere.
+const MAX_SCATTERED: usize = 4;
+
+/// The packed vectors of a block's steps, in natural order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steps<'a> {
+    pub(crate) weights: &'a [i8],
+    pub(crate) bytes_per_step: usize,
+    /// Steps that follow each other in A without overlap: all, or all but the last.
+    pub(crate) whole: usize,
+}
+
+/// Schedules a block.
+pub(crate) fn schedule(steps: Steps<'_>, limits: Limits, search: Search) -> Schedule {
+    gemmill_codegen::vectorize(|| match steps.bytes_per_step / 2 {
+        ..=16 => schedule_lanes::<16>(steps, limits, search),
+        17..=32 => schedule_lanes::<32>(steps, limits, search),
+        _ => schedule_lanes::<64>(steps, limits, search),
+    })
+}
+
+#[inline(always)]
+fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Search) -> Schedule {
+    let whole = steps.whole;
+    let steps: Vec<&[i8]> = steps.weights.chunks_exact(steps.bytes_per_step).collect();
+    let natural: Vec<Lanes<L>> = steps.iter().map(|w| Lanes::of(w, Plane::Natural)).collect();
+    let mut schedule = Schedule::default();
+    let mut rest = take_runs(&natural, whole, limits, &mut schedule);
+
+    if search.reorder {
+        rest.sort_by_key(|&step| std::cmp::Reverse(natural[step].weight()));
+    }
+    let pairings = if search.planes { 3 } else { 1 };
+    let mut open: Vec<Open<L>> = Vec::new();
+    let mut closed: Vec<Vec<Placed>> = Vec::new();
+    for step in rest {
+        let candidates: [(Plane, Lanes<L>); 3] = std::array::from_fn(|i| {
+            let plane = Plane::PAIRINGS[i];
+            (plane, if i == 0 { natural[step] } else { Lanes::of(steps[step], plane) })
+        });
+        let mut fitting = candidates[..pairings].iter().filter(|(_, lanes)| lanes.within(limits)).peekable();
+        let Some(&&(alone, alone_lanes)) = fitting.peek() else {
+            let shuffled = candidates[pairings..].iter().find(|(_, lanes)| lanes.within(limits));
+            match shuffled {
+                Some(&(plane, _)) => schedule.push(Section::Shuffled, &[Placed { step, plane }]),
+                None if search.planes => schedule.push(Section::Wide, &[Placed { step, plane: Plane::Even }]),
+                None => schedule.push(Section::Split, &[Placed { step, plane: Plane::Natural }]),
+            }
+            continue;
+        };
+        let home = fitting.find_map(|(plane, lanes)| {
+            let position = open.iter().position(|group| group.lanes.plus(lanes).within(limits))?;
+            Some((position, *plane, lanes))
+        });
+        match home {
+            Some((position, plane, lanes)) => {
+                let group = &mut open[position];
+                group.lanes = group.lanes.plus(lanes);
+                group.steps.push(Placed { step, plane });
+                if group.steps.len() == MAX_SCATTERED {
+                    closed.push(open.remove(position).steps);
+                }
+            }
+            None => {
+                if open.len() >= search.window {
+                    closed.push(open.remove(0).steps);
+                }
+                open.push(Open { lanes: alone_lanes, steps: vec![Placed { step, plane: alone }] });
+            }
+        }
+    }
+    closed.extend(open.into_iter().map(|group| group.steps));
+    // Rows of A are read about in order then.
+    closed.sort_by_key(|group| group.iter().map(|p| p.step).min());
+    for section in [Section::Shuffled, Section::Wide, Section::Split] {
+        schedule.sections[section as usize].sort_by_key(|p| p.step);
+    }
+    place_groups(closed, &mut schedule);
+    schedule
+}
+
+/// Takes the runs of eight steps that may be summed as they follow each other, and gives the steps that are left.
+#[inline(always)]
+fn take_runs<const L: usize>(
+    natural: &[Lanes<L>],
+    whole: usize,
+    limits: Limits,
+    schedule: &mut Schedule,
+) -> Vec<usize> {
+    let mut rest = Vec::with_capacity(natural.len());
+    let run_len = Section::Sum8.steps();
+    let mut step = 0;
+    while step < natural.len() {
+        let end = step + run_len;
+        let fits = end <= whole
+            && natural[step..end].iter().fold(Lanes::ZERO, |sum, lanes| sum.plus(lanes)).within(limits);
+        if fits {
+            let run: Vec<Placed> = (step..end).map(|step| Placed { step, plane: Plane::Natural }).collect();
+            schedule.push(Section::Sum8, &run);
+            step = end;
+        } else {
+            rest.push(step);
+            step += 1;
+        }
+    }
+    rest
+}
+
+/// Groups of one size that are too few to pay for leaving a loop are cut into smaller ones.
+const WORTH_A_LOOP: usize = 3;
+
+fn place_groups(groups: Vec<Vec<Placed>>, schedule: &mut Schedule) {
+    let total = groups.len();
+    let count = |len: usize| groups.iter().filter(|g| g.len() == len).count();
+    let worth = |len: usize| total < 2 * WORTH_A_LOOP || count(len) >= WORTH_A_LOOP;
+    let (four, three, two) = (worth(4), worth(3), worth(2) || count(4) + count(3) > 0);
+    for group in &groups {
+        match *group.as_slice() {
+            [a, b, c, d] if four => schedule.push(Section::Sum4, &[a, b, c, d]),
+            [a, b, c, d] => {
+                schedule.push(Section::Sum2, &[a, b]);
+                schedule.push(Section::Sum2, &[c, d]);
+            }
+            [a, b, c] if three => schedule.push(Section::Sum3, &[a, b, c]),
+            [a, b, c] => {
+                schedule.push(Section::Sum2, &[a, b]);
+                schedule.push(Section::Narrow, &[c]);
+            }
+            [a, b] if two => schedule.push(Section::Sum2, &[a, b]),
+            _ => group.iter().for_each(|&step| schedule.push(Section::Narrow, &[step])),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Parameters that are given per tensor, per group or per column.
+
+use crate::error::{Error, Result};
+
+/// A parameter of the columns of B or C.
+///
+/// # Examples
+/// ```
+/// use gemmill::PerColumn;
+/// let one: PerColumn<'_, f32> = 0.5.into();
+/// assert_eq!(one, PerColumn::Tensor(0.5));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PerColumn<'a, T> {
+    /// The same for all columns.
+    Tensor(T),
+    /// One for each group of columns.
+    Group(&'a [T]),
+    /// One for each column.
+    Column(&'a [T]),
+}
+
+impl<T> From<T> for PerColumn<'_, T> {
+    fn from(x: T) -> Self {
+        PerColumn::Tensor(x)
+    }
+}
+
+/// Values by column, whatever they were given by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expanded<'a, T> {
+    source: PerColumn<'a, T>,
+    group_cols: usize,
+}
+
+impl<'a, T: Copy> PerColumn<'a, T> {
+    /// Checks the number of values against `cols` columns in `groups` groups.
+    pub(crate) fn expand(self, what: &'static str, cols: usize, groups: usize) -> Result<Expanded<'a, T>> {
+        let (expected, given) = match self {
+            PerColumn::Tensor(_) => (1, 1),
+            PerColumn::Group(values) => (groups, values.len()),
+            PerColumn::Column(values) => (cols, values.len()),
+        };
+        if expected != given {
+            return Err(Error::Mismatch { what, expected, given });
+        }
+        Ok(Expanded { source: self, group_cols: (cols / groups.max(1)).max(1) })
+    }
+}
+
+impl<T: Copy> Expanded<'_, T> {
+    pub(crate) fn get(&self, column: usize) -> T {
+        match self.source {
+            PerColumn::Tensor(x) => x,
+            PerColumn::Group(values) => values[column / self.group_cols],
+            PerColumn::Column(values) => values[column],
+        }
+    }
+
+    /// The values as they were given.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        let (one, many) = match self.source {
+            PerColumn::Tensor(x) => (Some(x), &[][..]),
+            PerColumn::Group(values) | PerColumn::Column(values) => (None, values),
+        };
+        one.into_iter().chain(many.iter().copied())
+    }
+}

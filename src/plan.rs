@@ -1,0 +1,148 @@
+//! The plan of a product: micro-tiles, cache blocks and the split among threads.
+//!
+//! A pure function of what is written in [`Problem`]: no clock, no environment, no CPU. A golden table in the tests pins
+//! its choices.
+
+use gemmill_codegen::{Caches, Layout, Tier};
+
+/// All that a plan depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) tier: Tier,
+    pub(crate) caches: Caches,
+    /// Most threads that may be used.
+    pub(crate) threads: usize,
+    pub(crate) rows: usize,
+    /// Depth of one group.
+    pub(crate) k: usize,
+    /// Columns of C.
+    pub(crate) cols: usize,
+    pub(crate) layout: Layout,
+    /// Vectors of the widest panel.
+    pub(crate) vectors: usize,
+    /// Panels, of all groups.
+    pub(crate) panels: usize,
+    /// Blocks of K.
+    pub(crate) blocks: usize,
+    /// Bytes of a row of A as kernels read it.
+    pub(crate) a_row_bytes: usize,
+    /// Whether A is written to planes first.
+    pub(crate) packs_a: bool,
+}
+
+/// How a product is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) tiles: RowTiles,
+    /// Micro-tiles per block of rows: MC = `tiles_per_block * MR`.
+    pub(crate) tiles_per_block: usize,
+    /// Panels per block of columns: NC = `panels_per_block * NR`.
+    pub(crate) panels_per_block: usize,
+    /// Blocks of K that a kernel call goes through: all, or one with partial sums in scratch memory between.
+    pub(crate) blocks_per_pass: usize,
+    /// Parts among which rows are split.
+    pub(crate) row_parts: usize,
+    /// Parts among which panels are split.
+    pub(crate) panel_parts: usize,
+}
+
+/// Rows cut into micro-tiles of two heights that differ by one at most: first the `tall` ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowTiles {
+    /// Rows of a tall tile.
+    pub(crate) height: usize,
+    pub(crate) tall: usize,
+    /// Number of tiles of `height - 1` rows.
+    pub(crate) short: usize,
+}
+
+/// Tiles of one height that follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) first_row: usize,
+    pub(crate) height: usize,
+    pub(crate) tiles: usize,
+}
+
+impl RowTiles {
+    /// Cuts `rows` into `tiles` tiles.
+    fn cut(rows: usize, tiles: usize) -> RowTiles {
+        let height = rows.div_ceil(tiles.max(1));
+        let short = (tiles * height).saturating_sub(rows);
+        RowTiles { height, tall: tiles - short, short }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.tall + self.short
+    }
+
+    /// First row of tile `tile`; the number of rows for `tile == count()`.
+    pub(crate) fn row(&self, tile: usize) -> usize {
+        tile * self.height - tile.saturating_sub(self.tall)
+    }
+
+    /// Tiles `first..end` as runs of equal height; empty runs among them.
+    pub(crate) fn runs(&self, first: usize, end: usize) -> [Run; 2] {
+        let middle = self.tall.clamp(first, end);
+        [
+            Run { first_row: self.row(first), height: self.height, tiles: middle - first },
+            Run { first_row: self.row(middle), height: self.height.saturating_sub(1), tiles: end - middle },
+        ]
+    }
+}
+
+/// Multiply-accumulates that a thread should have to itself: some ten times what handing it work costs.
+const MACS_PER_THREAD: usize = 1 << 20;
+
+impl Plan {
+    pub(crate) fn new(p: &Problem) -> Plan {
+        let tiles = row_tiles(p);
+        let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
+        let tiles_per_block = (p.caches.l2 / 2 / tile_bytes).max(1);
+        let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
+        let panel_scratch = tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * 32;
+        let panels_per_block =
+            if blocks_per_pass < p.blocks { (p.caches.l2 / 4 / panel_scratch).max(1) } else { p.panels.max(1) };
+        let (row_parts, panel_parts) = split(p, tiles.count());
+        Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, row_parts, panel_parts }
+    }
+
+    /// Rows of a block.
+    pub(crate) fn mc(&self) -> usize {
+        self.tiles_per_block * self.tiles.height
+    }
+}
+
+/// Fewer micro-tiles than this leave a panel's blocks too little used to store partial sums between them.
+const TILES_WORTH_A_PASS: usize = 4;
+
+/// Tile heights: what keeps the multipliers busy with fewest loads, and whole columns of few rows in one or two tiles, so
+/// that weights stream past once or twice only.
+fn row_tiles(p: &Problem) -> RowTiles {
+    let (usual, most) = match (p.layout, p.vectors) {
+        (Layout::Columns, 1) => (8, 12),
+        (Layout::Columns, _) => (4, 6),
+        (Layout::Depth, 1) => (8, 8),
+        (Layout::Depth, 2) => (4, 4),
+        (Layout::Depth, 3) => (3, 3),
+        (Layout::Depth, _) => (2, 2),
+    };
+    let tiles = if p.rows <= 2 * most { p.rows.div_ceil(most) } else { p.rows.div_ceil(usual) };
+    RowTiles::cut(p.rows, tiles)
+}
+
+/// Parts of rows and of panels whose largest piece is smallest.
+fn split(p: &Problem, tiles: usize) -> (usize, usize) {
+    let macs = p.rows.saturating_mul(p.cols).saturating_mul(p.k);
+    let threads = p.threads.min(macs / MACS_PER_THREAD).max(1);
+    let mut best = (usize::MAX, (1, 1));
+    for row_parts in 1..=threads.min(tiles.max(1)) {
+        let panel_parts = (threads / row_parts).clamp(1, p.panels.max(1));
+        let largest = tiles.div_ceil(row_parts) * p.panels.div_ceil(panel_parts);
+        // Among equals, splitting rows shares the work of packing A, and each part's B is everybody's.
+        if largest < best.0 || largest == best.0 && (p.packs_a || p.rows >= p.cols) {
+            best = (largest, (row_parts, panel_parts));
+        }
+    }
+    best.1
+}

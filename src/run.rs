@@ -1,0 +1,379 @@
+//! The loops around the micro-kernel, and the one call into machine code.
+//!
+//! ```text
+//! parts (threads):  rows × panels                      each part writes its own piece of C
+//!   LOOP 1  rows in blocks of MC                       A is written to planes, or read where it lies
+//!     LOOP 2  panels in blocks of NC                   partial sums of MC × NC, if K has several passes
+//!       LOOP 3  K in passes of one block (KC) or all
+//!         LOOP 4  panels                               a panel's block stays in the first-level cache
+//!           kernel: micro-tiles of the block of rows
+//! ```
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use gemmill_codegen::{Kernel, KernelArgs, LANES};
+
+use crate::error::{Error, Result};
+use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
+use crate::pack::packed::{PackedView, Panel, PanelData};
+use crate::pack::step::{group_row_bytes, packed_row_bytes};
+use crate::plan::{Plan, Run};
+
+/// A product, ready to be carried out: everything was checked, every kernel is there.
+pub(crate) struct Job<'a> {
+    pub(crate) packed: PackedView<'a>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) a: Source<'a>,
+    pub(crate) kernels: &'a Kernels,
+    pub(crate) columns: Columns<'a>,
+    pub(crate) rows: Rows<'a>,
+    /// What row sums of A are multiplied with to give `row_term`; no row sums are needed for zero.
+    pub(crate) row_sum_factor: i32,
+    pub(crate) c: Destination,
+    pub(crate) residual: Option<Residual<'a>>,
+    /// Limits and zero point; pointers and counts are filled in call by call.
+    pub(crate) constants: KernelArgs,
+}
+
+// SAFETY: the pointers in `constants` are null; those in `c` are only used for disjoint pieces of C (see `Destination`).
+unsafe impl Sync for Job<'_> {}
+
+/// Per-column arrays, by padded column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    pub(crate) term: &'a [i32],
+    pub(crate) correction: &'a [i32],
+    pub(crate) zero_point: &'a [i32],
+    pub(crate) scale: &'a [f32],
+    pub(crate) bias: &'a [f32],
+}
+
+/// Per-row arrays; empty where the epilogue needs none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rows<'a> {
+    pub(crate) zero_point: &'a [i32],
+    pub(crate) scale: &'a [f32],
+}
+
+/// C, as kernels write it. Whoever makes one vouches that `rows × cols` elements at this stride may be written until the
+/// job is done, by nobody else; parts of a job write disjoint rectangles of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Destination {
+    pub(crate) start: *mut u8,
+    pub(crate) row_stride_bytes: usize,
+    pub(crate) element_bytes: usize,
+}
+
+/// A matrix of f32 that is added to C.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Residual<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row_stride: usize,
+}
+
+/// The kernels of a job: by panel width, tile height, and place among the passes over K.
+#[derive(Debug, Default)]
+pub(crate) struct Kernels {
+    /// `[wide or narrow panel][tall or short tile][first pass? + 2 * last pass?]`
+    pub(crate) table: [[[Option<Arc<Kernel>>; 4]; 2]; 2],
+}
+
+/// Index into [`Kernels::table`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KernelIndex {
+    pub(crate) narrow_panel: bool,
+    pub(crate) short_tile: bool,
+    pub(crate) first_pass: bool,
+    pub(crate) last_pass: bool,
+}
+
+impl Kernels {
+    pub(crate) fn slot(&mut self, i: KernelIndex) -> &mut Option<Arc<Kernel>> {
+        &mut self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)]
+            [usize::from(i.first_pass) + 2 * usize::from(i.last_pass)]
+    }
+
+    fn get(&self, i: KernelIndex) -> Option<&Kernel> {
+        self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)]
+            [usize::from(i.first_pass) + 2 * usize::from(i.last_pass)]
+        .as_deref()
+    }
+}
+
+/// A thread's own memory, kept from call to call so that calls after the first of a size allocate nothing.
+#[derive(Default)]
+struct Workspace {
+    packed_a: Vec<u8>,
+    natural: Vec<u8>,
+    row_term: Vec<i32>,
+    partial: Vec<i32>,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// Carries out a job on as many threads as its plan says, in the caller's rayon pool.
+pub(crate) fn run(job: &Job<'_>) -> Result<()> {
+    let parts = job.plan.row_parts * job.plan.panel_parts;
+    run_parts(job, 0..parts)
+}
+
+fn run_parts(job: &Job<'_>, parts: Range<usize>) -> Result<()> {
+    if parts.len() > 1 {
+        let middle = parts.start + parts.len() / 2;
+        let (a, b) = rayon::join(|| run_parts(job, parts.start..middle), || run_parts(job, middle..parts.end));
+        return a.and(b);
+    }
+    let (row_part, panel_part) = (parts.start / job.plan.panel_parts, parts.start % job.plan.panel_parts);
+    let tiles = piece(job.plan.tiles.count(), row_part, job.plan.row_parts);
+    let panels = piece(job.packed.panels().len(), panel_part, job.plan.panel_parts);
+    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+        Ok(mut workspace) => run_part(job, tiles, panels, &mut workspace),
+        Err(_) => run_part(job, tiles, panels, &mut Workspace::default()),
+    })
+}
+
+/// Piece `index` of `count` about equal pieces of `0..total`.
+fn piece(total: usize, index: usize, count: usize) -> Range<usize> {
+    let start = |i: usize| total / count * i + (total % count).min(i);
+    start(index)..start(index + 1)
+}
+
+fn run_part(job: &Job<'_>, tiles: Range<usize>, panels: Range<usize>, workspace: &mut Workspace) -> Result<()> {
+    let plan = job.plan;
+    let blocks = job.packed.blocks().len();
+    for first in tiles.clone().step_by(plan.tiles_per_block) {
+        let tiles = first..tiles.end.min(first + plan.tiles_per_block);
+        let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
+        let Workspace { packed_a, natural, row_term, partial } = &mut *workspace;
+        let a = prepare_rows(job, rows, packed_a, natural, row_term)?;
+        for first in panels.clone().step_by(plan.panels_per_block) {
+            let panels = first..panels.end.min(first + plan.panels_per_block);
+            for pass in (0..blocks).step_by(plan.blocks_per_pass) {
+                let pass = pass..blocks.min(pass + plan.blocks_per_pass);
+                run_pass(job, &a, &tiles, &panels, pass, partial);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows of A as kernels read them.
+struct PreparedRows<'a> {
+    /// First of the rows; later arrays start there too.
+    first_row: usize,
+    data: &'a [u8],
+    row_stride: usize,
+    /// Bytes from group to group.
+    group_stride: usize,
+    /// By group, then row.
+    row_term: &'a [i32],
+    /// Number of rows.
+    count: usize,
+}
+
+/// Whether kernels can read A where it lies.
+pub(crate) fn reads_in_place(packed: PackedView<'_>, a: &Source<'_>, k: usize) -> bool {
+    let whole_steps = k == 0 || k >= packed.layout().step_depth();
+    whole_steps && packed.planes().only_natural() && a.as_rows_of_u8().is_some()
+}
+
+/// Bytes of a row of A as kernels read it.
+pub(crate) fn a_row_bytes(packed: PackedView<'_>, a: &Source<'_>, k: usize, groups: usize) -> Result<usize> {
+    if reads_in_place(packed, a, k) {
+        return Ok(k * groups);
+    }
+    packed_row_bytes(packed.blocks(), packed.planes(), packed.layout(), groups)
+}
+
+/// Writes planes and row terms for some rows of A, as far as they are needed.
+fn prepare_rows<'w>(
+    job: &Job<'w>,
+    rows: Range<usize>,
+    packed_a: &'w mut Vec<u8>,
+    natural: &mut Vec<u8>,
+    row_term: &'w mut Vec<i32>,
+) -> Result<PreparedRows<'w>> {
+    let (packed, a) = (job.packed, job.a);
+    let groups = job.packed.groups();
+    let k = a.cols() / groups.max(1);
+    let needs_sums = job.row_sum_factor != 0;
+    let count = rows.len();
+    row_term.clear();
+    row_term.resize(if needs_sums { count * groups } else { 0 }, 0);
+
+    if reads_in_place(packed, &a, k)
+        && let Some(m) = a.as_rows_of_u8()
+    {
+        if needs_sums {
+            gemmill_codegen::vectorize(|| {
+                for (i, row) in rows.clone().enumerate() {
+                    let row = m.row(row).unwrap_or_default();
+                    sum_groups(job, row, k, i, count, row_term);
+                }
+            });
+        }
+        let start = (rows.start * m.row_stride()).min(m.data().len());
+        return Ok(PreparedRows {
+            first_row: rows.start,
+            data: &m.data()[start..],
+            row_stride: m.row_stride(),
+            group_stride: k,
+            row_term,
+            count,
+        });
+    }
+
+    let row_stride = packed_row_bytes(packed.blocks(), packed.planes(), packed.layout(), groups)?;
+    let group_stride = group_row_bytes(packed.blocks(), packed.planes(), packed.layout());
+    let bytes = row_stride.checked_mul(count).ok_or(Error::Overflow { what: "packed block of A" })?;
+    if packed_a.len() < bytes {
+        packed_a.resize(bytes, 0);
+    }
+    let pitch = a.cols().max(1);
+    if natural.len() < ROW_CHUNK * pitch {
+        natural.resize(ROW_CHUNK * pitch, 0);
+    }
+    gemmill_codegen::vectorize(|| {
+        for chunk in (0..count).step_by(ROW_CHUNK) {
+            let in_chunk = ROW_CHUNK.min(count - chunk);
+            let rows_of_u8 = a.as_rows_of_u8();
+            if rows_of_u8.is_none() {
+                a.natural_rows(rows.start + chunk, &mut natural[..in_chunk * pitch], pitch);
+            }
+            for i in 0..in_chunk {
+                let natural = match rows_of_u8 {
+                    Some(m) => m.row(rows.start + chunk + i).unwrap_or_default(),
+                    None => &natural[i * pitch..][..a.cols()],
+                };
+                if needs_sums {
+                    sum_groups(job, natural, k, chunk + i, count, row_term);
+                }
+                let out = &mut packed_a[(chunk + i) * row_stride..][..row_stride];
+                for group in 0..groups {
+                    let elements = &natural[group * k..][..k];
+                    let out = &mut out[group * group_stride..][..group_stride];
+                    write_planes(elements, packed.blocks(), packed.planes(), packed.layout(), out);
+                }
+            }
+        }
+    });
+    Ok(PreparedRows { first_row: rows.start, data: packed_a, row_stride, group_stride, row_term, count })
+}
+
+/// Row terms of one row, for all groups.
+#[inline(always)]
+fn sum_groups(job: &Job<'_>, row: &[u8], k: usize, i: usize, count: usize, row_term: &mut [i32]) {
+    for group in 0..job.packed.groups() {
+        let sum = row_sum(&row[group * k..][..k]);
+        row_term[group * count + i] = sum.wrapping_mul(job.row_sum_factor);
+    }
+}
+
+/// LOOP 4: every panel against the block of rows, for one pass over K.
+fn run_pass(
+    job: &Job<'_>,
+    a: &PreparedRows<'_>,
+    tiles: &Range<usize>,
+    panels: &Range<usize>,
+    pass: Range<usize>,
+    partial: &mut Vec<i32>,
+) {
+    let blocks = job.packed.blocks();
+    let (first_pass, last_pass) = (pass.start == 0, pass.end == blocks.len());
+    let vectors = job.packed.panels().iter().map(|p| p.vectors).max().unwrap_or(1);
+    // Partial sums of a panel: whole vectors for each row.
+    let panel_partial = a.count * vectors * LANES;
+    if !(first_pass && last_pass) && partial.len() < panels.len() * panel_partial {
+        partial.resize(panels.len() * panel_partial, 0);
+    }
+    let planes_before = job.packed.planes().count();
+    let a_offset: usize =
+        blocks[..pass.start].iter().map(|b| planes_before * b.plane_bytes(job.packed.layout().step_depth())).sum();
+    for (i, panel_index) in panels.clone().enumerate() {
+        let panel = &job.packed.panels()[panel_index];
+        let data = job.packed.panel_data(panel_index, pass.start);
+        let mut partial_at = i * panel_partial;
+        for (short_tile, run) in job.plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
+            let index = KernelIndex {
+                narrow_panel: panel.cols != job.packed.panels()[0].cols,
+                short_tile: short_tile == 1,
+                first_pass,
+                last_pass,
+            };
+            let Some(kernel) = job.kernels.get(index).filter(|_| run.tiles > 0) else {
+                debug_assert_eq!(run.tiles, 0, "a kernel was not resolved");
+                continue;
+            };
+            let row = run.first_row - a.first_row;
+            let scratch = partial.get_mut(partial_at..).unwrap_or_default();
+            let call = Call {
+                a: &a.data[(row * a.row_stride + panel.group * a.group_stride + a_offset).min(a.data.len())..],
+                a_row_stride: a.row_stride,
+                row_term: a.row_term.get(panel.group * a.count + row..).unwrap_or_default(),
+                panel,
+                data: &data,
+                blocks: pass.len(),
+                run,
+                scratch,
+            };
+            call_kernel(job, kernel, call);
+            partial_at += run.tiles * run.height * panel.vectors * LANES;
+        }
+    }
+}
+
+/// One kernel call: a run of micro-tiles against some blocks of a panel.
+struct Call<'a> {
+    /// From row 0 of the first tile, at the pass's first block of the panel's group.
+    a: &'a [u8],
+    a_row_stride: usize,
+    row_term: &'a [i32],
+    panel: &'a Panel,
+    data: &'a PanelData<'a>,
+    blocks: usize,
+    run: Run,
+    scratch: &'a mut [i32],
+}
+
+fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
+    let (row, column) = (call.run.first_row, call.panel.column);
+    let columns = call.panel.padded_column;
+    let mut args = KernelArgs {
+        a: call.a.as_ptr(),
+        a_row_stride: call.a_row_stride,
+        b: call.data.data.as_ptr(),
+        offsets: call.data.offsets.as_ptr(),
+        blocks: call.data.headers.as_ptr(),
+        block_count: call.blocks,
+        row_tiles: call.run.tiles,
+        c: job.c.start.wrapping_add(row * job.c.row_stride_bytes + column * job.c.element_bytes),
+        c_row_stride: job.c.row_stride_bytes,
+        scratch: call.scratch.as_mut_ptr(),
+        column_term: from(job.columns.term, columns),
+        column_correction: from(job.columns.correction, columns),
+        column_zero_point: from(job.columns.zero_point, columns),
+        column_scale: from(job.columns.scale, columns),
+        column_bias: from(job.columns.bias, columns),
+        row_zero_point: from(job.rows.zero_point, row),
+        row_scale: from(job.rows.scale, row),
+        row_term: call.row_term.as_ptr(),
+        ..job.constants
+    };
+    if let Some(residual) = job.residual {
+        args.residual = from(residual.data, row * residual.row_stride + column);
+        args.residual_row_stride = residual.row_stride * size_of::<f32>();
+    }
+    // SAFETY: `Gemm::run` checked every shape, length and activation bound before the job was made; packing wrote
+    // offsets, headers and data for each other, with sums proven for those activations; `prepare_rows` provides `tiles`
+    // times `height` rows with all their steps; `run_pass` sized the partial sums; `Destination` vouches for C.
+    unsafe { kernel.run(&mut args) }
+}
+
+/// Pointer to element `i`, or past the end of an array that the kernel does not read.
+fn from<T>(array: &[T], i: usize) -> *const T {
+    array.get(i..).unwrap_or_default().as_ptr()
+}
