@@ -92,13 +92,7 @@ impl<'a, T: Element> MatRef<'a, T> {
     /// assert_eq!(m.get(1, 1), Some(6));
     /// # Ok::<(), gemmill::Error>(())
     /// ```
-    pub fn with_strides(
-        data: &'a [T],
-        rows: usize,
-        cols: usize,
-        row_stride: usize,
-        col_stride: usize,
-    ) -> Result<Self> {
+    pub fn with_strides(data: &'a [T], rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Result<Self> {
         let needed = reach::<T>(rows, cols, row_stride, col_stride)?;
         if needed > data.len() {
             return Err(Error::TooShort { what: "matrix data", needed, given: data.len() });

@@ -133,7 +133,13 @@ pub enum Bias {
 /// assert_eq!(requantize::<u8>(5, Bias::None, 0.5, 10, (0, 255)), 12); // 2.5 goes to 2
 /// assert_eq!(requantize::<u8>(i32::MAX, Bias::None, 2.0, 10, (0, 255)), 255);
 /// ```
-pub fn requantize<T: QuantElement>(raw: i32, bias: Bias, multiplier: f32, zero_point: i32, (low, high): (i32, i32)) -> T {
+pub fn requantize<T: QuantElement>(
+    raw: i32,
+    bias: Bias,
+    multiplier: f32,
+    zero_point: i32,
+    (low, high): (i32, i32),
+) -> T {
     let x = match bias {
         Bias::None => raw as f32,
         Bias::Int(bias) => raw.wrapping_add(bias) as f32,

@@ -17,7 +17,8 @@ use gemmill_codegen::{Kernel, KernelArgs, LANES};
 
 use crate::error::{Error, Result};
 use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
-use crate::pack::packed::{PackedView, Panel, PanelData};
+use crate::pack::layout::{Panel, PanelData};
+use crate::pack::packed::PackedView;
 use crate::pack::step::{group_row_bytes, packed_row_bytes};
 use crate::plan::{Plan, Run};
 

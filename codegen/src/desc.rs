@@ -371,12 +371,8 @@ impl fmt::Display for Epilogue {
             }
             Output::Dequantize(d) => {
                 f.write_str("f32")?;
-                let stages = [
-                    (d.row_scale, "-rowscale"),
-                    (d.bias, "-bias"),
-                    (d.residual, "-residual"),
-                    (d.clamp, "-clamp"),
-                ];
+                let stages =
+                    [(d.row_scale, "-rowscale"), (d.bias, "-bias"), (d.residual, "-residual"), (d.clamp, "-clamp")];
                 stages.iter().filter(|(on, _)| *on).try_for_each(|(_, name)| f.write_str(name))
             }
         }

@@ -89,7 +89,7 @@ mod cpuid {
             return None;
         }
         let bytes: Vec<u8> = (0x8000_0002..=0x8000_0004)
-            .map(|leaf| __cpuid(leaf))
+            .map(__cpuid)
             .flat_map(|r| [r.eax, r.ebx, r.ecx, r.edx])
             .flat_map(u32::to_le_bytes)
             .filter(|&b| b != 0)

@@ -2,11 +2,17 @@
 //!
 //! Start with [`Gemm`]. [`output`] says what C can be, [`bound`] turns that into the arrays that kernels read.
 
+mod activation;
 mod bound;
+mod builder;
+mod description;
 mod operation;
+mod options;
 mod output;
 
-pub use operation::{
-    Activation, ActivationQuantization, Description, Gemm, GemmBuilder, RunOptions, Threads, multiply,
-};
+pub use activation::{Activation, ActivationQuantization};
+pub use builder::GemmBuilder;
+pub use description::Description;
+pub use operation::{Gemm, multiply};
+pub use options::{RunOptions, Threads};
 pub use output::{Dequantize, IntOutput, OutputStage, Requantize};

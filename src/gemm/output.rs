@@ -53,7 +53,11 @@ pub(crate) enum Bias<'a> {
     /// Added to the sums.
     Int(&'a [i32]),
     /// Divided by `a_scale * b_scale[j]`, then added to the sums as f32.
-    Float { bias: &'a [f32], a_scale: f32, b_scale: PerColumn<'a, f32> },
+    Float {
+        bias: &'a [f32],
+        a_scale: f32,
+        b_scale: PerColumn<'a, f32>,
+    },
 }
 
 /// Output of u8 or i8: `C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp))`.

@@ -40,7 +40,6 @@ pub enum RowQuantization<'a> {
 pub(crate) const ROW_CHUNK: usize = 16;
 
 impl<'a> Source<'a> {
-
     pub(crate) fn cols(&self) -> usize {
         match self {
             Source::U8(m) => m.cols(),

@@ -1,11 +1,14 @@
 //! Packing: weights into panels that kernels stream through, activations into planes that broadcasts read from.
 //!
 //! Start with [`step`]: it defines steps, planes and offsets, which both sides share. [`schedule`] proves which steps may
-//! be summed in 16 bits; [`packed`] lays weights out accordingly; [`activations`] writes the planes.
+//! be summed in 16 bits; [`layout`] lays weights out accordingly; [`activations`] writes the planes.
 
 pub(crate) mod activations;
+pub(crate) mod builder;
+pub(crate) mod layout;
 pub(crate) mod packed;
 pub(crate) mod schedule;
 pub(crate) mod step;
 
-pub use packed::{PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
+pub use builder::{PackBuilder, PackEffort, Weight};
+pub use packed::{PackedB, SequenceSummary};

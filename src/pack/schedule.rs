@@ -237,8 +237,8 @@ fn take_runs<const L: usize>(
     let mut step = 0;
     while step < natural.len() {
         let end = step + run_len;
-        let fits = end <= whole
-            && natural[step..end].iter().fold(Lanes::ZERO, |sum, lanes| sum.plus(lanes)).within(limits);
+        let fits =
+            end <= whole && natural[step..end].iter().fold(Lanes::ZERO, |sum, lanes| sum.plus(lanes)).within(limits);
         if fits {
             let run: Vec<Placed> = (step..end).map(|step| Placed { step, plane: Plane::Natural }).collect();
             schedule.push(Section::Sum8, &run);

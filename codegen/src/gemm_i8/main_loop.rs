@@ -157,8 +157,14 @@ fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
 }
 
 /// Loads what is cached of a step of B and says where each of its vectors is found.
-fn step_of_b<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, index: usize, step: usize) -> Vec<Source> {
-    if b.rows() <= PREFETCH_ROWS && step * b.vectors() % 2 == 0 {
+fn step_of_b<L: Lowering>(
+    b: &mut Builder<L>,
+    section: Section,
+    regs: &Registers,
+    index: usize,
+    step: usize,
+) -> Vec<Source> {
+    if b.rows() <= PREFETCH_ROWS && (step * b.vectors()).is_multiple_of(2) {
         let ahead = packed(b, section, index, step, 0).offset(PREFETCH_BYTES);
         b.low.asm().prefetch(ahead);
     }

@@ -98,7 +98,9 @@ mod x86 {
         pub(in crate::gemm_i8) fn row_of_a(&self, p: Gpr, r: usize) -> Mem {
             let index = match r {
                 0 => None,
-                1 | 2 | 4 | 8 => Some((role::STRIDES[0], [Scale::X1, Scale::X2, Scale::X4, Scale::X8][r.ilog2() as usize])),
+                1 | 2 | 4 | 8 => {
+                    Some((role::STRIDES[0], [Scale::X1, Scale::X2, Scale::X4, Scale::X8][r.ilog2() as usize]))
+                }
                 3 | 6 => Some((role::STRIDES[1], [Scale::X1, Scale::X2][r / 6])),
                 5 | 10 => Some((role::STRIDES[2], [Scale::X1, Scale::X2][r / 10])),
                 _ => Some((role::STRIDES[(r - 1) / 2], Scale::X1)),

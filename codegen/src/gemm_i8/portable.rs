@@ -98,9 +98,7 @@ impl Form {
     fn dot(self, x: &[u8], weights: &[u8]) -> i32 {
         let word = |i: usize| i32::from(i16::from_le_bytes([weights[2 * i], weights[2 * i + 1]]));
         match self {
-            Form::Bytes(order) => {
-                order.iter().zip(weights).map(|(&i, &w)| i32::from(x[i]) * i32::from(w as i8)).sum()
-            }
+            Form::Bytes(order) => order.iter().zip(weights).map(|(&i, &w)| i32::from(x[i]) * i32::from(w as i8)).sum(),
             Form::Words => {
                 let element = |i: usize| i32::from(i16::from_le_bytes([x[2 * i], x[2 * i + 1]]));
                 element(0) * word(0) + element(1) * word(1)

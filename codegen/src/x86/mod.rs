@@ -2,6 +2,9 @@
 //!
 //! Start with [`lowering`]: it is all that a kernel builder sees of an instruction set.
 
+// `dynasm!` converts register numbers that already have the right type.
+#![allow(clippy::useless_conversion)]
+
 pub(crate) mod asm;
 pub(crate) mod avx2;
 pub(crate) mod lowering;

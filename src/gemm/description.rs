@@ -1,0 +1,92 @@
+//! A plan, told: which kernels, blocks and parts a product gets.
+
+use std::fmt;
+
+use gemmill_codegen::{KernelDesc, Tier};
+
+use super::activation::Activation;
+use super::operation::Gemm;
+use crate::error::Result;
+use crate::matrix::{Element, MatRef};
+use crate::pack::activations::RowQuantization;
+use crate::plan::Plan;
+use crate::run::{self, KernelIndex};
+
+impl<A: Activation, C: Element> Gemm<A, C> {
+    /// How a product with `rows` rows of A is carried out, u8 activations being row-major.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a packed row of A would not fit the address space.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatRef, PackedB};
+    /// let b = vec![1i8; 64 * 16];
+    /// let gemm = Gemm::<u8, i32>::builder(&PackedB::new(MatRef::row_major(&b, 64, 16)?)?, IntOutput::Store).build()?;
+    /// let plan = gemm.describe(5)?;
+    /// assert_eq!(plan.kernels.len(), 1);
+    /// assert_eq!(plan.kernels[0].rows, 5);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn describe(&self, rows: usize) -> Result<Description> {
+        let quantization = RowQuantization::Static { inverse: 1.0, zero_point: 0 };
+        let nothing = [A::default(); 1];
+        let depth = self.packed.k().saturating_mul(self.packed.groups());
+        // A view of one element that repeats: only its shape and the order of its elements count.
+        let source = A::source(MatRef::repeated(&nothing, rows, depth), quantization);
+        let plan = Plan::new(&self.problem(&source, rows)?);
+        let blocks = self.packed.view().blocks().len();
+        let passes = blocks.div_ceil(plan.blocks_per_pass);
+        let mut kernels = Vec::new();
+        for narrow_panel in [false, true] {
+            for short_tile in [false, true] {
+                for pass in 0..passes.min(3) {
+                    let (first_pass, last_pass) = (pass == 0, pass == passes.min(3) - 1);
+                    let index = KernelIndex { narrow_panel, short_tile, first_pass, last_pass };
+                    kernels.extend(self.kernel_desc(&plan, self.bound.epilogue, index));
+                }
+            }
+        }
+        Ok(Description {
+            tier: self.packed.tier(),
+            kernels,
+            sequence: self.packed.sequences().to_string(),
+            mc: plan.mc(),
+            kc: self.packed.view().blocks().iter().map(|b| b.len).max().unwrap_or(0),
+            packs_a: !run::reads_in_place(self.packed.view(), &source, self.packed.k()),
+            row_parts: plan.row_parts,
+            panel_parts: plan.panel_parts,
+        })
+    }
+}
+
+/// A plan, told. See [`Gemm::describe`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Description {
+    /// The tier of the kernels.
+    pub tier: Tier,
+    /// The micro-kernels.
+    pub kernels: Vec<KernelDesc>,
+    /// Share of each multiplication sequence.
+    pub sequence: String,
+    /// Rows of a cache block.
+    pub mc: usize,
+    /// Depth of the longest block of K.
+    pub kc: usize,
+    /// Whether A is rewritten before it is multiplied.
+    pub packs_a: bool,
+    /// Parts among which threads split rows.
+    pub row_parts: usize,
+    /// Parts among which threads split columns.
+    pub panel_parts: usize,
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "tier {}, sequences {}", self.tier, self.sequence)?;
+        writeln!(f, "MC {}, KC {}, A {}", self.mc, self.kc, if self.packs_a { "packed" } else { "read in place" })?;
+        writeln!(f, "{} × {} parts", self.row_parts, self.panel_parts)?;
+        self.kernels.iter().try_for_each(|kernel| writeln!(f, "{kernel}"))
+    }
+}

@@ -1,0 +1,290 @@
+//! Packing with options: checks, the choice of layout and blocks, the schedule of every block.
+
+use std::sync::Arc;
+
+use gemmill_codegen::{Caches, LANES, Layout, Tier, VECTOR_BYTES};
+
+use super::layout::{PANEL_VECTORS, PackedPanels, Panel, Scheduled, panels, place};
+use super::packed::{Inner, PackedB, ZeroPoints};
+use super::schedule::{Limits, Schedule, Search, Steps, schedule};
+use super::step::{Block, MAX_KC};
+use crate::error::{Error, Result};
+use crate::matrix::{Element, MatRef};
+use crate::parameters::PerColumn;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i8 {}
+    impl Sealed for u8 {}
+}
+
+/// A type of weights: `i8` or `u8`.
+pub trait Weight: Element + PartialEq + sealed::Sealed {
+    #[doc(hidden)]
+    const SIGNED: bool;
+    #[doc(hidden)]
+    fn to_i8(self) -> i8;
+    #[doc(hidden)]
+    fn from_i8(x: i8) -> Self;
+}
+
+impl Weight for i8 {
+    const SIGNED: bool = true;
+    fn to_i8(self) -> i8 {
+        self
+    }
+    fn from_i8(x: i8) -> i8 {
+        x
+    }
+}
+
+/// Kernels multiply i8 weights: unsigned ones are moved down by 128, and so are their zero points.
+impl Weight for u8 {
+    const SIGNED: bool = false;
+    fn to_i8(self) -> i8 {
+        (self ^ 0x80) as i8
+    }
+    fn from_i8(x: i8) -> u8 {
+        x as u8 ^ 0x80
+    }
+}
+
+/// How hard packing searches for steps that may be summed in 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PackEffort {
+    /// One pass over neighbouring steps: for weights that are used once or twice.
+    Quick,
+    /// A search over all steps of a block and three pairings: some ten nanoseconds per weight, once.
+    #[default]
+    Full,
+}
+
+/// Packs weights with options. See [`PackedB::builder`].
+#[derive(Debug, Clone)]
+pub struct PackBuilder<'a, T> {
+    b: MatRef<'a, T>,
+    groups: usize,
+    zero_points: PerColumn<'a, i32>,
+    activation_max: u8,
+    tier: Option<Tier>,
+    effort: PackEffort,
+    kc: Option<usize>,
+}
+
+impl<'a, T: Weight> PackBuilder<'a, T> {
+    pub(super) fn new(b: MatRef<'a, T>) -> Self {
+        PackBuilder {
+            b,
+            groups: 1,
+            zero_points: PerColumn::Tensor(0),
+            activation_max: u8::MAX,
+            tier: None,
+            effort: PackEffort::Full,
+            kc: None,
+        }
+    }
+
+    /// Cuts the columns into `groups` blocks of N / groups each, multiplied with as many blocks of K columns of A.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Zero points, in the range of the weights' type.
+    pub fn zero_points(mut self, zero_points: PerColumn<'a, i32>) -> Self {
+        self.zero_points = zero_points;
+        self
+    }
+
+    /// Declares that u8 activations will not exceed `max`: more 16-bit sums are safe then. Products check it.
+    pub fn activation_max(mut self, max: u8) -> Self {
+        self.activation_max = max;
+        self
+    }
+
+    /// Packs for this tier instead of the best one.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
+    /// How hard to search for fast sequences.
+    pub fn effort(mut self, effort: PackEffort) -> Self {
+        self.effort = effort;
+        self
+    }
+
+    /// Most elements of K in a block, instead of what fits this CPU's first-level cache. A multiple of 4 is used.
+    pub fn kc(mut self, kc: usize) -> Self {
+        self.kc = Some(kc);
+        self
+    }
+
+    /// Packs.
+    ///
+    /// # Errors
+    /// [`Error::Groups`] if N is not divisible by the groups, [`Error::Mismatch`] if there are not as many zero points
+    /// as groups or columns, [`Error::OutOfRange`] if one is outside the weights' type, [`Error::Tier`] if the
+    /// CPU lacks the tier, [`Error::Overflow`] if the packed form would not fit the address space.
+    pub fn build(self) -> Result<PackedB> {
+        let (k, n) = (self.b.rows(), self.b.cols());
+        if self.groups == 0 || n % self.groups != 0 {
+            return Err(Error::Groups { cols: n, groups: self.groups });
+        }
+        let tier = match self.tier {
+            Some(tier) => tier.require()?,
+            None => Tier::best()?,
+        };
+        let (low, high) = if T::SIGNED { (-128, 127) } else { (0, 255) };
+        let moved = if T::SIGNED { 0 } else { -128 };
+        let zero_points = self.zero_points.expand("zero points of B", n, self.groups)?;
+        for z in zero_points.iter() {
+            if !(low..=high).contains(&z) {
+                let what = "zero point of B";
+                return Err(Error::OutOfRange { what, low: low.into(), high: high.into(), given: z.into() });
+            }
+        }
+        let zero_point = |column: usize| zero_points.get(column) + moved;
+        let group_cols = n / self.groups;
+        let layout = if (1..=MAX_DEPTH_COLS).contains(&group_cols) && k >= MIN_DEPTH_K {
+            Layout::Depth
+        } else {
+            Layout::Columns
+        };
+        let panels = panels(self.groups, group_cols, layout);
+        let padded = panels.last().map_or(0, |p| p.padded_column + p.padded_cols(layout));
+        // Wide weights take two bytes each; a packed row of A five planes.
+        k.checked_mul(padded).and_then(|x| x.checked_mul(4)).ok_or(Error::Overflow { what: "packed weights" })?;
+
+        let per_column = (1..n).any(|j| zero_points.get(j) != zero_points.get(0));
+        let mut corrections = vec![0i32; padded];
+        let mut column_zero_points = vec![0i32; if per_column { padded } else { 0 }];
+        for panel in &panels {
+            for j in 0..panel.cols {
+                let z = zero_point(panel.column + j);
+                corrections[panel.padded_column + j] = (k as i32).wrapping_mul(z);
+                if per_column {
+                    column_zero_points[panel.padded_column + j] = z;
+                }
+            }
+        }
+        let search = match self.effort {
+            PackEffort::Quick => Search { window: 1, planes: false, reorder: false },
+            PackEffort::Full => Search { window: 32, planes: false, reorder: true },
+        };
+        let mut packing = Packing { b: self.b, layout, limits: Limits::for_activations(self.activation_max), search };
+        let kc = self.kc.unwrap_or_else(|| default_kc(Caches::of_this_cpu())).min(MAX_KC);
+        let sample = packing.choose_planes(&panels, Block::cut(k, kc, layout.step_depth())[0]);
+        // Wide weights take twice the room in the first-level cache.
+        let kc = if self.kc.is_some() { kc } else { (kc as f64 / sample.vectors_per_step()) as usize };
+        let blocks = Block::cut(k, kc, layout.step_depth());
+        let scheduled = packing.schedule(&panels, &blocks, &mut corrections);
+
+        let zero_points = match per_column {
+            true => ZeroPoints::PerColumn,
+            false => ZeroPoints::Tensor(if n > 0 { zero_point(0) } else { 0 }),
+        };
+        let inner = Inner {
+            k,
+            group_cols,
+            groups: self.groups,
+            tier,
+            signed: T::SIGNED,
+            activation_max: self.activation_max,
+            panels: PackedPanels::new(layout, blocks, panels, &scheduled),
+            zero_points,
+            corrections,
+            column_zero_points,
+        };
+        Ok(PackedB::from_inner(Arc::new(inner)))
+    }
+}
+
+/// Products of so few columns run along K.
+const MAX_DEPTH_COLS: usize = 4;
+/// ... if K is long enough for that.
+const MIN_DEPTH_K: usize = 2 * VECTOR_BYTES;
+/// Share of the in-place cost that planes of A must not exceed.
+const PLANES_PAY_BELOW: f64 = 0.93;
+/// Columns of a group that make planes of A worth writing.
+const MIN_COLS_FOR_PLANES: usize = 256;
+
+/// Elements of K such that a block of a full panel takes half of the first-level cache.
+fn default_kc(caches: Caches) -> usize {
+    (caches.l1 / 2 / (PANEL_VECTORS * LANES)).clamp(256, 4096)
+}
+
+/// What scheduling needs to know.
+struct Packing<'a, T> {
+    b: MatRef<'a, T>,
+    layout: Layout,
+    limits: Limits,
+    search: Search,
+}
+
+impl<T: Weight> Packing<'_, T> {
+    /// Decides by one block of the first panel whether A is to be written to planes. That costs a pass over A for each,
+    /// which must be small against the product, and first-level cache, which must be paid for by faster sequences.
+    fn choose_planes(&mut self, panels: &[Panel], block: Block) -> Schedule {
+        let Some(panel) = panels.first() else { return Schedule::default() };
+        let in_place = self.schedule_block(panel, block).schedule;
+        let group_cols = panels.iter().filter(|p| p.group == 0).map(|p| p.cols).sum::<usize>();
+        if group_cols < MIN_COLS_FOR_PLANES {
+            return in_place;
+        }
+        self.search.planes = true;
+        let planes = self.schedule_block(panel, block).schedule;
+        if planes.cost(panel.vectors) < PLANES_PAY_BELOW * in_place.cost(panel.vectors) {
+            return planes;
+        }
+        self.search.planes = false;
+        in_place
+    }
+
+    fn schedule_block(&self, panel: &Panel, block: Block) -> Scheduled {
+        let weights = self.gather(panel, block);
+        let bytes_per_step = panel.vectors * VECTOR_BYTES;
+        let steps = Steps { weights: &weights, bytes_per_step, whole: block.len / self.layout.step_depth() };
+        let schedule = schedule(steps, self.limits, self.search);
+        Scheduled { weights, schedule }
+    }
+
+    /// All blocks, by panel and then block; subtracts column sums from `corrections`.
+    fn schedule(&self, panels: &[Panel], blocks: &[Block], corrections: &mut [i32]) -> Vec<Scheduled> {
+        let mut all = Vec::with_capacity(panels.len() * blocks.len());
+        for panel in panels {
+            for block in blocks {
+                let scheduled = self.schedule_block(panel, *block);
+                self.subtract_column_sums(&scheduled.weights, panel, corrections);
+                all.push(scheduled);
+            }
+        }
+        all
+    }
+
+    /// The vectors of a block's steps in natural order. Elements that a step repeats are zero.
+    fn gather(&self, panel: &Panel, block: Block) -> Vec<i8> {
+        let depth = self.layout.step_depth();
+        let mut weights = vec![0i8; block.steps(depth) * panel.vectors * VECTOR_BYTES];
+        for k in 0..block.len {
+            let step = k / depth;
+            let within = k - block.step_start(step, depth);
+            let vectors = &mut weights[step * panel.vectors * VECTOR_BYTES..];
+            for j in 0..panel.cols {
+                vectors[place(self.layout, j, within)] = self.b.at(block.start + k, panel.column + j).to_i8();
+            }
+        }
+        weights
+    }
+
+    fn subtract_column_sums(&self, weights: &[i8], panel: &Panel, corrections: &mut [i32]) {
+        let corrections = &mut corrections[panel.padded_column..];
+        for step in weights.chunks_exact(panel.vectors * VECTOR_BYTES) {
+            for (j, correction) in corrections.iter_mut().enumerate().take(panel.cols) {
+                for within in 0..self.layout.step_depth() {
+                    *correction = correction.wrapping_sub(step[place(self.layout, j, within)].into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The packed form of weights, and how it is written and read back.
+//!
+//! ```text
+//! B (K × N, one group):     columns 0..16 | 16..32 | ... | last panel: 1..=8 columns in one vector, 9..16 in two
+//! panel:                    block 0 | block 1 | ...
+//! block:                    groups of its schedule, section after section
+//! group:                    step | step | ...                        (wide: even | odd)
+//! step:                     vector 0 | vector 1                      VECTOR_BYTES each
+//! vector (layout Columns):  b[k0..k3][col 0] b[k0..k3][col 1] ... b[k0..k3][col 7]
+//! vector (layout Depth):    b[k0..k31][col]
+//! ```
+
+use bytemuck::{Pod, Zeroable};
+use gemmill_codegen::{BlockHeader, KR, LANES, Layout, SHUFFLE_BYTES, SHUFFLES, Section, Sections, VECTOR_BYTES};
+
+use super::schedule::{Placed, Schedule};
+use super::step::{Block, Plane, Planes};
+
+/// 64 bytes on a cache line of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// A strip of columns of one group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Panel {
+    /// Which group.
+    pub(crate) group: usize,
+    /// First column, among all columns of B.
+    pub(crate) column: usize,
+    /// Columns that exist.
+    pub(crate) cols: usize,
+    /// Vectors per step.
+    pub(crate) vectors: usize,
+    /// Where the panel's columns start in the per-column arrays, which have all columns of all panels.
+    pub(crate) padded_column: usize,
+}
+
+impl Panel {
+    /// Entries of the panel in per-column arrays: whole vectors.
+    pub(crate) fn padded_cols(&self, layout: Layout) -> usize {
+        layout.columns(self.vectors).next_multiple_of(LANES)
+    }
+}
+
+/// Vectors of a full panel.
+pub(crate) const PANEL_VECTORS: usize = 2;
+
+/// The panels of all groups.
+pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout) -> Vec<Panel> {
+    let mut panels = Vec::new();
+    let mut padded_column = 0;
+    for group in 0..groups {
+        let mut done = 0;
+        while done < group_cols {
+            let left = group_cols - done;
+            let vectors = match layout {
+                Layout::Depth => left,
+                Layout::Columns => left.div_ceil(LANES).min(PANEL_VECTORS),
+            };
+            let cols = left.min(layout.columns(vectors));
+            panels.push(Panel { group, column: group * group_cols + done, cols, vectors, padded_column });
+            padded_column += panels.last().map_or(0, |p: &Panel| p.padded_cols(layout));
+            done += cols;
+        }
+    }
+    panels
+}
+
+/// Where a block of a panel starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Start {
+    data: usize,
+    offsets: usize,
+}
+
+/// A block of a panel before it is laid out: its steps' vectors in natural order, and their schedule.
+pub(crate) struct Scheduled {
+    pub(crate) weights: Vec<i8>,
+    pub(crate) schedule: Schedule,
+}
+
+/// All panels of a matrix.
+#[derive(Debug, PartialEq)]
+pub(crate) struct PackedPanels {
+    pub(crate) layout: Layout,
+    pub(crate) planes: Planes,
+    pub(crate) sections: Sections,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) panels: Vec<Panel>,
+    /// By panel, then block.
+    starts: Vec<Start>,
+    pub(crate) headers: Vec<BlockHeader>,
+    offsets: Vec<u16>,
+    data: Vec<Line>,
+}
+
+/// The packed form of some blocks of a panel.
+pub(crate) struct PanelData<'a> {
+    pub(crate) data: &'a [u8],
+    pub(crate) offsets: &'a [u16],
+    pub(crate) headers: &'a [BlockHeader],
+}
+
+/// Where element `within` of column `j` stands in the vectors of a step.
+pub(crate) fn place(layout: Layout, j: usize, within: usize) -> usize {
+    match layout {
+        Layout::Columns => j * KR + within,
+        Layout::Depth => j * VECTOR_BYTES + within,
+    }
+}
+
+/// The planes and sections that some schedules use.
+fn in_use(scheduled: &[Scheduled]) -> (Planes, Sections) {
+    let mut planes = Planes::default();
+    let mut sections = Sections::default();
+    for block in scheduled {
+        for section in Section::ALL.into_iter().filter(|&s| block.schedule.groups(s) > 0) {
+            sections.insert(section);
+            for placed in &block.schedule.sections[section as usize] {
+                match section {
+                    Section::Wide => {
+                        planes.insert(Plane::Even);
+                        planes.insert(Plane::Odd);
+                    }
+                    Section::Shuffled | Section::Split => planes.insert(Plane::Natural),
+                    _ => planes.insert(placed.plane),
+                }
+            }
+        }
+    }
+    (planes, sections)
+}
+
+impl PackedPanels {
+    /// Lays out blocks that are given by panel, then block.
+    pub(crate) fn new(layout: Layout, blocks: Vec<Block>, panels: Vec<Panel>, scheduled: &[Scheduled]) -> PackedPanels {
+        let (planes, sections) = in_use(scheduled);
+        let mut packed = PackedPanels {
+            layout,
+            planes,
+            sections,
+            blocks,
+            panels,
+            starts: Vec::new(),
+            headers: Vec::new(),
+            offsets: Vec::new(),
+            data: Vec::new(),
+        };
+        packed.lay_out(scheduled);
+        packed
+    }
+
+    /// Bytes of all arrays.
+    pub(crate) fn size_in_bytes(&self) -> usize {
+        size_of_val(&self.data[..])
+            + size_of_val(&self.offsets[..])
+            + size_of_val(&self.headers[..])
+            + size_of_val(&self.starts[..])
+            + size_of_val(&self.panels[..])
+    }
+
+    /// Blocks `first..` of panel `panel`.
+    pub(crate) fn panel_data(&self, panel: usize, first: usize) -> PanelData<'_> {
+        let at = panel * self.blocks.len();
+        let start = self.starts[at + first];
+        PanelData {
+            data: &bytemuck::cast_slice(&self.data)[start.data..],
+            offsets: &self.offsets[start.offsets..],
+            headers: &self.headers[at + first..at + self.blocks.len()],
+        }
+    }
+
+    /// Writes data, offsets, headers and starts for all blocks.
+    fn lay_out(&mut self, scheduled: &[Scheduled]) {
+        let depth = self.layout.step_depth();
+        let mut data: Vec<u8> = Vec::new();
+        for (i, block_of_panel) in scheduled.iter().enumerate() {
+            let panel = self.panels[i / self.blocks.len()];
+            let block = self.blocks[i % self.blocks.len()];
+            self.starts.push(Start { data: data.len(), offsets: self.offsets.len() });
+            let mut header = BlockHeader {
+                a_advance: (self.planes.count() * block.plane_bytes(depth)) as u32,
+                ..BlockHeader::default()
+            };
+            let offset = |step, plane| block.offset(step, plane, self.planes, depth) as u16;
+            for section in Section::ALL {
+                header.groups[section as usize] = block_of_panel.schedule.groups(section) as u32;
+                for group in block_of_panel.schedule.sections[section as usize].chunks_exact(section.steps()) {
+                    let first = group[0];
+                    match section {
+                        Section::Wide => {
+                            self.offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)])
+                        }
+                        Section::Sum8 | Section::Split => self.offsets.push(offset(first.step, first.plane)),
+                        Section::Shuffled => {
+                            let order = SHUFFLES.iter().position(|&o| o == first.plane.order()).unwrap_or(0);
+                            self.offsets.extend([offset(first.step, Plane::Natural), (order * SHUFFLE_BYTES) as u16]);
+                        }
+                        _ => self.offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
+                    }
+                    for placed in group {
+                        let bytes_per_step = panel.vectors * VECTOR_BYTES;
+                        let natural = &block_of_panel.weights[placed.step * bytes_per_step..][..bytes_per_step];
+                        append_step(&mut data, natural, section, *placed);
+                    }
+                }
+            }
+            self.headers.push(header);
+        }
+        self.data = vec![Line([0; 64]); data.len().div_ceil(64)];
+        bytemuck::cast_slice_mut::<Line, u8>(&mut self.data)[..data.len()].copy_from_slice(&data);
+    }
+
+    /// Calls `f(k, column, weight)` for every weight, from the packed form alone.
+    pub(crate) fn for_each_weight(&self, mut f: impl FnMut(usize, usize, i8)) {
+        let depth = self.layout.step_depth();
+        let data: &[u8] = bytemuck::cast_slice(&self.data);
+        for (i, start) in self.starts.iter().enumerate() {
+            let panel = self.panels[i / self.blocks.len()];
+            let block = self.blocks[i % self.blocks.len()];
+            let bytes_per_step = panel.vectors * VECTOR_BYTES;
+            let mut data = &data[start.data..];
+            let mut offsets = &self.offsets[start.offsets..];
+            for section in Section::ALL {
+                for _ in 0..self.headers[i].groups[section as usize] {
+                    for s in 0..section.steps() {
+                        let natural_run = section == Section::Sum8;
+                        let offset = usize::from(offsets[if natural_run { 0 } else { s }]);
+                        let slot = offset / block.plane_bytes(depth);
+                        let order = match section {
+                            Section::Shuffled => SHUFFLES[usize::from(offsets[1]) / SHUFFLE_BYTES],
+                            _ => self.planes.iter().nth(slot).unwrap_or(Plane::Natural).order(),
+                        };
+                        let within_plane = offset - slot * block.plane_bytes(depth);
+                        let step = within_plane.div_ceil(depth) + if natural_run { s } else { 0 };
+                        let repeated = step * depth - block.step_start(step, depth);
+                        for j in 0..panel.cols {
+                            for within in repeated..depth.min(block.len) {
+                                let k = block.start + block.step_start(step, depth) + within;
+                                let place = place(self.layout, j, within);
+                                f(k, panel.column + j, stored(data, bytes_per_step, section, order, place));
+                            }
+                        }
+                        data = &data[bytes_per_step * section.vectors() / section.steps()..];
+                    }
+                    offsets = &offsets[section.offsets()..];
+                }
+            }
+        }
+    }
+}
+
+/// Appends a step's vectors in the order of its plane; a wide step as 16-bit numbers, even ones first.
+fn append_step(data: &mut Vec<u8>, natural: &[i8], section: Section, placed: Placed) {
+    if section.vectors() > section.steps() {
+        for odd in 0..2 {
+            let half = natural.chunks_exact(2).flat_map(|pair| i16::from(pair[odd]).to_le_bytes());
+            data.extend(half);
+        }
+    } else {
+        let order = placed.plane.order();
+        data.extend(natural.chunks_exact(KR).flat_map(|quad| order.map(|i| quad[i] as u8)));
+    }
+}
+
+/// The weight that stands at `place` in natural order, from a step as [`append_step`] wrote it.
+fn stored(data: &[u8], bytes_per_step: usize, section: Section, order: [usize; KR], place: usize) -> i8 {
+    let (quad, within) = (place / KR, place % KR);
+    if section.vectors() > section.steps() {
+        data[within % 2 * bytes_per_step + quad * KR + within / 2 * 2] as i8
+    } else {
+        let at = order.iter().position(|&i| i == within).unwrap_or(within);
+        data[quad * KR + at] as i8
+    }
+}
