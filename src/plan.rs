@@ -24,6 +24,8 @@ pub(crate) struct Problem {
     pub(crate) panels: usize,
     /// Blocks of K.
     pub(crate) blocks: usize,
+    /// Bytes of packed weights.
+    pub(crate) b_bytes: usize,
     /// Bytes of a row of A as kernels read it.
     pub(crate) a_row_bytes: usize,
     /// Whether A is written to planes first.
@@ -40,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) panels_per_block: usize,
     /// Blocks of K that a kernel call goes through: all, or one with partial sums in scratch memory between.
     pub(crate) blocks_per_pass: usize,
+    /// Whether packed weights come from beyond the second-level cache and are prefetched.
+    pub(crate) prefetch: bool,
     /// Parts among which rows are split.
     pub(crate) row_parts: usize,
     /// Parts among which panels are split.
@@ -98,13 +102,17 @@ impl Plan {
     pub(crate) fn new(p: &Problem) -> Plan {
         let tiles = row_tiles(p);
         let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
-        let tiles_per_block = (p.caches.l2 / 2 / tile_bytes).max(1);
+        // A quarter: a panel that comes from the next cache and partial sums pass through as well. Half was slower.
+        let tiles_per_block = (p.caches.l2 / 4 / tile_bytes).max(1);
         let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
         let panel_scratch = tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * 32;
         let panels_per_block =
             if blocks_per_pass < p.blocks { (p.caches.l2 / 4 / panel_scratch).max(1) } else { p.panels.max(1) };
         let (row_parts, panel_parts) = split(p, tiles.count());
-        Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, row_parts, panel_parts }
+        // One micro-tile of several rows gives the hardware's prefetcher time enough, and does better without ours.
+        let streams = tiles.count() > 1 || p.rows <= STREAMED_ROWS;
+        let prefetch = p.b_bytes > p.caches.l2 / 2 && streams;
+        Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, prefetch, row_parts, panel_parts }
     }
 
     /// Rows of a block.
@@ -113,6 +121,8 @@ impl Plan {
     }
 }
 
+/// Rows that weights stream past faster than the hardware's prefetcher follows across pages.
+const STREAMED_ROWS: usize = 2;
 /// Fewer micro-tiles than this leave a panel's blocks too little used to store partial sums between them.
 const TILES_WORTH_A_PASS: usize = 4;
 

@@ -76,6 +76,8 @@ pub struct KernelArgs {
     pub low_byte: i32,
     /// Largest output byte.
     pub high_byte: i32,
+    /// Bytes from a packed vector to what is worth prefetching while it is multiplied; for kernels that prefetch.
+    pub prefetch_distance: usize,
     /// Kernel's own: where it stands among the blocks.
     pub cursor: *const BlockHeader,
     /// Kernel's own: blocks left.
@@ -110,6 +112,7 @@ impl KernelArgs {
         zero_point: 0,
         low_byte: 0,
         high_byte: 0,
+        prefetch_distance: 0,
         cursor: std::ptr::null(),
         blocks_left: 0,
     };

@@ -39,6 +39,7 @@ impl KernelCache {
     ///     sections: [Section::Narrow].into_iter().collect(),
     ///     start: Start::Zero,
     ///     finish: Finish::Scratch,
+    ///     prefetch: false,
     /// };
     /// let cache = KernelCache::default();
     /// let first = cache.get(&desc)?;

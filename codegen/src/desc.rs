@@ -290,6 +290,7 @@ pub struct Dequantize {
 ///     sections: [Section::Sum2, Section::Narrow].into_iter().collect(),
 ///     start: Start::Zero,
 ///     finish: Finish::Scratch,
+///     prefetch: false,
 /// };
 /// assert_eq!(desc.to_string(), "i8gemm_avx2_6x16_c16_sum2+narrow_zero_scratch");
 /// ```
@@ -311,6 +312,8 @@ pub struct KernelDesc {
     pub start: Start,
     /// What becomes of them.
     pub finish: Finish,
+    /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead.
+    pub prefetch: bool,
 }
 
 impl KernelDesc {
@@ -338,9 +341,10 @@ impl fmt::Display for KernelDesc {
             Start::Scratch => "_resume",
         })?;
         match self.finish {
-            Finish::Scratch => f.write_str("_scratch"),
-            Finish::Epilogue(e) => write!(f, "_{e}"),
+            Finish::Scratch => f.write_str("_scratch")?,
+            Finish::Epilogue(e) => write!(f, "_{e}")?,
         }
+        f.write_str(if self.prefetch { "_prefetch" } else { "" })
     }
 }
 

@@ -74,6 +74,7 @@ impl Kernel {
     ///     sections: [Section::Narrow].into_iter().collect(),
     ///     start: Start::Zero,
     ///     finish: Finish::Scratch,
+    ///     prefetch: false,
     /// };
     /// let kernel = Kernel::generate(&desc)?;
     /// assert!(kernel.bytes().is_empty());

@@ -43,8 +43,8 @@ pub struct Gemm<A, C> {
     pub(super) quantization: Option<ActivationQuantization>,
     pub(super) threads: Threads,
     pub(super) bound: Bound,
-    /// Kernels of `bound.epilogue`: `[narrow panel?][height - 1][pass]`.
-    kernels: [[[OnceLock<Arc<Kernel>>; 4]; MAX_HEIGHT]; 2],
+    /// Kernels of `bound.epilogue`: `[narrow panel? + 2 * prefetch?][height - 1][pass]`.
+    kernels: [[[OnceLock<Arc<Kernel>>; 4]; MAX_HEIGHT]; 4],
     types: PhantomData<fn(A) -> C>,
 }
 
@@ -238,6 +238,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             vectors: packed.panels().first().map_or(1, |p| p.vectors),
             panels: packed.panels().len(),
             blocks: packed.blocks().len(),
+            b_bytes: packed.data_bytes(),
             a_row_bytes: run::a_row_bytes(packed, source, self.packed.k(), self.packed.groups())?,
             packs_a: !run::reads_in_place(packed, source, self.packed.k()),
         })
@@ -284,6 +285,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             sections: packed.sections(),
             start: if index.first_pass { Start::Zero } else { Start::Scratch },
             finish: if index.last_pass { Finish::Epilogue(epilogue) } else { Finish::Scratch },
+            prefetch: plan.prefetch,
         })
     }
 
@@ -293,7 +295,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             return Ok(cache.get(desc)?);
         }
         let pass = usize::from(index.first_pass) + 2 * usize::from(index.last_pass);
-        let slot = &self.kernels[usize::from(index.narrow_panel)][usize::from(desc.rows) - 1][pass];
+        let slot = &self.kernels[usize::from(index.narrow_panel) + 2 * usize::from(desc.prefetch)][usize::from(desc.rows) - 1][pass];
         if let Some(kernel) = slot.get() {
             return Ok(kernel.clone());
         }

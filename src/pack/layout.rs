@@ -151,6 +151,11 @@ impl PackedPanels {
         packed
     }
 
+    /// Bytes of packed vectors.
+    pub(crate) fn data_bytes(&self) -> usize {
+        size_of_val(&self.data[..])
+    }
+
     /// Bytes of all arrays.
     pub(crate) fn size_in_bytes(&self) -> usize {
         size_of_val(&self.data[..])
@@ -158,6 +163,12 @@ impl PackedPanels {
             + size_of_val(&self.headers[..])
             + size_of_val(&self.starts[..])
             + size_of_val(&self.panels[..])
+    }
+
+    /// Bytes of a panel's packed vectors, all blocks.
+    pub(crate) fn panel_bytes(&self, panel: usize) -> usize {
+        let start = |panel: usize| self.starts.get(panel * self.blocks.len()).map_or(self.data_bytes(), |s| s.data);
+        start(panel + 1) - start(panel)
     }
 
     /// Blocks `first..` of panel `panel`.

@@ -209,6 +209,11 @@ impl<'a> PackedView<'a> {
         &self.inner.panels.blocks
     }
 
+    /// Bytes of packed vectors.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.inner.panels.data_bytes()
+    }
+
     pub(crate) fn panels(&self) -> &'a [Panel] {
         &self.inner.panels.panels
     }
@@ -233,6 +238,11 @@ impl<'a> PackedView<'a> {
     /// By padded column; empty where zero points are all alike.
     pub(crate) fn column_zero_points(&self) -> &'a [i32] {
         &self.inner.column_zero_points
+    }
+
+    /// Bytes of a panel's packed vectors, all blocks.
+    pub(crate) fn panel_bytes(&self, panel: usize) -> usize {
+        self.inner.panels.panel_bytes(panel)
     }
 
     /// Blocks `first..` of panel `panel`.

@@ -138,7 +138,8 @@ pub(crate) const MAX_KC: usize = 8192;
 pub(crate) fn packed_row_bytes(blocks: &[Block], planes: Planes, layout: Layout, groups: usize) -> Result<usize> {
     let overflow = Error::Overflow { what: "packed row of A" };
     let bytes = group_row_bytes(blocks, planes, layout).checked_mul(groups).ok_or(overflow.clone())?;
-    bytes.checked_next_multiple_of(64).ok_or(overflow)
+    // An odd number of cache lines: rows of a micro-tile would meet in the same sets at a power of two.
+    bytes.checked_next_multiple_of(64).map(|b| b | 64).ok_or(overflow)
 }
 
 /// Bytes of one group's part of a row of packed A.

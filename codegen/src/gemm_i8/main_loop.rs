@@ -8,7 +8,7 @@ use std::mem::offset_of;
 use super::x86::{Builder, arg, role};
 use crate::args::BlockHeader;
 use crate::desc::{KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section, VECTOR_BYTES};
-use crate::x86::asm::{Gpr, Mem};
+use crate::x86::asm::{Gpr, Mem, Scale};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// Pairs of ones, to widen 16-bit sums.
@@ -76,11 +76,6 @@ fn advance<L: Lowering>(b: &mut Builder<L>, section: Section, groups: usize) {
     asm.add_imm(role::OFFSETS, groups * section.offsets() * size_of::<u16>());
     asm.add_imm(role::B, bytes);
 }
-
-/// Micro-tiles of so few rows stream weights past faster than the hardware's prefetcher follows across pages.
-const PREFETCH_ROWS: usize = 2;
-/// How far ahead.
-const PREFETCH_BYTES: usize = 4096;
 
 /// Where a section's temporaries live. What does not fit stays in memory.
 struct Registers {
@@ -164,9 +159,10 @@ fn step_of_b<L: Lowering>(
     index: usize,
     step: usize,
 ) -> Vec<Source> {
-    if b.rows() <= PREFETCH_ROWS && (step * b.vectors()).is_multiple_of(2) {
-        let ahead = packed(b, section, index, step, 0).offset(PREFETCH_BYTES);
-        b.low.asm().prefetch(ahead);
+    // Every second vector starts a cache line.
+    if b.prefetches() && (step * b.vectors()).is_multiple_of(2) {
+        let place = packed(b, section, index, step, 0);
+        b.low.asm().prefetch(Mem { index: Some((role::PREFETCH, Scale::X1)), ..place });
     }
     (0..b.vectors())
         .map(|v| {

@@ -43,6 +43,10 @@ mod x86 {
         pub const COUNT: Gpr = Gpr::R10;
         /// Row 0 at each step of a group; main loop only.
         pub const STEPS: [Gpr; 4] = [Gpr::R11, Gpr::Rbx, Gpr::Rbp, Gpr::R12];
+        /// Distance of prefetches, in kernels of at most [`PREFETCH_ROWS`] rows; main loop only.
+        pub const PREFETCH: Gpr = Gpr::R13;
+        /// Micro-tiles of more rows need the register for a stride of A.
+        pub const PREFETCH_ROWS: usize = 7;
         /// Free between the parts.
         pub const SCRATCH: Gpr = Gpr::R11;
     }
@@ -71,6 +75,11 @@ mod x86 {
 
         pub(in crate::gemm_i8) fn vectors(&self) -> usize {
             self.desc.vectors as usize
+        }
+
+        /// Whether the main loops prefetch packed vectors.
+        pub(in crate::gemm_i8) fn prefetches(&self) -> bool {
+            self.desc.prefetch && self.rows() <= role::PREFETCH_ROWS
         }
 
         /// Accumulator of row `r`, vector `v`.
@@ -134,14 +143,18 @@ mod x86 {
 
         /// The whole kernel: for each micro-tile, for each block, for each section; then the epilogue.
         fn kernel(&mut self) {
-            let saved = Gpr::CALLEE_SAVED.len() - if self.rows() > 7 { 0 } else { 3 };
+            let saved = Gpr::CALLEE_SAVED.len() - if self.rows() > role::PREFETCH_ROWS { 0 } else { 2 };
             Gpr::CALLEE_SAVED[..saved].iter().for_each(|&r| self.low.asm().push(r));
 
             let (next_tile, next_block) = (self.low.asm().label(), self.low.asm().label());
             self.low.asm().place(next_tile);
             self.compute_strides();
             self.start();
+            let prefetches = self.prefetches();
             let asm = self.low.asm();
+            if prefetches {
+                asm.load64(role::PREFETCH, arg!(prefetch_distance));
+            }
             asm.load64(role::A, arg!(a));
             asm.load64(role::B, arg!(b));
             asm.load64(role::OFFSETS, arg!(offsets));

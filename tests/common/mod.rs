@@ -1,0 +1,114 @@
+//! What the integration tests share: seeds, data generators, operands with strides, guard pages, comparison of bits.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+pub mod allocator;
+pub mod guard;
+pub mod operand;
+pub mod random;
+
+use std::fmt::Arguments;
+use std::io::Write;
+
+use gemmill::Tier;
+
+/// Writes a line that the test harness does not capture.
+pub fn announce(line: Arguments<'_>) {
+    // A closed standard error stream is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The tiers that this CPU runs. Says which it does not.
+pub fn tiers() -> Vec<Tier> {
+    let mut runnable = Tier::ALL.to_vec();
+    runnable.retain(|tier| match tier.missing_feature() {
+        None => true,
+        Some(feature) => {
+            announce(format_args!("SKIPPED tier {tier}: lacks {feature}"));
+            false
+        }
+    });
+    assert!(runnable.contains(&Tier::Portable), "the portable tier runs everywhere");
+    runnable
+}
+
+/// The seed of this run: `GEMMILL_TEST_SEED` (decimal or 0x...), or a fixed one. Long runs take it from the clock.
+pub fn seed() -> u64 {
+    match std::env::var("GEMMILL_TEST_SEED") {
+        Ok(text) => {
+            let parsed = match text.strip_prefix("0x") {
+                Some(hex) => u64::from_str_radix(hex, 16),
+                None => text.parse(),
+            };
+            parsed.unwrap_or_else(|e| panic!("GEMMILL_TEST_SEED={text}: {e}"))
+        }
+        Err(_) if long_mode().is_some() => std::time::UNIX_EPOCH.elapsed().map_or(1, |t| t.as_nanos() as u64),
+        Err(_) => 0x6765_6d6d_696c_6c00,
+    }
+}
+
+/// How many products `GEMMILL_TEST_LONG` asks for: a million for 1, otherwise its value; `None` if it is unset or 0.
+pub fn long_mode() -> Option<u64> {
+    let text = std::env::var("GEMMILL_TEST_LONG").ok()?;
+    match text.parse().unwrap_or_else(|e| panic!("GEMMILL_TEST_LONG={text}: {e}")) {
+        0 => None,
+        1 => Some(1_000_000),
+        products => Some(products),
+    }
+}
+
+/// Elements that are compared bit by bit.
+pub trait Bits: Copy + std::fmt::Debug {
+    fn bits(self) -> u32;
+    /// A value that no product leaves by chance, different from place to place.
+    fn poison(place: usize) -> Self;
+}
+
+impl Bits for u8 {
+    fn bits(self) -> u32 {
+        self.into()
+    }
+    fn poison(place: usize) -> u8 {
+        (place as u8).wrapping_mul(29) ^ 0xa5
+    }
+}
+
+impl Bits for i8 {
+    fn bits(self) -> u32 {
+        self as u8 as u32
+    }
+    fn poison(place: usize) -> i8 {
+        u8::poison(place) as i8
+    }
+}
+
+impl Bits for i32 {
+    fn bits(self) -> u32 {
+        self as u32
+    }
+    fn poison(place: usize) -> i32 {
+        place as i32 ^ 0x5a5a_a5a5
+    }
+}
+
+impl Bits for f32 {
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+    /// Signalling NaNs: arithmetic on one would change its bits.
+    fn poison(place: usize) -> f32 {
+        f32::from_bits(0x7fa0_0000 | (place as u32 & 0xf_ffff))
+    }
+}
+
+/// Fails with the first difference and `case` unless both hold the same bits.
+#[track_caller]
+pub fn assert_same_bits<T: Bits>(got: &[T], want: &[T], case: impl FnOnce() -> String) {
+    assert_eq!(got.len(), want.len());
+    let different = || got.iter().zip(want).enumerate().filter(|(_, (g, w))| g.bits() != w.bits());
+    if let Some((place, (g, w))) = different().next() {
+        let count = different().count();
+        let (gb, wb) = (g.bits(), w.bits());
+        let case = case();
+        panic!("{count} of {} wrong, first at {place}: got {g:?} ({gb:#x}), want {w:?} ({wb:#x})\n{case}", got.len());
+    }
+}
