@@ -60,6 +60,17 @@ pub(crate) struct RowTiles {
     pub(crate) short: usize,
 }
 
+/// The place of a kernel: which panels, which micro-tiles, which passes over K.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KernelIndex {
+    /// The tail panel of a group rather than one of full width.
+    pub(crate) narrow_panel: bool,
+    /// The shorter of the two tile heights.
+    pub(crate) short_tile: bool,
+    pub(crate) first_pass: bool,
+    pub(crate) last_pass: bool,
+}
+
 /// Tiles of one height that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -113,6 +124,29 @@ impl Plan {
         let streams = tiles.count() > 1 || p.rows <= STREAMED_ROWS;
         let prefetch = p.b_bytes > p.caches.l2 / 2 && streams;
         Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, prefetch, row_parts, panel_parts }
+    }
+
+    /// Whether a product is large enough for a second thread.
+    pub(crate) fn worth_threads(rows: usize, k: usize, cols: usize) -> bool {
+        rows.saturating_mul(cols).saturating_mul(k) >= 2 * MACS_PER_THREAD
+    }
+
+    /// Where kernels may be needed, K having `blocks` blocks.
+    pub(crate) fn kernel_places(&self, blocks: usize) -> impl Iterator<Item = KernelIndex> + use<> {
+        let passes: &[(bool, bool)] = match blocks.div_ceil(self.blocks_per_pass) {
+            1 => &[(true, true)],
+            2 => &[(true, false), (false, true)],
+            _ => &[(true, false), (false, false), (false, true)],
+        };
+        let tiles_and_panels = [(false, false), (false, true), (true, false), (true, true)];
+        tiles_and_panels.into_iter().flat_map(move |(narrow_panel, short_tile)| {
+            passes.iter().map(move |&(first_pass, last_pass)| KernelIndex {
+                narrow_panel,
+                short_tile,
+                first_pass,
+                last_pass,
+            })
+        })
     }
 
     /// Rows of a block.

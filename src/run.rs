@@ -20,7 +20,7 @@ use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
 use crate::pack::layout::{Panel, PanelData};
 use crate::pack::packed::PackedView;
 use crate::pack::step::{group_row_bytes, packed_row_bytes};
-use crate::plan::{Plan, Run};
+use crate::plan::{KernelIndex, Plan, Run};
 
 /// A product, ready to be carried out: everything was checked, every kernel is there.
 pub(crate) struct Job<'a> {
@@ -79,15 +79,6 @@ pub(crate) struct Residual<'a> {
 pub(crate) struct Kernels {
     /// `[wide or narrow panel][tall or short tile][first pass? + 2 * last pass?]`
     pub(crate) table: [[[Option<Arc<Kernel>>; 4]; 2]; 2],
-}
-
-/// Index into [`Kernels::table`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KernelIndex {
-    pub(crate) narrow_panel: bool,
-    pub(crate) short_tile: bool,
-    pub(crate) first_pass: bool,
-    pub(crate) last_pass: bool,
 }
 
 impl Kernels {
@@ -289,7 +280,7 @@ fn run_pass(
 ) {
     let blocks = job.packed.blocks();
     let (first_pass, last_pass) = (pass.start == 0, pass.end == blocks.len());
-    let vectors = job.packed.panels().iter().map(|p| p.vectors).max().unwrap_or(1);
+    let vectors = job.packed.widest().map_or(1, |p| p.vectors);
     // Partial sums of a panel: whole vectors for each row.
     let panel_partial = a.count * vectors * LANES;
     if !(first_pass && last_pass) && partial.len() < panels.len() * panel_partial {
@@ -305,7 +296,7 @@ fn run_pass(
         let mut partial_at = i * panel_partial;
         for (short_tile, run) in job.plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
             let index = KernelIndex {
-                narrow_panel: panel.cols != job.packed.panels()[0].cols,
+                narrow_panel: job.packed.widest().is_some_and(|p| p.cols != panel.cols),
                 short_tile: short_tile == 1,
                 first_pass,
                 last_pass,

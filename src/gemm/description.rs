@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::matrix::{Element, MatRef};
 use crate::pack::activations::RowQuantization;
 use crate::plan::Plan;
-use crate::run::{self, KernelIndex};
+use crate::run;
 
 impl<A: Activation, C: Element> Gemm<A, C> {
     /// How a product with `rows` rows of A is carried out, u8 activations being row-major.
@@ -35,18 +35,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         // A view of one element that repeats: only its shape and the order of its elements count.
         let source = A::source(MatRef::repeated(&nothing, rows, depth), quantization);
         let plan = Plan::new(&self.problem(&source, rows)?);
-        let blocks = self.packed.view().blocks().len();
-        let passes = blocks.div_ceil(plan.blocks_per_pass);
-        let mut kernels = Vec::new();
-        for narrow_panel in [false, true] {
-            for short_tile in [false, true] {
-                for pass in 0..passes.min(3) {
-                    let (first_pass, last_pass) = (pass == 0, pass == passes.min(3) - 1);
-                    let index = KernelIndex { narrow_panel, short_tile, first_pass, last_pass };
-                    kernels.extend(self.kernel_desc(&plan, self.bound.epilogue, index));
-                }
-            }
-        }
+        let places = plan.kernel_places(self.packed.view().blocks().len());
+        let kernels = places.filter_map(|index| self.kernel_desc(&plan, self.bound.epilogue, index)).collect();
         Ok(Description {
             tier: self.packed.tier(),
             kernels,

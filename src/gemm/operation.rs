@@ -16,9 +16,9 @@ use crate::matrix::{Element, MatMut, MatRef};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::{PackedB, expect};
-use crate::plan::{Plan, Problem};
+use crate::plan::{KernelIndex, Plan, Problem};
 use crate::quant::QuantParams;
-use crate::run::{self, Columns, Destination, Job, KernelIndex, Kernels, Residual, Rows};
+use crate::run::{self, Columns, Destination, Job, Kernels, Residual, Rows};
 
 /// A product `C = epilogue(A · B)` with packed weights: configured once, run on any number of rows, from any thread.
 ///
@@ -223,8 +223,10 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     pub(super) fn problem(&self, source: &Source<'_>, rows: usize) -> Result<Problem> {
         let packed = self.packed.view();
         let threads = match self.threads {
-            Threads::Auto => rayon::current_num_threads(),
             Threads::Max(1) => 1,
+            // Asking the pool costs as much as a small product.
+            _ if !Plan::worth_threads(rows, self.packed.k(), self.packed.n()) => 1,
+            Threads::Auto => rayon::current_num_threads(),
             Threads::Max(n) => n.min(rayon::current_num_threads()),
         };
         Ok(Problem {
@@ -235,7 +237,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             k: self.packed.k(),
             cols: self.packed.n(),
             layout: packed.layout(),
-            vectors: packed.panels().first().map_or(1, |p| p.vectors),
+            vectors: packed.widest().map_or(1, |p| p.vectors),
             panels: packed.panels().len(),
             blocks: packed.blocks().len(),
             b_bytes: packed.data_bytes(),
@@ -247,20 +249,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     /// The kernels that a plan needs: all of them are there before anything is written.
     fn kernels(&self, plan: &Plan, epilogue: Epilogue) -> Result<Kernels> {
         let mut kernels = Kernels::default();
-        let blocks = self.packed.view().blocks().len();
-        let passes = blocks.div_ceil(plan.blocks_per_pass);
-        for (narrow_panel, short_tile, pass) in [false, true]
-            .into_iter()
-            .flat_map(|n| [false, true].into_iter().flat_map(move |s| (0..3).map(move |p| (n, s, p))))
-        {
-            let (first_pass, last_pass) = match (passes, pass) {
-                (1, 0) => (true, true),
-                (2.., 0) => (true, false),
-                (2.., 1) => (false, true),
-                (3.., 2) => (false, false),
-                _ => continue,
-            };
-            let index = KernelIndex { narrow_panel, short_tile, first_pass, last_pass };
+        for index in plan.kernel_places(self.packed.view().blocks().len()) {
             if let Some(desc) = self.kernel_desc(plan, epilogue, index) {
                 *kernels.slot(index) = Some(self.kernel(&desc, epilogue, index)?);
             }
@@ -273,9 +262,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         let packed = self.packed.view();
         let tiles = plan.tiles;
         let (rows, count) = if index.short_tile { (tiles.height - 1, tiles.short) } else { (tiles.height, tiles.tall) };
-        let panels = packed.panels();
-        let panel =
-            if index.narrow_panel { panels.iter().find(|p| p.cols != panels[0].cols)? } else { panels.first()? };
+        let panel = if index.narrow_panel { packed.tail()? } else { packed.widest()? };
         (count > 0).then(|| KernelDesc {
             tier: self.packed.tier(),
             layout: packed.layout(),

@@ -88,6 +88,8 @@ pub(crate) struct PackedPanels {
     pub(crate) sections: Sections,
     pub(crate) blocks: Vec<Block>,
     pub(crate) panels: Vec<Panel>,
+    /// The last panel of a group, if it has fewer columns than the others.
+    pub(crate) tail: Option<Panel>,
     /// By panel, then block.
     starts: Vec<Start>,
     pub(crate) headers: Vec<BlockHeader>,
@@ -136,7 +138,9 @@ impl PackedPanels {
     /// Lays out blocks that are given by panel, then block.
     pub(crate) fn new(layout: Layout, blocks: Vec<Block>, panels: Vec<Panel>, scheduled: &[Scheduled]) -> PackedPanels {
         let (planes, sections) = in_use(scheduled);
+        let tail = panels.iter().find(|p| p.cols != panels[0].cols).copied();
         let mut packed = PackedPanels {
+            tail,
             layout,
             planes,
             sections,

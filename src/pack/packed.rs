@@ -218,6 +218,16 @@ impl<'a> PackedView<'a> {
         &self.inner.panels.panels
     }
 
+    /// The first panel, which has as many columns as any, if there are panels.
+    pub(crate) fn widest(&self) -> Option<&'a Panel> {
+        self.inner.panels.panels.first()
+    }
+
+    /// The last panel of a group, if it has fewer columns than the others.
+    pub(crate) fn tail(&self) -> Option<&'a Panel> {
+        self.inner.panels.tail.as_ref()
+    }
+
     pub(crate) fn groups(&self) -> usize {
         self.inner.groups
     }
