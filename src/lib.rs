@@ -1,4 +1,51 @@
-//! Exact int8 matrix products on x86 CPUs, with machine code generated at run time.
+//! Exact int8 matrix products on x86 CPUs, with machine code generated at run time for the shape, the weights and the
+//! epilogue.
+//!
+//! ```text
+//! C[i][j] = epilogue( Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]) )
+//! ```
+//!
+//! A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32 sums, requantized
+//! bytes or f32. Sums never saturate on the way, for any input, and every tier, shape and thread count gives the same
+//! bits: those of [`reference`].
+//!
+//! # From zero to a requantized product
+//! ```
+//! use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+//!
+//! let (m, n, k) = (2, 3, 4);
+//! let a = [12u8, 200, 0, 7, 255, 255, 3, 90];
+//! let b = [1i8, -2, 3, 4, -5, 6, 127, -128, 9, -10, 11, 12];
+//! let mut c = [0u8; 6];
+//! let weights = PackedB::new(MatRef::row_major(&b, k, n)?)?;
+//! let gemm = Gemm::builder(&weights, Requantize::<u8>::new(0.01).zero_point(128)).a_zero_point(100).build()?;
+//! gemm.run(MatRef::row_major(&a, m, k)?, &mut MatMut::row_major(&mut c, m, n)?)?;
+//! assert_eq!(c, [13, 243, 111, 14, 240, 132]);
+//! # Ok::<(), gemmill::Error>(())
+//! ```
+//!
+//! # Where to look
+//! - [`PackedB`]: weights, their zero points and groups; which sequences they allow.
+//! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
+//! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
+//! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
+//! - [`reference`]: the semantics, as short loops.
+//!
+//! # Layers, for readers of the source
+//! ```text
+//! matrix, parameters, error      views and parameters, checked once
+//! quant                          f32 to 8 bits and back
+//! pack                           weights to panels, activations to planes; proofs of 16-bit sums
+//! plan                           micro-tiles, cache blocks, threads: a pure function
+//! run                            the loops around the micro-kernel, the one call into machine code
+//! gemm                           the operation: checks, epilogue arrays, kernels
+//! gemmill-codegen                from a kernel's description to callable code
+//! ```
+//! Start with `gemm/operation.rs`, then `run.rs`.
+//!
+//! # The environment
+//! `GEMMILL_TIER` caps the tier (`portable` or `avx2`). `GEMMILL_PROFILE=perfmap` or `jitdump` names kernels for `perf`.
+
 mod error;
 mod gemm;
 mod matrix;
@@ -14,8 +61,13 @@ pub use gemm::{
     Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, OutputStage, Requantize,
     RunOptions, Threads, multiply,
 };
-pub use gemmill_codegen::Tier;
+pub use gemmill_codegen::{CodegenError, KernelDesc, Section, Tier, TierError};
 pub use matrix::{Element, MatMut, MatRef};
 pub use pack::{PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
 pub use parameters::PerColumn;
 pub use quant::{Choose, QuantParams};
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

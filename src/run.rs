@@ -229,6 +229,8 @@ fn prepare_rows<'w>(
     if natural.len() < ROW_CHUNK * pitch {
         natural.resize(ROW_CHUNK * pitch, 0);
     }
+    // Short rows are many: they take the short way.
+    let is_copy = packed.planes().only_natural() && packed.blocks().len() == 1 && groups == 1;
     gemmill_codegen::vectorize(|| {
         for chunk in (0..count).step_by(ROW_CHUNK) {
             let in_chunk = ROW_CHUNK.min(count - chunk);
@@ -245,6 +247,12 @@ fn prepare_rows<'w>(
                     sum_groups(job, natural, k, chunk + i, count, row_term);
                 }
                 let out = &mut packed_a[(chunk + i) * row_stride..][..row_stride];
+                if is_copy {
+                    let (copy, padding) = out.split_at_mut(natural.len());
+                    copy.copy_from_slice(natural);
+                    padding.fill(0);
+                    continue;
+                }
                 for group in 0..groups {
                     let elements = &natural[group * k..][..k];
                     let out = &mut out[group * group_stride..][..group_stride];

@@ -134,10 +134,16 @@ impl Block {
 /// Most elements of K in a block: five planes of it stay within the reach of a 16-bit offset.
 pub(crate) const MAX_KC: usize = 8192;
 
+/// Packed rows of fewer bytes follow each other without padding.
+const SHORT_ROW: usize = 256;
+
 /// Bytes of one row of packed A: for each group, for each block, for each plane.
 pub(crate) fn packed_row_bytes(blocks: &[Block], planes: Planes, layout: Layout, groups: usize) -> Result<usize> {
     let overflow = Error::Overflow { what: "packed row of A" };
     let bytes = group_row_bytes(blocks, planes, layout).checked_mul(groups).ok_or(overflow.clone())?;
+    if bytes < SHORT_ROW {
+        return Ok(bytes);
+    }
     // An odd number of cache lines: rows of a micro-tile would meet in the same sets at a power of two.
     bytes.checked_next_multiple_of(64).map(|b| b | 64).ok_or(overflow)
 }
