@@ -166,6 +166,7 @@ fn row_tiles(p: &Problem) -> RowTiles {
     let (usual, most) = match (p.layout, p.vectors) {
         (Layout::Columns, 1) => (8, 12),
         (Layout::Columns, _) => (4, 6),
+        (Layout::FourColumns, _) => (8, 12),
         (Layout::Depth, 1) => (8, 8),
         (Layout::Depth, 2) => (4, 4),
         (Layout::Depth, 3) => (3, 3),

@@ -16,8 +16,11 @@ pub const VECTOR_BYTES: usize = LANES * KR;
 pub enum Layout {
     /// A step takes `KR` elements of a row and multiplies them into `LANES` columns per vector.
     Columns,
-    /// A step takes `VECTOR_BYTES` elements of a row and multiplies them into one column per vector; lanes are summed at
-    /// the end. For products of one to four columns.
+    /// A step takes twice as many and multiplies them into half as many columns per vector; pairs of lanes are summed at
+    /// the end. For products of up to four columns.
+    FourColumns,
+    /// A step takes `VECTOR_BYTES` elements of a row and multiplies them into one column per vector; all its lanes are
+    /// summed at the end. For products of one to four columns, and deep ones.
     Depth,
 }
 
@@ -26,16 +29,19 @@ impl Layout {
     pub const fn step_depth(self) -> usize {
         match self {
             Layout::Columns => KR,
+            Layout::FourColumns => 2 * KR,
             Layout::Depth => VECTOR_BYTES,
         }
     }
 
+    /// Lanes of a vector whose sum belongs to one column.
+    pub const fn lanes_per_column(self) -> usize {
+        self.step_depth() / KR
+    }
+
     /// Columns that `vectors` accumulators of one row cover.
     pub const fn columns(self, vectors: usize) -> usize {
-        match self {
-            Layout::Columns => LANES * vectors,
-            Layout::Depth => vectors,
-        }
+        vectors * (LANES / self.lanes_per_column())
     }
 }
 
@@ -332,6 +338,7 @@ impl fmt::Display for KernelDesc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layout = match self.layout {
             Layout::Columns => "",
+            Layout::FourColumns => "four",
             Layout::Depth => "dot",
         };
         write!(f, "i8gemm_{}_{layout}{}x{}_c{}", self.tier, self.rows, self.panel_cols(), self.cols)?;

@@ -140,6 +140,7 @@ fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
     let (rows, vectors, cols) = (desc.rows as usize, desc.vectors as usize, desc.cols as usize);
     let most_vectors = match desc.layout {
         Layout::Columns => 2,
+        Layout::FourColumns => 1,
         Layout::Depth => 4,
     };
     // Twelve rows have addresses; four registers serve the epilogue, `vectors + 2` the main loops.

@@ -282,7 +282,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             return Ok(cache.get(desc)?);
         }
         let pass = usize::from(index.first_pass) + 2 * usize::from(index.last_pass);
-        let slot = &self.kernels[usize::from(index.narrow_panel) + 2 * usize::from(desc.prefetch)][usize::from(desc.rows) - 1][pass];
+        let slot = &self.kernels[usize::from(index.narrow_panel) + 2 * usize::from(desc.prefetch)]
+            [usize::from(desc.rows) - 1][pass];
         if let Some(kernel) = slot.get() {
             return Ok(kernel.clone());
         }

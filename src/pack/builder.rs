@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gemmill_codegen::{Caches, LANES, Layout, Tier, VECTOR_BYTES};
 
-use super::layout::{PANEL_VECTORS, PackedPanels, Panel, Scheduled, panels, place};
+use super::layout::{PackedPanels, Panel, Scheduled, panels, place};
 use super::packed::{Inner, PackedB, ZeroPoints};
 use super::schedule::{Limits, Schedule, Search, Steps, schedule};
 use super::step::{Block, MAX_KC};
@@ -146,12 +146,19 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         }
         let zero_point = |column: usize| zero_points.get(column) + moved;
         let group_cols = n / self.groups;
-        let layout = if (1..=MAX_DEPTH_COLS).contains(&group_cols) && k >= MIN_DEPTH_K {
-            Layout::Depth
-        } else {
-            Layout::Columns
+        let layout = choose_layout(k, group_cols);
+        let search = match self.effort {
+            PackEffort::Quick => Search { window: 1, planes: false, reorder: false },
+            PackEffort::Full => Search { window: 32, planes: false, reorder: true },
         };
-        let panels = panels(self.groups, group_cols, layout);
+        let mut packing = Packing { b: self.b, layout, limits: Limits::for_activations(self.activation_max), search };
+        let kc = self.kc.unwrap_or_else(|| default_kc(Caches::of_this_cpu())).min(MAX_KC);
+        let choice = packing.choose(group_cols, Block::cut(k, kc, layout.step_depth())[0]);
+        packing.search.planes = choice.planes;
+        // Wide weights take twice the room in the first-level cache.
+        let kc = if self.kc.is_some() { kc } else { (kc as f64 / choice.bytes_per_weight) as usize };
+        let blocks = Block::cut(k, kc, layout.step_depth());
+        let panels = panels(self.groups, group_cols, layout, choice.panel_vectors);
         let padded = panels.last().map_or(0, |p| p.padded_column + p.padded_cols(layout));
         // Wide weights take two bytes each; a packed row of A five planes.
         k.checked_mul(padded).and_then(|x| x.checked_mul(4)).ok_or(Error::Overflow { what: "packed weights" })?;
@@ -168,16 +175,6 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
                 }
             }
         }
-        let search = match self.effort {
-            PackEffort::Quick => Search { window: 1, planes: false, reorder: false },
-            PackEffort::Full => Search { window: 32, planes: false, reorder: true },
-        };
-        let mut packing = Packing { b: self.b, layout, limits: Limits::for_activations(self.activation_max), search };
-        let kc = self.kc.unwrap_or_else(|| default_kc(Caches::of_this_cpu())).min(MAX_KC);
-        let sample = packing.choose_planes(&panels, Block::cut(k, kc, layout.step_depth())[0]);
-        // Wide weights take twice the room in the first-level cache.
-        let kc = if self.kc.is_some() { kc } else { (kc as f64 / sample.vectors_per_step()) as usize };
-        let blocks = Block::cut(k, kc, layout.step_depth());
         let scheduled = packing.schedule(&panels, &blocks, &mut corrections);
 
         let zero_points = match per_column {
@@ -201,13 +198,40 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
 }
 
 /// Products of so few columns run along K.
-const MAX_DEPTH_COLS: usize = 4;
+const MAX_DEPTH_COLS: usize = 2;
 /// ... if K is long enough for that.
 const MIN_DEPTH_K: usize = 2 * VECTOR_BYTES;
+/// Vectors of a full panel, unless narrow ones allow faster sequences.
+const PANEL_VECTORS: usize = 2;
+/// Share of the cost of full panels that narrow ones must not exceed: each step of A serves fewer columns.
+const NARROW_PAY_BELOW: f64 = 0.95;
+/// Columns of a group from which on panels are full: weights stream past single rows fastest.
+const MIN_COLS_FOR_FULL_PANELS: usize = 512;
 /// Share of the in-place cost that planes of A must not exceed.
 const PLANES_PAY_BELOW: f64 = 0.93;
 /// Columns of a group that make planes of A worth writing.
-const MIN_COLS_FOR_PLANES: usize = 256;
+const MIN_COLS_FOR_PLANES: usize = 512;
+
+/// The layout that wastes fewest lanes.
+fn choose_layout(k: usize, group_cols: usize) -> Layout {
+    if (1..=MAX_DEPTH_COLS).contains(&group_cols) && k >= MIN_DEPTH_K {
+        Layout::Depth
+    } else if (1..=Layout::FourColumns.columns(1)).contains(&group_cols) && k >= Layout::FourColumns.step_depth() {
+        Layout::FourColumns
+    } else {
+        Layout::Columns
+    }
+}
+
+/// What is decided by a sample of the weights.
+struct Choice {
+    /// Vectors of a full panel.
+    panel_vectors: usize,
+    /// Whether A is written to planes.
+    planes: bool,
+    /// 1 where all sequences take weights of a byte, 2 where all are wide.
+    bytes_per_weight: f64,
+}
 
 /// Elements of K such that a block of a full panel takes half of the first-level cache.
 fn default_kc(caches: Caches) -> usize {
@@ -215,6 +239,7 @@ fn default_kc(caches: Caches) -> usize {
 }
 
 /// What scheduling needs to know.
+#[derive(Clone, Copy)]
 struct Packing<'a, T> {
     b: MatRef<'a, T>,
     layout: Layout,
@@ -223,22 +248,41 @@ struct Packing<'a, T> {
 }
 
 impl<T: Weight> Packing<'_, T> {
-    /// Decides by one block of the first panel whether A is to be written to planes. That costs a pass over A for each,
-    /// which must be small against the product, and first-level cache, which must be paid for by faster sequences.
-    fn choose_planes(&mut self, panels: &[Panel], block: Block) -> Schedule {
-        let Some(panel) = panels.first() else { return Schedule::default() };
-        let in_place = self.schedule_block(panel, block).schedule;
-        let group_cols = panels.iter().filter(|p| p.group == 0).map(|p| p.cols).sum::<usize>();
-        if group_cols < MIN_COLS_FOR_PLANES {
-            return in_place;
+    /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against the
+    /// product, and first-level cache, which must be paid for by faster sequences.
+    fn choose(&self, group_cols: usize, block: Block) -> Choice {
+        let first_panel = |vectors: usize| {
+            let cols = group_cols.min(self.layout.columns(vectors));
+            Panel { group: 0, column: 0, cols, vectors, padded_column: 0 }
+        };
+        let widest = match self.layout {
+            Layout::Columns => group_cols.div_ceil(LANES).clamp(1, PANEL_VECTORS),
+            Layout::FourColumns => 1,
+            Layout::Depth => group_cols,
+        };
+        let sample = |vectors: usize, planes: bool| {
+            let packing = Packing { search: Search { planes, ..self.search }, ..*self };
+            packing.schedule_block(&first_panel(vectors), block).schedule
+        };
+        let full = sample(widest, false);
+        let choice = |schedule: &Schedule, panel_vectors, planes| Choice {
+            panel_vectors,
+            planes,
+            bytes_per_weight: schedule.vectors_per_step().max(1.0),
+        };
+        if self.layout == Layout::Columns && widest > 1 && group_cols < MIN_COLS_FOR_FULL_PANELS {
+            let narrow = sample(1, false);
+            if narrow.cost(1) < NARROW_PAY_BELOW * full.cost(widest) {
+                return choice(&narrow, 1, false);
+            }
         }
-        self.search.planes = true;
-        let planes = self.schedule_block(panel, block).schedule;
-        if planes.cost(panel.vectors) < PLANES_PAY_BELOW * in_place.cost(panel.vectors) {
-            return planes;
+        if group_cols >= MIN_COLS_FOR_PLANES {
+            let planes = sample(widest, true);
+            if planes.cost(widest) < PLANES_PAY_BELOW * full.cost(widest) {
+                return choice(&planes, widest, true);
+            }
         }
-        self.search.planes = false;
-        in_place
+        choice(&full, widest, false)
     }
 
     fn schedule_block(&self, panel: &Panel, block: Block) -> Scheduled {

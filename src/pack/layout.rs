@@ -43,11 +43,8 @@ impl Panel {
     }
 }
 
-/// Vectors of a full panel.
-pub(crate) const PANEL_VECTORS: usize = 2;
-
-/// The panels of all groups.
-pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout) -> Vec<Panel> {
+/// The panels of all groups; those of layout `Columns` are `panel_vectors` vectors wide, but for a group's last.
+pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout, panel_vectors: usize) -> Vec<Panel> {
     let mut panels = Vec::new();
     let mut padded_column = 0;
     for group in 0..groups {
@@ -56,7 +53,8 @@ pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout) -> Vec<Pa
             let left = group_cols - done;
             let vectors = match layout {
                 Layout::Depth => left,
-                Layout::Columns => left.div_ceil(LANES).min(PANEL_VECTORS),
+                Layout::FourColumns => 1,
+                Layout::Columns => left.div_ceil(LANES).min(panel_vectors),
             };
             let cols = left.min(layout.columns(vectors));
             panels.push(Panel { group, column: group * group_cols + done, cols, vectors, padded_column });
@@ -106,10 +104,7 @@ pub(crate) struct PanelData<'a> {
 
 /// Where element `within` of column `j` stands in the vectors of a step.
 pub(crate) fn place(layout: Layout, j: usize, within: usize) -> usize {
-    match layout {
-        Layout::Columns => j * KR + within,
-        Layout::Depth => j * VECTOR_BYTES + within,
-    }
+    j * layout.step_depth() + within
 }
 
 /// The planes and sections that some schedules use.

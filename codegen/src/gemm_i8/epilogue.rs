@@ -4,7 +4,7 @@
 use super::x86::{Builder, advance_by_rows, arg};
 use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, LANES, Output, Requantize, VECTOR_BYTES};
 use crate::x86::asm::{Gpr, Mem};
-use crate::x86::lowering::{Lowering, Op, Vector};
+use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// A row of C, and what is added to it.
 const C: Gpr = Gpr::R9;
@@ -35,6 +35,24 @@ pub(super) fn sum_lanes<L: Lowering>(b: &mut Builder<L>) {
         b.low.op(Op::HorizontalAddI32, t0, t0, second.into());
         b.low.upper_half(t1, t0);
         b.low.op(Op::AddI32, a0, t0, t1.into());
+    }
+}
+
+/// Sums pairs of lanes: a row's accumulator then holds its four columns in its first lanes.
+pub(super) fn sum_pairs<L: Lowering>(b: &mut Builder<L>) {
+    // A horizontal addition of rows r and s gives r0 r1 s0 s1 | r2 r3 s2 s3.
+    const FIRST_ROW: [u32; 8] = [0, 1, 4, 5, 0, 1, 4, 5];
+    const SECOND_ROW: [u32; 8] = [2, 3, 6, 7, 2, 3, 6, 7];
+    let (sums, first, second) = (b.temp(0), b.temp(1), b.temp(2));
+    for (order, lanes) in [(first, FIRST_ROW), (second, SECOND_ROW)] {
+        let constant = b.low.asm().constant(&lanes);
+        b.low.load(order, Source::Constant(constant));
+    }
+    for row in (0..b.rows()).step_by(2) {
+        let (r, s) = (b.acc(row, 0), b.acc((row + 1).min(b.rows() - 1), 0));
+        b.low.op(Op::HorizontalAddI32, sums, r, s.into());
+        b.low.permute32(s, second, sums);
+        b.low.permute32(r, first, sums);
     }
 }
 
@@ -233,7 +251,7 @@ fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector,
     let (zero_point, order) = (b.temp(2), b.temp(3));
     let constant = b.low.asm().constant(&UNPACK_ORDER);
     b.low.broadcast16(zero_point, arg!(zero_point));
-    b.low.load(order, crate::x86::lowering::Source::Constant(constant));
+    b.low.load(order, Source::Constant(constant));
     b.low.asm().load64(C, arg!(c));
     b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
     let (narrow, max, min) = match r.to {

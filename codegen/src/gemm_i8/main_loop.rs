@@ -147,6 +147,7 @@ fn packed<L: Lowering>(b: &Builder<L>, section: Section, index: usize, step: usi
 fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
     match b.desc.layout {
         Layout::Columns => b.low.broadcast32(dst, at),
+        Layout::FourColumns => b.low.broadcast64(dst, at),
         Layout::Depth => b.low.load(dst, at.into()),
     }
 }

@@ -178,8 +178,10 @@ mod x86 {
             match self.desc.finish {
                 Finish::Scratch => self.store_scratch(),
                 Finish::Epilogue(e) => {
-                    if self.desc.layout == Layout::Depth {
-                        epilogue::sum_lanes(self);
+                    match self.desc.layout {
+                        Layout::Columns => {}
+                        Layout::FourColumns => epilogue::sum_pairs(self),
+                        Layout::Depth => epilogue::sum_lanes(self),
                     }
                     epilogue::stages(self, e);
                 }

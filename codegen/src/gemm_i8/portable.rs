@@ -5,8 +5,8 @@
 
 use crate::args::{BlockHeader, KernelArgs};
 use crate::desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Layout, Output,
-    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Start, VECTOR_BYTES,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Output, Requantize,
+    SHUFFLE_BYTES, SHUFFLES, Section, Start, VECTOR_BYTES,
 };
 
 /// Most accumulators that a micro-tile has, in lanes.
@@ -131,10 +131,7 @@ unsafe fn multiply_step(
             };
             let sums = &mut acc[(row * vectors + v) * LANES..][..LANES];
             for (lane, (sum, weights)) in sums.iter_mut().zip(packed.chunks_exact(KR)).enumerate() {
-                let x = match desc.layout {
-                    Layout::Columns => &step[..KR],
-                    Layout::Depth => &step[lane * KR..][..KR],
-                };
+                let x = &step[lane % desc.layout.lanes_per_column() * KR..][..KR];
                 *sum = sum.wrapping_add(form.dot(x, weights));
             }
         }
@@ -150,10 +147,8 @@ unsafe fn finish(desc: &KernelDesc, args: &mut KernelArgs, epilogue: Epilogue, a
     for row in 0..rows {
         for col in 0..cols {
             let acc = &acc[row * desc.vectors as usize * LANES..][..desc.vectors as usize * LANES];
-            let sum = match desc.layout {
-                Layout::Columns => acc[col],
-                Layout::Depth => acc[col * LANES..][..LANES].iter().fold(0i32, |s, &x| s.wrapping_add(x)),
-            };
+            let lanes = desc.layout.lanes_per_column();
+            let sum = acc[col * lanes..][..lanes].iter().fold(0i32, |sum, &x| sum.wrapping_add(x));
             // SAFETY: per-row arrays hold every row of the call, per-column arrays every column of the panel, C and the
             // residual `rows × cols` elements at their strides.
             unsafe {

@@ -42,6 +42,10 @@ impl Lowering for Avx2 {
         store!(self.0, dst; vmovdqu YWORD; Ry(src.0));
     }
 
+    fn broadcast64(&mut self, dst: Vector, src: Mem) {
+        load!(self.0, src; vpbroadcastq Ry(dst.0), );
+    }
+
     fn broadcast32(&mut self, dst: Vector, src: Mem) {
         load!(self.0, src; vpbroadcastd Ry(dst.0), );
     }

@@ -77,6 +77,8 @@ pub(crate) trait Lowering {
     fn load(&mut self, dst: Vector, src: Source);
     /// 32 bytes to memory.
     fn store(&mut self, dst: Mem, src: Vector);
+    /// Eight bytes, repeated.
+    fn broadcast64(&mut self, dst: Vector, src: Mem);
     /// Four bytes, repeated.
     fn broadcast32(&mut self, dst: Vector, src: Mem);
     /// Two bytes, repeated.
