@@ -3,7 +3,7 @@
 //! A pure function of what is written in [`Problem`]: no clock, no environment, no CPU. A golden table in the tests pins
 //! its choices.
 
-use gemmill_codegen::{Caches, Layout, Tier};
+use gemmill_codegen::{Caches, Layout, Tier, micro_tile};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,20 +160,11 @@ const STREAMED_ROWS: usize = 2;
 /// Fewer micro-tiles than this leave a panel's blocks too little used to store partial sums between them.
 const TILES_WORTH_A_PASS: usize = 4;
 
-/// Tile heights: what keeps the multipliers busy with fewest loads, and whole columns of few rows in one or two tiles, so
-/// that weights stream past once or twice only.
+/// Tiles of MR rows, or one or two taller ones if rows are few.
 fn row_tiles(p: &Problem) -> RowTiles {
-    let (usual, most) = match (p.layout, p.vectors) {
-        (Layout::Columns, 1) => (8, 12),
-        (Layout::Columns, _) => (4, 6),
-        (Layout::FourColumns, _) => (8, 12),
-        (Layout::Depth, 1) => (8, 8),
-        (Layout::Depth, 2) => (4, 4),
-        (Layout::Depth, 3) => (3, 3),
-        (Layout::Depth, _) => (2, 2),
-    };
-    let tiles = if p.rows <= 2 * most { p.rows.div_ceil(most) } else { p.rows.div_ceil(usual) };
-    RowTiles::cut(p.rows, tiles)
+    let (mr, few_rows) = micro_tile(p.tier, p.layout, p.vectors).map_or((1, 1), |t| (t.mr, t.few_rows));
+    let height = if p.rows <= 2 * few_rows { few_rows } else { mr };
+    RowTiles::cut(p.rows, p.rows.div_ceil(height))
 }
 
 /// Parts of rows and of panels whose largest piece is smallest.

@@ -34,12 +34,18 @@ pub(crate) struct Job<'a> {
     pub(crate) row_sum_factor: i32,
     pub(crate) c: Destination,
     pub(crate) residual: Option<Residual<'a>>,
-    /// Limits and zero point; pointers and counts are filled in call by call.
-    pub(crate) constants: KernelArgs,
+    pub(crate) limits: Limits,
 }
 
-// SAFETY: the pointers in `constants` are null; those in `c` are only used for disjoint pieces of C (see `Destination`).
-unsafe impl Sync for Job<'_> {}
+/// Limits and zero point of the output, as [`KernelArgs`] has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+    pub(crate) zero_point: i32,
+    pub(crate) low_byte: i32,
+    pub(crate) high_byte: i32,
+}
 
 /// Per-column arrays, by padded column.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +72,9 @@ pub(crate) struct Destination {
     pub(crate) row_stride_bytes: usize,
     pub(crate) element_bytes: usize,
 }
+
+// SAFETY: the pointer is only written through for disjoint rectangles of C, one for each part of a job.
+unsafe impl Sync for Destination {}
 
 /// A matrix of f32 that is added to C.
 #[derive(Debug, Clone, Copy)]
@@ -369,7 +378,12 @@ fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
         row_scale: from(job.rows.scale, row),
         row_term: call.row_term.as_ptr(),
         prefetch_distance: call.prefetch_distance,
-        ..job.constants
+        low: job.limits.low,
+        high: job.limits.high,
+        zero_point: job.limits.zero_point,
+        low_byte: job.limits.low_byte,
+        high_byte: job.limits.high_byte,
+        ..KernelArgs::EMPTY
     };
     if let Some(residual) = job.residual {
         args.residual = from(residual.data, row * residual.row_stride + column);

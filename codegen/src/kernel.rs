@@ -3,9 +3,11 @@
 use std::fmt;
 
 use crate::args::KernelArgs;
-use crate::desc::{KernelDesc, Layout};
+use crate::desc::KernelDesc;
 use crate::gemm_i8;
+#[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
+use crate::registry::micro_tile;
 use crate::tier::{Tier, TierError};
 
 /// Why a kernel could not be had.
@@ -51,7 +53,7 @@ pub struct Kernel {
 #[derive(Debug)]
 enum Code {
     Portable,
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unreachable_patterns))]
+    #[cfg(target_arch = "x86_64")]
     Machine(Executable),
 }
 
@@ -107,6 +109,7 @@ impl Kernel {
     pub fn bytes(&self) -> &[u8] {
         match &self.code {
             Code::Portable => &[],
+            #[cfg(target_arch = "x86_64")]
             Code::Machine(executable) => executable.bytes(),
         }
     }
@@ -128,6 +131,7 @@ impl Kernel {
         match &self.code {
             // SAFETY: the caller's promise is the same.
             Code::Portable => unsafe { gemm_i8::portable::run(&self.desc, args) },
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: the executable holds code that the builder made for this description, `generate` checked the
             // CPU's features, and the caller promises the arguments.
             Code::Machine(executable) => unsafe { executable.call(args) },
@@ -135,23 +139,14 @@ impl Kernel {
     }
 }
 
-/// Whether the micro-tile fits every tier's registers.
+/// Whether the registry has the micro-tile.
 fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
-    let (rows, vectors, cols) = (desc.rows as usize, desc.vectors as usize, desc.cols as usize);
-    let most_vectors = match desc.layout {
-        Layout::Columns => 2,
-        Layout::FourColumns => 1,
-        Layout::Depth => 4,
-    };
-    // Twelve rows have addresses; four registers serve the epilogue, `vectors + 2` the main loops.
-    let fits = (1..=12).contains(&rows)
-        && (1..=most_vectors).contains(&vectors)
-        && rows * vectors <= 12
-        && rows * vectors + vectors + 2 <= 16;
+    let fits = micro_tile(desc.tier, desc.layout, desc.vectors.into())
+        .is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()));
     if !fits {
-        return Err(CodegenError::Unsupported("the micro-tile does not fit the registers"));
+        return Err(CodegenError::Unsupported("the tier has no such micro-tile"));
     }
-    if !(1..=desc.panel_cols()).contains(&cols) {
+    if !(1..=desc.panel_cols()).contains(&desc.cols.into()) {
         return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
     }
     Ok(())

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Start reading at [`desc`](KernelDesc), then `gemm_i8/mod.rs`. A new tier is a lowering in `x86/` and an entry in
-//! [`Tier`].
+//! [`Tier`] and in the registry ([`micro_tiles`]).
 
 mod args;
 mod cache;
@@ -17,9 +17,12 @@ mod desc;
 mod gemm_i8;
 mod host;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 pub mod peak;
+#[cfg(target_arch = "x86_64")]
 mod profile;
+mod registry;
 mod tier;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -32,5 +35,5 @@ pub use desc::{
 };
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Kernel};
-pub use profile::PROFILE_VARIABLE;
+pub use registry::{MicroTile, micro_tile, micro_tiles};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

@@ -32,16 +32,10 @@ impl Executable {
     /// The code must be a kernel that this CPU can run, and `args` what that kernel expects.
     #[inline]
     pub(crate) unsafe fn call(&self, args: *mut KernelArgs) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            // SAFETY: the pages hold a function of this signature from their first byte on (the caller's promise), and
-            // outlive the call because `self` does.
-            let function: unsafe extern "sysv64" fn(*mut KernelArgs) =
-                unsafe { std::mem::transmute(self.pages.as_ptr()) };
-            // SAFETY: the caller's promise.
-            unsafe { function(args) }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("no code is generated for this architecture: {args:?}");
+        // SAFETY: the pages hold a function of this signature from their first byte on (the caller's promise), and outlive
+        // the call because `self` does.
+        let function: unsafe extern "sysv64" fn(*mut KernelArgs) = unsafe { std::mem::transmute(self.pages.as_ptr()) };
+        // SAFETY: the caller's promise.
+        unsafe { function(args) }
     }
 }

@@ -3,7 +3,9 @@
 //! The loops go through the same lowering as the kernels. Their figures are the denominators of every "percent of peak".
 
 use crate::CodegenError;
+#[cfg(target_arch = "x86_64")]
 use crate::args::KernelArgs;
+#[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
 use crate::tier::Tier;
 
@@ -64,6 +66,7 @@ const ACCUMULATORS: usize = 10;
 /// A generated loop over one sequence.
 #[derive(Debug)]
 pub struct PeakLoop {
+    #[cfg(target_arch = "x86_64")]
     code: Executable,
 }
 
@@ -86,14 +89,19 @@ impl PeakLoop {
         #[cfg(target_arch = "x86_64")]
         return Ok(PeakLoop { code: Executable::new(&generate(sequence)?)? });
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("AVX2 without x86-64: {sequence:?}");
+        Err(CodegenError::Unsupported(sequence.name()))
     }
 
     /// Runs the loop `iterations` times; zero counts as one.
     pub fn run(&self, iterations: u64) {
-        let mut args = KernelArgs { row_tiles: iterations.max(1) as usize, ..KernelArgs::EMPTY };
-        // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for AVX2.
-        unsafe { self.code.call(&mut args) }
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut args = KernelArgs { row_tiles: iterations.max(1) as usize, ..KernelArgs::EMPTY };
+            // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for AVX2.
+            unsafe { self.code.call(&mut args) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = iterations;
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock};
 use crate::desc::KernelDesc;
 
 /// The environment variable that turns registration on.
-pub const PROFILE_VARIABLE: &str = "GEMMILL_PROFILE";
+const PROFILE_VARIABLE: &str = "GEMMILL_PROFILE";
 
 /// Tells the profilers that were asked for about a new kernel. A file that cannot be written is not an error: it is the
 /// profile that is poorer, not the product.

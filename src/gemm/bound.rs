@@ -1,11 +1,12 @@
 //! An output bound to packed weights: the epilogue's description and the arrays that its stages read.
 
-use gemmill_codegen::{self as codegen, AZeroPoint, BZeroPoint, Byte, Clamp, Epilogue, KernelArgs, Output};
+use gemmill_codegen::{self as codegen, AZeroPoint, BZeroPoint, Byte, Clamp, Epilogue, Output};
 
 use super::output::{Bias, Dequantize, IntOutput};
 use crate::error::{Error, Result};
 use crate::pack::packed::{PackedView, ZeroPoints, expect};
 use crate::parameters::{Expanded, PerColumn};
+use crate::run::Limits;
 
 /// What an output is bound to.
 #[derive(Debug)]
@@ -42,14 +43,9 @@ pub struct Bound {
     /// Scale of B alone, for scales by row.
     pub(crate) b_scale: Vec<f32>,
     pub(crate) bias: Vec<f32>,
-    pub(crate) constants: KernelArgs,
+    pub(crate) limits: Limits,
     pub(crate) row_sum_factor: i32,
 }
-
-// SAFETY: the pointers in `constants` are null; its numbers are plain data.
-unsafe impl Send for Bound {}
-// SAFETY: as above.
-unsafe impl Sync for Bound {}
 
 /// A scale: finite, above zero, with a finite reciprocal.
 fn check_scale(what: &'static str, scale: f32) -> Result<f32> {
@@ -106,7 +102,7 @@ impl Context<'_> {
             scale: Vec::new(),
             b_scale: Vec::new(),
             bias: Vec::new(),
-            constants: KernelArgs::EMPTY,
+            limits: Limits::default(),
             row_sum_factor,
         }
     }
@@ -159,13 +155,12 @@ impl Bound {
         let mut bound = context.bound(Output::Requantize(stages), int_bias);
         bound.scale = context.by_column(1.0, |j| multiplier.get(j));
         bound.bias = float_bias.map_or(Vec::new(), |q| context.by_column(0.0, |j| q[j]));
-        bound.constants = KernelArgs {
+        bound.limits = Limits {
             low: (low - zero_point) as f32,
             high: (high - zero_point) as f32,
             zero_point,
             low_byte: low,
             high_byte: high,
-            ..KernelArgs::EMPTY
         };
         Ok(bound)
     }
@@ -199,7 +194,7 @@ impl Bound {
         bound.scale = context.by_column(1.0, |j| a_scale * b_scale.get(j));
         bound.b_scale = context.by_column(1.0, |j| b_scale.get(j));
         bound.bias = output.bias.map_or(Vec::new(), |b| context.by_column(0.0, |j| b[j]));
-        bound.constants = KernelArgs { low, high, ..KernelArgs::EMPTY };
+        bound.limits = Limits { low, high, ..Limits::default() };
         Ok(bound)
     }
 }

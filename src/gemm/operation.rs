@@ -131,7 +131,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
                     start: c.data_mut().as_mut_ptr().cast(),
                 },
                 residual,
-                constants: bound.constants,
+                limits: bound.limits,
             })
         })
     }

@@ -1,0 +1,64 @@
+//! The registry of micro-tiles: which kernels a tier has. Planning, tests and benchmarks all read this table.
+
+use crate::desc::Layout;
+use crate::tier::Tier;
+
+/// A shape of micro-kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MicroTile {
+    /// How a step meets A.
+    pub layout: Layout,
+    /// Vectors of accumulators per row: NR is `layout.columns(vectors)`.
+    pub vectors: usize,
+    /// Most rows that fit the registers; every number from 1 on can be generated.
+    pub max_rows: usize,
+    /// Rows that keep the multipliers busy with fewest loads: MR of products with many rows.
+    pub mr: usize,
+    /// Rows up to which a product gets one or two tiles, so that weights stream past once or twice only.
+    pub few_rows: usize,
+}
+
+const fn tile(layout: Layout, vectors: usize, max_rows: usize, mr: usize, few_rows: usize) -> MicroTile {
+    MicroTile { layout, vectors, max_rows, mr, few_rows }
+}
+
+/// Sixteen registers: twelve accumulators at most, four for the epilogue, `vectors + 2` for the main loops.
+///
+/// MR of 4 and 8 rather than the 6 and 12 that fit: rows can then be worked on in pairs that share a packed vector in a
+/// register, and ones for widening have a register too. Measured on 16-bit sums, 4 × 16 is never slower than 6 × 16.
+const SIXTEEN_REGISTERS: [MicroTile; 7] = [
+    tile(Layout::Columns, 2, 6, 4, 6),
+    tile(Layout::Columns, 1, 12, 8, 12),
+    tile(Layout::FourColumns, 1, 12, 8, 12),
+    tile(Layout::Depth, 1, 12, 8, 8),
+    tile(Layout::Depth, 2, 6, 4, 4),
+    tile(Layout::Depth, 3, 3, 3, 3),
+    tile(Layout::Depth, 4, 2, 2, 2),
+];
+
+/// The micro-tiles of a tier, the widest panels first.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Layout, Tier, micro_tiles};
+/// let widest = micro_tiles(Tier::Avx2)[0];
+/// assert_eq!((widest.mr, widest.layout.columns(widest.vectors)), (4, 16));
+/// ```
+pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
+    match tier {
+        // The portable tier runs what the AVX2 tier runs, so that the two check each other.
+        Tier::Portable | Tier::Avx2 => &SIXTEEN_REGISTERS,
+    }
+}
+
+/// The micro-tile of a tier with this layout and number of vectors.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Layout, Tier, micro_tile};
+/// assert_eq!(micro_tile(Tier::Avx2, Layout::Columns, 1).map(|t| t.max_rows), Some(12));
+/// assert!(micro_tile(Tier::Avx2, Layout::Columns, 3).is_none());
+/// ```
+pub fn micro_tile(tier: Tier, layout: Layout, vectors: usize) -> Option<&'static MicroTile> {
+    micro_tiles(tier).iter().find(|t| t.layout == layout && t.vectors == vectors)
+}
