@@ -48,6 +48,11 @@ fn reach<T>(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> R
     }
 }
 
+/// The row stride of a matrix, or 0 where there is no second row: then it may be any number.
+pub(crate) fn taken_stride(rows: usize, row_stride: usize) -> usize {
+    if rows > 1 { row_stride } else { 0 }
+}
+
 impl<'a, T: Element> MatRef<'a, T> {
     /// A view of `rows × cols` elements, one row after the other.
     ///

@@ -182,3 +182,6 @@ fn split(p: &Problem, tiles: usize) -> (usize, usize) {
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use gemmill_codegen::{Kernel, KernelArgs, LANES};
 
 use crate::error::{Error, Result};
+use crate::matrix::taken_stride;
 use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
 use crate::pack::layout::{Panel, PanelData};
 use crate::pack::packed::PackedView;
@@ -217,11 +218,11 @@ fn prepare_rows<'w>(
                 }
             });
         }
-        let start = (rows.start * m.row_stride()).min(m.data().len());
+        let start = (rows.start * taken_stride(m.rows(), m.row_stride())).min(m.data().len());
         return Ok(PreparedRows {
             first_row: rows.start,
             data: &m.data()[start..],
-            row_stride: m.row_stride(),
+            row_stride: taken_stride(m.rows(), m.row_stride()),
             group_stride: k,
             row_term,
             count,
@@ -399,3 +400,6 @@ fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
 fn from<T>(array: &[T], i: usize) -> *const T {
     array.get(i..).unwrap_or_default().as_ptr()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,8 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let shape = (0usize..=40, 0usize..=40, 0usize..=150, 1usize..=3, prop_oneof![Just(None), (0usize..=80).prop_map(Some)]);
+    let shape =
+        (0usize..=40, 0usize..=40, 0usize..=150, 1usize..=3, prop_oneof![Just(None), (0usize..=80).prop_map(Some)]);
     let data = (0..Order::ALL.len(), 0..Order::ALL.len(), 0..Values::ACTIVATIONS.len(), 0..Values::WEIGHTS.len());
     let numbers = (0..=255i32, -128..=127i32, any::<bool>(), any::<bool>(), any::<u64>());
     (shape, data, numbers).prop_map(|((m, group_cols, k, groups, kc), data, numbers)| {

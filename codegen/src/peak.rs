@@ -139,3 +139,6 @@ fn generate(sequence: Sequence) -> Result<Vec<u8>, CodegenError> {
     low.asm().ret();
     low.0.finish()
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

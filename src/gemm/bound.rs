@@ -179,10 +179,15 @@ impl Bound {
             bias.iter().try_for_each(|&b| check_finite("f32 bias", b).map(drop))?;
         }
         let (low, high) = output.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        for (what, limit) in [("clamp, lower limit", low), ("clamp, upper limit", high)] {
+            if limit.is_nan() {
+                return Err(Error::BadNumber { what, expected: "a number", given: limit });
+            }
+        }
         let low = if output.relu { low.max(0.0) } else { low };
-        if low.is_nan() || high.is_nan() || low > high {
-            let expected = "no NaN, and a lower limit (after ReLU) that is not above the upper one";
-            return Err(Error::BadNumber { what: "clamp", expected, given: low });
+        if low > high {
+            let what = "clamp, lower limit after ReLU";
+            return Err(Error::BadNumber { what, expected: "at most the upper limit", given: low });
         }
         let stages = codegen::Dequantize {
             row_scale: context.a_scale == ActivationScale::PerRow,

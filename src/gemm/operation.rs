@@ -12,7 +12,7 @@ use super::builder::GemmBuilder;
 use super::options::{RowParameters, RunOptions, Threads, with_row_parameters};
 use super::output::{IntOutput, OutputStage};
 use crate::error::{Error, Result};
-use crate::matrix::{Element, MatMut, MatRef};
+use crate::matrix::{Element, MatMut, MatRef, taken_stride};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::{PackedB, expect};
@@ -98,13 +98,13 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         let epilogue = self.epilogue(options, a.rows())?;
         let residual = options.residual.map(|r| residual(r, c)).transpose()?;
 
+        if a.rows() == 0 || self.packed.n() == 0 {
+            return Ok(());
+        }
         with_row_parameters(|parameters| {
             self.row_parameters(&a, options, parameters)?;
             let source = A::source(a, self.row_quantization(parameters));
             self.check_activations(&source)?;
-            if a.rows() == 0 || self.packed.n() == 0 {
-                return Ok(());
-            }
             let packed = self.packed.view();
             let plan = Plan::new(&self.problem(&source, a.rows())?);
             let kernels = self.kernels(&plan, epilogue)?;
@@ -126,7 +126,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
                 rows: Rows { zero_point: &parameters.zero_points, scale: &parameters.scales },
                 row_sum_factor: bound.row_sum_factor,
                 c: Destination {
-                    row_stride_bytes: c.row_stride() * size_of::<C>(),
+                    row_stride_bytes: taken_stride(c.rows(), c.row_stride()) * size_of::<C>(),
                     element_bytes: size_of::<C>(),
                     start: c.data_mut().as_mut_ptr().cast(),
                 },
@@ -261,7 +261,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     pub(super) fn kernel_desc(&self, plan: &Plan, epilogue: Epilogue, index: KernelIndex) -> Option<KernelDesc> {
         let packed = self.packed.view();
         let tiles = plan.tiles;
-        let (rows, count) = if index.short_tile { (tiles.height - 1, tiles.short) } else { (tiles.height, tiles.tall) };
+        let (rows, count) = if index.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
         let panel = if index.narrow_panel { packed.tail()? } else { packed.widest()? };
         (count > 0).then(|| KernelDesc {
             tier: self.packed.tier(),
@@ -315,7 +315,7 @@ fn residual<'a, C: Element>(r: MatRef<'a, f32>, c: &MatMut<'_, C>) -> Result<Res
     if r.col_stride() != 1 && r.cols() > 1 {
         return Err(Error::Unsupported { what: "the elements of a row of the residual must lie side by side" });
     }
-    Ok(Residual { data: r.data(), row_stride: r.row_stride() })
+    Ok(Residual { data: r.data(), row_stride: taken_stride(r.rows(), r.row_stride()) })
 }
 
 /// `C = A · B` in i32 (wrapping), with weights packed for this call alone.

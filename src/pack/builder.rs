@@ -146,6 +146,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         }
         let zero_point = |column: usize| zero_points.get(column) + moved;
         let group_cols = n / self.groups;
+        check_size(k, n, self.groups)?;
         let layout = choose_layout(k, group_cols);
         let search = match self.effort {
             PackEffort::Quick => Search { window: 1, planes: false, reorder: false },
@@ -160,9 +161,6 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         let blocks = Block::cut(k, kc, layout.step_depth());
         let panels = panels(self.groups, group_cols, layout, choice.panel_vectors);
         let padded = panels.last().map_or(0, |p| p.padded_column + p.padded_cols(layout));
-        // Wide weights take two bytes each; a packed row of A five planes.
-        k.checked_mul(padded).and_then(|x| x.checked_mul(4)).ok_or(Error::Overflow { what: "packed weights" })?;
-
         let per_column = (1..n).any(|j| zero_points.get(j) != zero_points.get(0));
         let mut corrections = vec![0i32; padded];
         let mut column_zero_points = vec![0i32; if per_column { padded } else { 0 }];
@@ -211,6 +209,19 @@ const MIN_COLS_FOR_FULL_PANELS: usize = 512;
 const PLANES_PAY_BELOW: f64 = 0.93;
 /// Columns of a group that make planes of A worth writing.
 const MIN_COLS_FOR_PLANES: usize = 512;
+
+/// Whether the packed form of `k × n` weights fits the address space: panels are padded to whole vectors, K to whole
+/// steps, wide weights take two bytes each, and every column and every step has some entries of its own.
+fn check_size(k: usize, n: usize, groups: usize) -> Result<()> {
+    const ENTRIES: usize = 64;
+    let padded = |x: usize| x.checked_add(ENTRIES);
+    let columns = groups.checked_mul(PANEL_VECTORS * LANES).and_then(|x| x.checked_add(n)).and_then(padded);
+    let bytes = columns.zip(padded(k)).and_then(|(c, k)| c.checked_mul(k)).and_then(|x| x.checked_mul(4));
+    match bytes {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
+        _ => Err(Error::Overflow { what: "packed weights" }),
+    }
+}
 
 /// The layout that wastes fewest lanes.
 fn choose_layout(k: usize, group_cols: usize) -> Layout {
@@ -270,7 +281,9 @@ impl<T: Weight> Packing<'_, T> {
             planes,
             bytes_per_weight: schedule.vectors_per_step().max(1.0),
         };
-        if self.layout == Layout::Columns && widest > 1 && group_cols < MIN_COLS_FOR_FULL_PANELS {
+        let can_narrow = self.layout == Layout::Columns && widest > 1 && group_cols < MIN_COLS_FOR_FULL_PANELS;
+        // Offsets of narrow panels take twice the room: safe weights keep the promise of 1.05 bytes each.
+        if can_narrow && full.has_unsafe_steps() {
             let narrow = sample(1, false);
             if narrow.cost(1) < NARROW_PAY_BELOW * full.cost(widest) {
                 return choice(&narrow, 1, false);

@@ -9,6 +9,8 @@ pub(crate) mod layout;
 pub(crate) mod packed;
 pub(crate) mod schedule;
 pub(crate) mod step;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{PackBuilder, PackEffort, Weight};
 pub use packed::{PackedB, SequenceSummary};

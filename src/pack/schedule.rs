@@ -78,6 +78,11 @@ impl Schedule {
         cost / steps.max(1) as f64
     }
 
+    /// Whether some steps overflow alone in their natural pairing.
+    pub(crate) fn has_unsafe_steps(&self) -> bool {
+        [Section::Shuffled, Section::Wide, Section::Split].iter().any(|&s| self.groups(s) > 0)
+    }
+
     /// Packed vectors per step and vector of columns: one, or two for wide steps.
     pub(crate) fn vectors_per_step(&self) -> f64 {
         let steps: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.steps()).sum();

@@ -66,3 +66,11 @@ impl<T> Drop for Guarded<T> {
         unsafe { libc::munmap(self.mapping, self.mapped_bytes) };
     }
 }
+
+/// Lets this process map no more memory than this: what asks for more is refused.
+pub fn limit_memory(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: the call reads one initialised structure and changes a limit of this process alone.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+    assert_eq!(done, 0, "setrlimit: {}", std::io::Error::last_os_error());
+}

@@ -41,8 +41,23 @@ pub fn seed() -> u64 {
             };
             parsed.unwrap_or_else(|e| panic!("GEMMILL_TEST_SEED={text}: {e}"))
         }
-        Err(_) if long_mode().is_some() => std::time::UNIX_EPOCH.elapsed().map_or(1, |t| t.as_nanos() as u64),
+        Err(_) if long_mode().is_some() => {
+            let seed = std::time::UNIX_EPOCH.elapsed().map_or(1, |t| t.as_nanos() as u64);
+            announce(format_args!("GEMMILL_TEST_SEED={seed}"));
+            seed
+        }
         Err(_) => 0x6765_6d6d_696c_6c00,
+    }
+}
+
+/// Names the seed of a case if the case panics, wherever that happens.
+pub struct SeedOfPanic(pub u64);
+
+impl Drop for SeedOfPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            announce(format_args!("the first case with GEMMILL_TEST_SEED={} panicked", self.0));
+        }
     }
 }
 

@@ -1,0 +1,133 @@
+//! What the tests of generated kernels share: all legal micro-tiles, all epilogues, random numbers.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use std::io::Write;
+
+use gemmill_codegen::*;
+
+/// The size of a micro-tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    pub layout: Layout,
+    pub rows: u8,
+    pub vectors: u8,
+}
+
+/// Every legal micro-tile, from a list of its own rather than from the rule that is tested.
+pub fn tiles() -> Vec<Tile> {
+    let most_rows = [
+        (Layout::Columns, 1, 12),
+        (Layout::Columns, 2, 6),
+        (Layout::FourColumns, 1, 12),
+        (Layout::Depth, 1, 12),
+        (Layout::Depth, 2, 6),
+        (Layout::Depth, 3, 3),
+        (Layout::Depth, 4, 2),
+    ];
+    let each = |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, rows, vectors });
+    most_rows.into_iter().flat_map(each).collect()
+}
+
+impl Tile {
+    /// Columns of its packed panel.
+    pub fn panel_cols(self) -> u8 {
+        self.layout.columns(self.vectors.into()) as u8
+    }
+
+    /// A kernel of this tile for whole panels, which leaves partial sums.
+    pub fn desc(self, tier: Tier, sections: Sections) -> KernelDesc {
+        KernelDesc {
+            tier,
+            layout: self.layout,
+            rows: self.rows,
+            vectors: self.vectors,
+            cols: self.panel_cols(),
+            sections,
+            start: Start::Zero,
+            finish: Finish::Scratch,
+            prefetch: false,
+        }
+    }
+}
+
+/// Every epilogue there is.
+pub fn epilogues() -> Vec<Epilogue> {
+    let both = [false, true];
+    let mut outputs = vec![Output::StoreI32, Output::AddI32];
+    for to in [Byte::U8, Byte::I8] {
+        for clamp in [Clamp::Float, Clamp::Narrowing] {
+            outputs.extend(both.map(|float_bias| Output::Requantize(Requantize { to, float_bias, clamp })));
+        }
+    }
+    for bits in 0..16 {
+        let on = |bit: u8| bits >> bit & 1 == 1;
+        let d = Dequantize { row_scale: on(0), bias: on(1), residual: on(2), clamp: on(3) };
+        outputs.push(Output::Dequantize(d));
+    }
+    let mut epilogues = Vec::new();
+    for a_zero_point in [AZeroPoint::Folded, AZeroPoint::PerRow] {
+        for b_zero_point in [BZeroPoint::Zero, BZeroPoint::Tensor, BZeroPoint::PerColumn] {
+            epilogues.extend(outputs.iter().map(|&output| Epilogue { a_zero_point, b_zero_point, output }));
+        }
+    }
+    epilogues
+}
+
+/// Every section alone, none, all, and mixes that packing makes.
+pub fn section_sets() -> Vec<Sections> {
+    use Section::*;
+    let mut sets: Vec<Sections> = Section::ALL.into_iter().map(|s| Sections::from_iter([s])).collect();
+    sets.extend([
+        Sections::default(),
+        Sections::from_iter(Section::ALL),
+        Sections::from_iter([Sum8, Sum4, Sum2, Narrow]),
+        Sections::from_iter([Sum4, Sum3, Sum2, Narrow, Wide]),
+        Sections::from_iter([Sum2, Narrow, Shuffled, Split]),
+    ]);
+    sets
+}
+
+/// Random numbers (splitmix64): the same on every run.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    }
+
+    /// In `0..end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 11) as usize % end
+    }
+
+    /// In `low..=high`.
+    pub fn within(&mut self, low: i32, high: i32) -> i32 {
+        low + self.below((high - low + 1) as usize) as i32
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// In `0.0..1.0`.
+    pub fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
+
+/// Whether this CPU runs AVX2 kernels. Says so aloud where a test has to be left out.
+pub fn has_avx2(test: &str) -> bool {
+    match Tier::Avx2.missing_feature() {
+        None => true,
+        Some(feature) => {
+            // Not `eprintln!`, which the test harness keeps to itself.
+            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: this CPU lacks {feature}");
+            false
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Generated code as an independent decoder reads it: which instructions, which registers, which addresses; and how many
+//! instructions a main loop spends on its multiply-accumulates.
+
+#![cfg(target_arch = "x86_64")]
+
+mod common;
+#[path = "common/listing.rs"]
+mod listing;
+
+use common::{Rng, Tile, epilogues, has_avx2, section_sets, tiles};
+use gemmill_codegen::*;
+use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
+use listing::Listing;
+
+/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur.
+fn sweep() -> Vec<KernelDesc> {
+    let mut rng = Rng(11);
+    let mut finishes: Vec<Finish> = epilogues().into_iter().map(Finish::Epilogue).collect();
+    finishes.push(Finish::Scratch);
+    let sets = section_sets();
+    let mut descs = Vec::new();
+    for tile in tiles() {
+        for cols in 1..=tile.panel_cols() {
+            for _ in 0..12 {
+                descs.push(KernelDesc {
+                    cols,
+                    start: rng.pick(&[Start::Zero, Start::Scratch]),
+                    finish: finishes[descs.len() % finishes.len()],
+                    prefetch: rng.below(2) == 1,
+                    ..tile.desc(Tier::Avx2, sets[descs.len() % sets.len()])
+                });
+            }
+        }
+    }
+    descs
+}
+
+/// Calls `check` with each kernel of the sweep, decoded.
+fn each_kernel(test: &str, check: impl Fn(&Listing)) {
+    if has_avx2(test) {
+        for desc in sweep() {
+            let kernel = Kernel::generate(&desc).unwrap();
+            check(&Listing::new(desc.to_string(), kernel.bytes()));
+        }
+    }
+}
+
+#[test]
+fn every_instruction_is_one_of_the_tier() {
+    const BASE: [CpuidFeature; 3] = [CpuidFeature::INTEL8086, CpuidFeature::INTEL386, CpuidFeature::X64];
+    const TIER: [CpuidFeature; 4] = [CpuidFeature::AVX, CpuidFeature::AVX2, CpuidFeature::FMA, CpuidFeature::F16C];
+    each_kernel("every_instruction_is_one_of_the_tier", |listing| {
+        for i in &listing.code {
+            for feature in i.cpuid_features() {
+                let is_prefetch = i.mnemonic() == Mnemonic::Prefetcht0;
+                let known = BASE.contains(feature) || TIER.contains(feature) || is_prefetch;
+                assert!(known, "{}: {feature:?} is not of the tier", listing.line(i));
+            }
+            // Legacy SSE instructions among AVX ones are slow, and leave the upper halves alone.
+            let vector = (0..i.op_count()).any(|op| i.op_register(op).is_vector_register());
+            assert!(!vector || i.encoding() == EncodingKind::VEX, "{}: no VEX prefix", listing.line(i));
+        }
+    });
+}
+
+#[test]
+fn branches_stay_inside_and_on_instructions() {
+    each_kernel("branches_stay_inside_and_on_instructions", |listing| {
+        for i in listing.code.iter().filter(|i| i.is_jcc_short_or_near() || i.is_jmp_short_or_near()) {
+            let target = i.near_branch_target();
+            assert!(listing.code.iter().any(|t| t.ip() == target), "{}: not an instruction", listing.line(i));
+        }
+        let other = |i: &&Instruction| i.is_call_near() || i.is_call_near_indirect() || i.is_jmp_near_indirect();
+        assert!(!listing.code.iter().any(|i| other(&i)), "{}: a call", listing.name);
+    });
+}
+
+#[test]
+fn constants_stand_behind_the_code() {
+    each_kernel("constants_stand_behind_the_code", |listing| {
+        for i in listing.code.iter().filter(|i| i.is_ip_rel_memory_operand()) {
+            let place = i.ip_rel_memory_address() as usize;
+            // The address of the shuffle masks: two of 32 bytes.
+            let size = if i.mnemonic() == Mnemonic::Lea { 2 * SHUFFLE_BYTES } else { i.memory_size().size() };
+            assert!(place >= listing.code_bytes(), "{}: inside the code", listing.line(i));
+            assert!(place + size <= listing.bytes, "{}: past the end", listing.line(i));
+            let aligned = i.mnemonic() != Mnemonic::Vmovdqa || place.is_multiple_of(size);
+            assert!(aligned, "{}: not aligned", listing.line(i));
+        }
+    });
+}
+
+#[test]
+fn registers_and_stack_are_handed_back() {
+    const SAVED: [Register; 6] =
+        [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
+    let is_saved = |r: Register| SAVED.contains(&r.full_register());
+    each_kernel("registers_and_stack_are_handed_back", |listing| {
+        let name = &listing.name;
+        let pushed: Vec<Register> =
+            listing.code.iter().take_while(|i| i.mnemonic() == Mnemonic::Push).map(|i| i.op0_register()).collect();
+        let (body, end) = listing.code[pushed.len()..].split_at(listing.code.len() - 2 * pushed.len() - 2);
+        let popped: Vec<Register> = end[1..].iter().take(pushed.len()).map(|i| i.op0_register()).collect();
+        assert!(end[1..=pushed.len()].iter().all(|i| i.mnemonic() == Mnemonic::Pop), "{name}: pops at the end");
+        assert!(popped.iter().rev().eq(&pushed), "{name}: pops {popped:?} undo pushes {pushed:?}");
+        assert!(pushed.iter().all(|&r| is_saved(r)), "{name}: {pushed:?} pushed");
+        assert_eq!(end[0].mnemonic(), Mnemonic::Vzeroupper, "{name}: upper halves are zero at the end");
+        assert_eq!(end[pushed.len() + 1].code(), Code::Retnq, "{name}");
+
+        let mut info = InstructionInfoFactory::new();
+        for i in body {
+            assert_eq!(i.stack_pointer_increment(), 0, "{}: moves the stack", listing.line(i));
+            for used in info.info(i).used_registers() {
+                let register = used.register().full_register();
+                let written = !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+                let mine = register != Register::RSP && (!is_saved(register) || pushed.contains(&register));
+                assert!(!written || mine, "{}: {register:?} is the caller's", listing.line(i));
+            }
+        }
+        // A jump into the pushes or past the pops would break the pairing.
+        for i in listing.code.iter().filter(|i| i.is_jcc_short_or_near()) {
+            let target = i.near_branch_target();
+            assert!((body[0].ip()..=end[0].ip()).contains(&target), "{}: leaves the body", listing.line(i));
+        }
+    });
+}
+
+#[test]
+fn main_loops_store_nothing() {
+    each_kernel("main_loops_store_nothing", |listing| {
+        let mut info = InstructionInfoFactory::new();
+        for i in listing.main_loops().into_iter().flat_map(|range| &listing.code[range]) {
+            for used in info.info(i).used_memory() {
+                let reads = matches!(used.access(), OpAccess::Read | OpAccess::NoMemAccess);
+                assert!(reads, "{}: writes memory", listing.line(i));
+                assert_ne!(used.base(), Register::RSP, "{}: on the stack", listing.line(i));
+            }
+        }
+    });
+}
+
+#[test]
+fn generation_is_deterministic() {
+    if !has_avx2("generation_is_deterministic") {
+        return;
+    }
+    for desc in sweep() {
+        let [first, second] = [(); 2].map(|()| Kernel::generate(&desc).unwrap());
+        assert_eq!(first.bytes(), second.bytes(), "{desc}");
+    }
+}
+
+/// Instructions on the vector ports of one group, for `vectors` accumulators of one row.
+fn vector_arithmetic_per_group(section: Section, vectors: usize) -> usize {
+    match section {
+        Section::Wide => 4 * vectors,
+        // Masking and shifting are for all vectors of a row.
+        Section::Split => 4 * vectors + 2,
+        Section::Shuffled => 3 * vectors + 1,
+        _ => (2 * section.steps() + 1) * vectors,
+    }
+}
+
+/// The loop that a section spends its time in.
+struct MainLoop {
+    code: Vec<Instruction>,
+    /// Groups of one iteration.
+    groups: usize,
+}
+
+impl MainLoop {
+    fn new(tile: Tile, section: Section) -> MainLoop {
+        let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
+        let kernel = Kernel::generate(&desc).unwrap();
+        let listing = Listing::new(desc.to_string(), kernel.bytes());
+        let longest = listing.main_loops().into_iter().max_by_key(|r| r.len()).expect("a loop");
+        let code = listing.code[longest].to_vec();
+        // A group reads each of its offsets once.
+        let offsets = code.iter().filter(|i| i.mnemonic() == Mnemonic::Movzx).count();
+        assert_eq!(offsets % section.offsets(), 0, "{desc}");
+        MainLoop { code, groups: offsets / section.offsets() }
+    }
+
+    /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
+    fn vector_arithmetic(&self) -> usize {
+        use Mnemonic::*;
+        let counts = |m| matches!(m, Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpsrlw);
+        self.code.iter().filter(|i| counts(i.mnemonic())).count()
+    }
+
+    fn loads(&self) -> usize {
+        self.code.iter().filter(|i| i.memory_base() != Register::None).count()
+    }
+}
+
+#[test]
+fn main_loops_spend_what_schedules_reckon_with() {
+    if !has_avx2("main_loops_spend_what_schedules_reckon_with") {
+        return;
+    }
+    for (tile, section) in tiles().into_iter().flat_map(|t| Section::ALL.map(|s| (t, s))) {
+        let main_loop = MainLoop::new(tile, section);
+        let per_row = vector_arithmetic_per_group(section, tile.vectors.into());
+        let expected = main_loop.groups * usize::from(tile.rows) * per_row;
+        let groups = main_loop.groups;
+        assert_eq!(main_loop.vector_arithmetic(), expected, "{tile:?} {section:?}: {groups} groups");
+    }
+    // For the documentation: what is left to the front end.
+    eprintln!("| tile | section  | groups | instructions | on vector ports | loads | MAC/instruction |");
+    eprintln!("|------|----------|-------:|-------------:|----------------:|------:|----------------:|");
+    for (rows, vectors) in [(4, 2), (6, 2), (8, 1), (1, 2)] {
+        let tile = Tile { layout: Layout::Columns, rows, vectors };
+        for section in Section::ALL {
+            let main_loop = MainLoop::new(tile, section);
+            let (groups, instructions) = (main_loop.groups, main_loop.code.len());
+            let macs = usize::from(rows * vectors) * VECTOR_BYTES * section.steps() * groups;
+            eprintln!(
+                "| {:<4} | {:<8} | {groups:>6} | {instructions:>12} | {:>15} | {:>5} | {:>15.2} |",
+                format!("{rows}x{}", tile.panel_cols()),
+                section.name(),
+                main_loop.vector_arithmetic(),
+                main_loop.loads(),
+                macs as f64 / instructions as f64
+            );
+        }
+    }
+}

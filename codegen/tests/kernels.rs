@@ -1,0 +1,212 @@
+//! Generated kernels against the portable tier: the same arguments must leave the same bytes, in C, around it and in
+//! scratch memory. Every argument ends where a page begins that must not be touched.
+
+#[path = "common/case.rs"]
+mod case;
+mod common;
+#[path = "common/guarded.rs"]
+mod guarded;
+
+use case::{Case, Fill, Memory, Shape};
+use common::{Rng, Tile, epilogues, has_avx2, section_sets, tiles};
+use gemmill_codegen::*;
+
+/// Group counts on both sides of every unrolling.
+const GROUPS: &[u32] = &[0, 1, 2, 3, 7, 8, 9, 16, 17];
+
+/// Runs a case on both tiers and compares all that they wrote.
+fn compare(case: &Case, memory: &mut Memory) {
+    let generate = |tier| Kernel::generate(&KernelDesc { tier, ..case.desc }).unwrap();
+    let expected = case.run(&generate(Tier::Portable), memory);
+    let found = case.run(&generate(Tier::Avx2), memory);
+    let name = case.desc;
+    for (at, (&was, &is)) in case.c_before().iter().zip(&expected.c).enumerate() {
+        assert!(was == is || case.place_in_c(at).is_some(), "{name}: the portable tier wrote outside C, byte {at}");
+    }
+    if let Some(at) = (0..expected.c.len()).find(|&at| expected.c[at] != found.c[at]) {
+        let (e, f) = (expected.c[at], found.c[at]);
+        panic!("{name}: byte {at} of C, (row, column) {:?}: expected {e}, found {f}", case.place_in_c(at));
+    }
+    if let Some(at) = (0..expected.scratch.len()).find(|&at| expected.scratch[at] != found.scratch[at]) {
+        panic!("{name}: lane {at} of scratch: expected {}, found {}", expected.scratch[at], found.scratch[at]);
+    }
+    if case.desc.finish != Finish::Scratch && !found.scratch.is_empty() {
+        assert_eq!(found.scratch, case.scratch_before(), "{name}: scratch memory is only read");
+    }
+}
+
+/// Every tile, every set of sections, every fill, both starts, with and without prefetches.
+#[test]
+fn main_loops_match_the_portable_tier() {
+    if !has_avx2("main_loops_match_the_portable_tier") {
+        return;
+    }
+    let mut rng = Rng(1);
+    let mut memory = Memory::new();
+    let store = |output| Epilogue { a_zero_point: AZeroPoint::Folded, b_zero_point: BZeroPoint::Zero, output };
+    let mut count = 0;
+    for tile in tiles() {
+        for sections in section_sets() {
+            for fill in Fill::ALL.into_iter().cycle().take(16) {
+                let desc = KernelDesc {
+                    cols: rng.within(1, tile.panel_cols().into()) as u8,
+                    start: rng.pick(&[Start::Zero, Start::Scratch]),
+                    finish: rng.pick(&[Finish::Scratch, Finish::Epilogue(store(Output::StoreI32))]),
+                    prefetch: rng.below(2) == 1,
+                    ..tile.desc(Tier::Avx2, sections)
+                };
+                let shape = Shape {
+                    fill,
+                    activation_max: rng.pick(&[255, 255, 255, 128, 127, 1]),
+                    row_tiles: rng.pick(&[1, 1, 2, 3]),
+                    blocks: rng.pick(&[1, 1, 2, 3]),
+                    groups: GROUPS,
+                };
+                compare(&Case::new(desc, shape, &mut rng), &mut memory);
+                count += 1;
+            }
+        }
+    }
+    eprintln!("{count} kernels compared");
+}
+
+/// Every tile with every number of columns and every epilogue.
+#[test]
+fn epilogues_match_the_portable_tier() {
+    if !has_avx2("epilogues_match_the_portable_tier") {
+        return;
+    }
+    let mut rng = Rng(2);
+    let mut memory = Memory::new();
+    let sets = section_sets();
+    let mut count = 0;
+    for tile in tiles() {
+        for cols in 1..=tile.panel_cols() {
+            for epilogue in epilogues() {
+                let desc = KernelDesc {
+                    cols,
+                    start: rng.pick(&[Start::Zero, Start::Zero, Start::Scratch]),
+                    finish: Finish::Epilogue(epilogue),
+                    ..tile.desc(Tier::Avx2, rng.pick(&sets[..9]))
+                };
+                let shape = Shape {
+                    fill: rng.pick(&Fill::ALL),
+                    activation_max: 255,
+                    row_tiles: rng.pick(&[1, 2, 3]),
+                    blocks: 1,
+                    groups: &[1],
+                };
+                compare(&Case::new(desc, shape, &mut rng), &mut memory);
+                count += 1;
+            }
+        }
+    }
+    eprintln!("{count} kernels compared");
+}
+
+/// Lanes that are exactly as heavy as the bound allows, by a formula rather than by the portable tier.
+#[test]
+fn full_lanes_reach_the_bound_and_do_not_saturate() {
+    if !has_avx2("full_lanes_reach_the_bound_and_do_not_saturate") {
+        return;
+    }
+    let mut rng = Rng(3);
+    let mut memory = Memory::new();
+    let narrow = Section::ALL.into_iter().filter(|s| !matches!(s, Section::Wide | Section::Split));
+    let mut reached = Vec::new();
+    for (section, tile) in narrow.flat_map(|s| tiles().into_iter().map(move |t| (s, t))) {
+        for (activation_max, fill) in
+            [255, 128, 127].into_iter().flat_map(|a| [(a, Fill::Largest), (a, Fill::Smallest)])
+        {
+            let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
+            let shape = Shape { fill, activation_max, row_tiles: 2, blocks: 2, groups: &[1, 8, 9] };
+            let case = Case::new(desc, shape, &mut rng);
+            let (amax, weights) = (i32::from(activation_max), 2 * section.steps() as i32);
+            let lane = match fill {
+                Fill::Largest => amax * (32767 / amax).min(127 * weights),
+                _ => -amax * (32768 / amax).min(128 * weights),
+            };
+            reached.push(lane);
+            // Two 16-bit lanes are widened into one of 32 bits.
+            let expected = 2 * lane * case.groups(section) as i32;
+            let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
+            assert!(outcome.scratch.iter().all(|&x| x == expected), "{desc}: {expected} expected in each lane");
+        }
+    }
+    for bound in [32640, -32640, -32768] {
+        assert!(reached.contains(&bound), "no lane reached {bound}");
+    }
+}
+
+/// Wide and split sections take weights and activations of any size: by a formula again.
+#[test]
+fn wide_lanes_hold_every_product() {
+    if !has_avx2("wide_lanes_hold_every_product") {
+        return;
+    }
+    let (mut rng, mut memory) = (Rng(4), Memory::new());
+    for (section, tile) in
+        [Section::Wide, Section::Split].into_iter().flat_map(|s| tiles().into_iter().map(move |t| (s, t)))
+    {
+        for (fill, weight) in [(Fill::Largest, 127), (Fill::Smallest, -128)] {
+            let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
+            let shape = Shape { fill, activation_max: 255, row_tiles: 1, blocks: 1, groups: &[17] };
+            let case = Case::new(desc, shape, &mut rng);
+            let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
+            let expected = 17 * 4 * 255 * weight;
+            assert!(outcome.scratch.iter().all(|&x| x == expected), "{desc}: {expected} expected in each lane");
+        }
+    }
+}
+
+/// Two calls with partial sums between them give what one call gives.
+#[test]
+fn the_empty_kernel_passes_partial_sums_on() {
+    if !has_avx2("the_empty_kernel_passes_partial_sums_on") {
+        return;
+    }
+    let (mut rng, mut memory) = (Rng(5), Memory::new());
+    for tile in tiles() {
+        let desc = KernelDesc { start: Start::Scratch, ..tile.desc(Tier::Avx2, Sections::default()) };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, row_tiles: 3, blocks: 2, groups: &[0] };
+        let case = Case::new(desc, shape, &mut rng);
+        let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
+        assert_eq!(outcome.scratch, case.scratch_before(), "{desc}");
+    }
+}
+
+/// The registry says what the list says.
+#[test]
+fn the_registry_is_complete() {
+    for tier in Tier::ALL {
+        let registered: usize = micro_tiles(tier).iter().map(|t| t.max_rows).sum();
+        assert_eq!(registered, tiles().len());
+        for tile in tiles() {
+            let found = micro_tile(tier, tile.layout, tile.vectors.into()).unwrap();
+            assert!(usize::from(tile.rows) <= found.max_rows, "{tile:?}");
+            assert!(found.mr <= found.max_rows && found.few_rows <= found.max_rows, "{found:?}");
+        }
+    }
+}
+
+/// Exactly the tiles of the list are generated, on both tiers; others are refused.
+#[test]
+fn other_micro_tiles_are_refused() {
+    let legal = tiles();
+    for layout in [Layout::Columns, Layout::FourColumns, Layout::Depth] {
+        for (rows, vectors) in (0..=20u8).flat_map(|r| (0..=6u8).map(move |v| (r, v))).chain([(255, 255), (128, 2)]) {
+            let tile = Tile { layout, rows, vectors };
+            for cols in [0, 1, tile.panel_cols(), tile.panel_cols().saturating_add(1)] {
+                let fits = legal.contains(&tile) && (1..=tile.panel_cols()).contains(&cols);
+                for tier in Tier::ALL.into_iter().filter(|t| t.missing_feature().is_none()) {
+                    let desc = KernelDesc { cols, ..tile.desc(tier, Sections::default()) };
+                    let result = Kernel::generate(&desc);
+                    assert_eq!(result.is_ok(), fits, "{desc}: {:?}", result.err());
+                    if !fits {
+                        assert!(matches!(Kernel::generate(&desc), Err(CodegenError::Unsupported(_))));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The choices of plans, pinned as a table, and what every plan must satisfy.
+
+use super::*;
+
+const ZEN3: Caches = Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 };
+const SMALL: Caches = Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 };
+const LARGE: Caches = Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 };
+
+/// A product as packing presents it: `groups` of `k × cols` weights, in `blocks` of K.
+fn problem(rows: usize, cols: usize, k: usize) -> Problem {
+    let vectors = cols.div_ceil(8).clamp(1, 2);
+    let panels = cols.div_ceil(8 * vectors);
+    Problem {
+        tier: Tier::Avx2,
+        caches: ZEN3,
+        threads: 1,
+        rows,
+        k,
+        cols,
+        layout: Layout::Columns,
+        vectors,
+        panels,
+        blocks: k.div_ceil(1024).max(1),
+        b_bytes: panels * vectors * 32 * k.div_ceil(4),
+        a_row_bytes: k,
+        packs_a: false,
+    }
+}
+
+/// The same with panels of another layout: all columns in one.
+fn few_columns(rows: usize, cols: usize, k: usize, layout: Layout) -> Problem {
+    let vectors = if layout == Layout::Depth { cols } else { 1 };
+    let b_bytes = vectors * 32 * k.div_ceil(layout.step_depth());
+    Problem { layout, vectors, panels: 1, blocks: 1, b_bytes, ..problem(rows, cols, k) }
+}
+
+/// The same with A written to planes.
+fn packed_a(p: Problem, planes: usize) -> Problem {
+    Problem { packs_a: true, a_row_bytes: planes * p.k, ..p }
+}
+
+/// `groups` products side by side.
+fn grouped(p: Problem, groups: usize) -> Problem {
+    Problem {
+        cols: p.cols * groups,
+        panels: p.panels * groups,
+        b_bytes: p.b_bytes * groups,
+        a_row_bytes: p.a_row_bytes * groups,
+        ..p
+    }
+}
+
+fn threads(p: Problem, threads: usize) -> Problem {
+    Problem { threads, ..p }
+}
+
+fn caches(p: Problem, caches: Caches) -> Problem {
+    Problem { caches, ..p }
+}
+
+/// One line of the table.
+fn line(p: &Problem) -> String {
+    let plan = Plan::new(p);
+    let cache = [(ZEN3, "zen3"), (SMALL, "small"), (LARGE, "large")].into_iter().find(|(c, _)| *c == p.caches);
+    let tiles = plan.tiles;
+    format!(
+        "{:<17} {:<12} {:<5} t{:<2} | {:>2}: {:>5} + {:<2} | block {:>5} tiles {:>3} panels | pass {}/{}{} | parts {}x{}",
+        format!("{}x{}x{}{}", p.rows, p.cols, p.k, if p.packs_a { " planes" } else { "" }),
+        format!("{:?}{}", p.layout, p.vectors),
+        cache.map_or("", |(_, name)| name),
+        p.threads,
+        tiles.height,
+        tiles.tall,
+        tiles.short,
+        plan.tiles_per_block,
+        plan.panels_per_block,
+        plan.blocks_per_pass,
+        p.blocks,
+        if plan.prefetch { " prefetch" } else { "" },
+        plan.row_parts,
+        plan.panel_parts,
+    )
+}
+
+/// M×N×K of the tables in FBGEMM's benchmarks and of common networks.
+fn table() -> Vec<Problem> {
+    vec![
+        few_columns(156_800, 4, 36, Layout::FourColumns),
+        threads(few_columns(156_800, 4, 36, Layout::FourColumns), 16),
+        problem(156_800, 8, 36),
+        problem(156_800, 16, 36),
+        few_columns(1, 1, 4096, Layout::Depth),
+        few_columns(100, 1, 4096, Layout::Depth),
+        few_columns(100, 2, 4096, Layout::Depth),
+        few_columns(100, 3, 4096, Layout::Depth),
+        few_columns(100, 4, 4096, Layout::Depth),
+        problem(1, 4096, 1024),
+        threads(problem(1, 4096, 1024), 2),
+        threads(problem(1, 4096, 1024), 4),
+        problem(2, 4096, 1024),
+        problem(6, 4096, 1024),
+        threads(problem(6, 4096, 1024), 4),
+        problem(7, 4096, 1024),
+        problem(12, 4096, 1024),
+        problem(13, 4096, 1024),
+        problem(20, 4096, 1024),
+        threads(problem(20, 4096, 1024), 16),
+        problem(64, 800, 320),
+        problem(128, 128, 128),
+        threads(problem(128, 128, 128), 16),
+        problem(1024, 1024, 1024),
+        packed_a(problem(1024, 1024, 1024), 2),
+        caches(problem(1024, 1024, 1024), SMALL),
+        caches(problem(1024, 1024, 1024), LARGE),
+        threads(problem(1024, 1024, 1024), 2),
+        threads(problem(1024, 1024, 1024), 16),
+        problem(2048, 2048, 2048),
+        threads(packed_a(problem(2048, 2048, 2048), 5), 4),
+        threads(problem(100, 20_000, 512), 16),
+        threads(problem(20_000, 100, 512), 16),
+        grouped(problem(3136, 4, 36), 32),
+        threads(grouped(problem(3136, 16, 144), 8), 4),
+        caches(problem(64, 64, 1_000_000), SMALL),
+        problem(1, 1, 1),
+        problem(5, 7, 0),
+    ]
+}
+
+const GOLDEN: &str = "\
+156800x4x36       FourColumns1 zen3  t1  |  8: 19600 + 0  | block   455 tiles   1 panels | pass 1/1 | parts 1x1
+156800x4x36       FourColumns1 zen3  t16 |  8: 19600 + 0  | block   455 tiles   1 panels | pass 1/1 | parts 16x1
+156800x8x36       Columns1     zen3  t1  |  8: 19600 + 0  | block   455 tiles   1 panels | pass 1/1 | parts 1x1
+156800x16x36      Columns2     zen3  t1  |  4: 39200 + 0  | block   910 tiles   1 panels | pass 1/1 | parts 1x1
+1x1x4096          Depth1       zen3  t1  |  1:     1 + 0  | block    32 tiles   1 panels | pass 1/1 | parts 1x1
+100x1x4096        Depth1       zen3  t1  |  8:     9 + 4  | block     4 tiles   1 panels | pass 1/1 | parts 1x1
+100x2x4096        Depth2       zen3  t1  |  4:    25 + 0  | block     8 tiles   1 panels | pass 1/1 | parts 1x1
+100x3x4096        Depth3       zen3  t1  |  3:    32 + 2  | block    10 tiles   1 panels | pass 1/1 | parts 1x1
+100x4x4096        Depth4       zen3  t1  |  2:    50 + 0  | block    16 tiles   1 panels | pass 1/1 | parts 1x1
+1x4096x1024       Columns2     zen3  t1  |  1:     1 + 0  | block   128 tiles 256 panels | pass 1/1 prefetch | parts 1x1
+1x4096x1024       Columns2     zen3  t2  |  1:     1 + 0  | block   128 tiles 256 panels | pass 1/1 prefetch | parts 1x2
+1x4096x1024       Columns2     zen3  t4  |  1:     1 + 0  | block   128 tiles 256 panels | pass 1/1 prefetch | parts 1x4
+2x4096x1024       Columns2     zen3  t1  |  2:     1 + 0  | block    64 tiles 256 panels | pass 1/1 prefetch | parts 1x1
+6x4096x1024       Columns2     zen3  t1  |  6:     1 + 0  | block    21 tiles 256 panels | pass 1/1 | parts 1x1
+6x4096x1024       Columns2     zen3  t4  |  6:     1 + 0  | block    21 tiles 256 panels | pass 1/1 | parts 1x4
+7x4096x1024       Columns2     zen3  t1  |  4:     1 + 1  | block    32 tiles 256 panels | pass 1/1 prefetch | parts 1x1
+12x4096x1024      Columns2     zen3  t1  |  6:     2 + 0  | block    21 tiles 256 panels | pass 1/1 prefetch | parts 1x1
+13x4096x1024      Columns2     zen3  t1  |  4:     1 + 3  | block    32 tiles 256 panels | pass 1/1 prefetch | parts 1x1
+20x4096x1024      Columns2     zen3  t1  |  4:     5 + 0  | block    32 tiles 256 panels | pass 1/1 prefetch | parts 1x1
+20x4096x1024      Columns2     zen3  t16 |  4:     5 + 0  | block    32 tiles 256 panels | pass 1/1 prefetch | parts 1x16
+64x800x320        Columns2     zen3  t1  |  4:    16 + 0  | block   102 tiles  50 panels | pass 1/1 | parts 1x1
+128x128x128       Columns2     zen3  t1  |  4:    32 + 0  | block   256 tiles   8 panels | pass 1/1 | parts 1x1
+128x128x128       Columns2     zen3  t16 |  4:    32 + 0  | block   256 tiles   8 panels | pass 1/1 | parts 2x1
+1024x1024x1024    Columns2     zen3  t1  |  4:   256 + 0  | block    32 tiles  64 panels | pass 1/1 prefetch | parts 1x1
+1024x1024x1024 planes Columns2     zen3  t1  |  4:   256 + 0  | block    16 tiles  64 panels | pass 1/1 prefetch | parts 1x1
+1024x1024x1024    Columns2     small t1  |  4:   256 + 0  | block    16 tiles  64 panels | pass 1/1 prefetch | parts 1x1
+1024x1024x1024    Columns2     large t1  |  4:   256 + 0  | block   128 tiles  64 panels | pass 1/1 | parts 1x1
+1024x1024x1024    Columns2     zen3  t2  |  4:   256 + 0  | block    32 tiles  64 panels | pass 1/1 prefetch | parts 2x1
+1024x1024x1024    Columns2     zen3  t16 |  4:   256 + 0  | block    32 tiles  64 panels | pass 1/1 prefetch | parts 16x1
+2048x2048x2048    Columns2     zen3  t1  |  4:   512 + 0  | block    16 tiles  32 panels | pass 1/2 prefetch | parts 1x1
+2048x2048x2048 planes Columns2     zen3  t4  |  4:   512 + 0  | block     3 tiles 170 panels | pass 1/2 prefetch | parts 4x1
+100x20000x512     Columns2     zen3  t16 |  4:    25 + 0  | block    64 tiles 1250 panels | pass 1/1 prefetch | parts 1x16
+20000x100x512     Columns2     zen3  t16 |  4:  5000 + 0  | block    64 tiles   7 panels | pass 1/1 | parts 16x1
+3136x128x36       Columns1     zen3  t1  |  8:   392 + 0  | block    14 tiles  32 panels | pass 1/1 | parts 1x1
+3136x128x144      Columns2     zen3  t4  |  4:   784 + 0  | block    28 tiles   8 panels | pass 1/1 | parts 4x1
+64x64x1000000     Columns2     small t1  |  4:    16 + 0  | block     1 tiles 256 panels | pass 1/977 prefetch | parts 1x1
+1x1x1             Columns1     zen3  t1  |  1:     1 + 0  | block 131072 tiles   1 panels | pass 1/1 | parts 1x1
+5x7x0             Columns1     zen3  t1  |  5:     1 + 0  | block 26214 tiles   1 panels | pass 1/1 | parts 1x1
+";
+
+/// A change of a choice shows as a difference of these lines: look at each, measure, then pin it anew.
+#[test]
+fn choices_are_pinned() {
+    let found: String = table().iter().map(|p| line(p) + "\n").collect();
+    assert!(found == GOLDEN, "the table is now\n{found}");
+}
+
+/// Every layout and panel width that a tier has, with `rows` rows.
+fn each_micro_tile(rows: usize) -> impl Iterator<Item = Problem> {
+    let base = problem(rows, 64, 64);
+    gemmill_codegen::micro_tiles(Tier::Avx2).iter().map(move |t| Problem {
+        layout: t.layout,
+        vectors: t.vectors,
+        ..base
+    })
+}
+
+#[test]
+fn row_tiles_cover_all_rows_once() {
+    for rows in 1..500 {
+        for p in each_micro_tile(rows) {
+            let tiles = Plan::new(&p).tiles;
+            let most = gemmill_codegen::micro_tile(p.tier, p.layout, p.vectors).map_or(0, |t| t.max_rows);
+            assert!((1..=most).contains(&tiles.height), "{p:?}: {tiles:?}");
+            assert!(tiles.tall > 0 && (tiles.short == 0 || tiles.height > 1), "{p:?}: {tiles:?}");
+            assert_eq!(tiles.tall * tiles.height + tiles.short * (tiles.height - 1), rows, "{p:?}: {tiles:?}");
+            let starts: Vec<usize> = (0..=tiles.count()).map(|t| tiles.row(t)).collect();
+            assert_eq!((starts[0], starts[tiles.count()]), (0, rows));
+            assert!(starts.windows(2).all(|w| (tiles.height - 1..=tiles.height).contains(&(w[1] - w[0]))));
+        }
+    }
+}
+
+#[test]
+fn runs_cover_any_range_of_tiles() {
+    for rows in (1..100).chain([131, 257, 499]) {
+        for p in each_micro_tile(rows) {
+            let tiles = Plan::new(&p).tiles;
+            let step = tiles.count().div_ceil(16).max(1);
+            for first in (0..=tiles.count()).step_by(step) {
+                for end in (first..=tiles.count()).step_by(step) {
+                    let mut row = tiles.row(first);
+                    let mut count = 0;
+                    for run in tiles.runs(first, end).into_iter().filter(|r| r.tiles > 0) {
+                        assert_eq!(run.first_row, row, "{tiles:?}, {first}..{end}");
+                        assert!(run.height > 0, "{tiles:?}, {first}..{end}");
+                        row += run.tiles * run.height;
+                        count += run.tiles;
+                    }
+                    assert_eq!((row, count), (tiles.row(end), end - first), "{tiles:?}, {first}..{end}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_are_no_more_than_threads_tiles_and_panels() {
+    for p in table() {
+        for n in [1, 2, 3, 4, 7, 16, 128] {
+            for p in [threads(p, n), packed_a(threads(p, n), 5)] {
+                let plan = Plan::new(&p);
+                assert!((1..=n).contains(&(plan.row_parts * plan.panel_parts)), "{p:?}");
+                assert!(plan.row_parts <= plan.tiles.count().max(1) && plan.panel_parts <= p.panels.max(1), "{p:?}");
+                if !Plan::worth_threads(p.rows, p.k, p.cols) {
+                    assert_eq!((plan.row_parts, plan.panel_parts), (1, 1), "{p:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_fit_their_cache_or_are_as_small_as_they_can_be() {
+    for p in table() {
+        let plan = Plan::new(&p);
+        let bytes = plan.mc() * p.a_row_bytes;
+        assert!(bytes <= p.caches.l2 / 4 || plan.tiles_per_block == 1, "{p:?}: {bytes} bytes of A");
+        assert!(plan.panels_per_block >= 1 && (1..=p.blocks).contains(&plan.blocks_per_pass));
+        if plan.blocks_per_pass < p.blocks {
+            let rows = plan.mc().min(p.rows);
+            let bytes = rows * plan.panels_per_block * p.vectors * 32;
+            assert!(bytes <= p.caches.l2 / 2 || plan.panels_per_block == 1, "{p:?}: {bytes} bytes of partial sums");
+        }
+    }
+}
+
+#[test]
+fn kernel_places_are_those_of_the_passes() {
+    for blocks in 1..8 {
+        for blocks_per_pass in 1..=blocks {
+            let plan = Plan { blocks_per_pass, ..Plan::new(&problem(64, 64, 64)) };
+            let mut needed = Vec::new();
+            for first in (0..blocks).step_by(blocks_per_pass) {
+                let pass = (first == 0, first + blocks_per_pass >= blocks);
+                if !needed.contains(&pass) {
+                    needed.push(pass);
+                }
+            }
+            let places: Vec<KernelIndex> = plan.kernel_places(blocks).collect();
+            assert_eq!(places.len(), 4 * needed.len(), "{blocks} blocks, {blocks_per_pass} a pass");
+            for (narrow_panel, short_tile) in [(false, false), (false, true), (true, false), (true, true)] {
+                for &(first_pass, last_pass) in &needed {
+                    let index = KernelIndex { narrow_panel, short_tile, first_pass, last_pass };
+                    assert_eq!(places.iter().filter(|&&p| p == index).count(), 1, "{index:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_portable_tier_plans_alike() {
+    for p in table() {
+        assert_eq!(Plan::new(&p), Plan::new(&Problem { tier: Tier::Portable, ..p }));
+    }
+}
