@@ -1,6 +1,6 @@
 //! Executable memory: written once, then executable and never writable again.
 
-use dynasmrt::mmap::{ExecutableBuffer, MutableBuffer};
+use memmap2::{Mmap, MmapOptions};
 
 use crate::CodegenError;
 use crate::args::KernelArgs;
@@ -8,15 +8,15 @@ use crate::args::KernelArgs;
 /// Code in pages of its own. Pages are given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Executable {
-    pages: ExecutableBuffer,
+    pages: Mmap,
 }
 
 impl Executable {
     /// Copies position-independent code into fresh pages and makes them executable.
     pub(crate) fn new(code: &[u8]) -> Result<Executable, CodegenError> {
         let refused = |e: std::io::Error| CodegenError::Memory(e.to_string());
-        let mut pages = MutableBuffer::new(code.len()).map_err(refused)?;
-        pages.set_len(code.len());
+        // Populated at once: a page fault costs as much as assembling half a kernel.
+        let mut pages = MmapOptions::new().len(code.len()).populate().map_anon().map_err(refused)?;
         pages.copy_from_slice(code);
         Ok(Executable { pages: pages.make_exec().map_err(refused)? })
     }

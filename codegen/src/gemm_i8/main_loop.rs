@@ -152,6 +152,9 @@ fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
     }
 }
 
+/// Most vectors of columns that a micro-tile has.
+const MAX_VECTORS: usize = 4;
+
 /// Loads what is cached of a step of B and says where each of its vectors is found.
 fn step_of_b<L: Lowering>(
     b: &mut Builder<L>,
@@ -159,24 +162,22 @@ fn step_of_b<L: Lowering>(
     regs: &Registers,
     index: usize,
     step: usize,
-) -> Vec<Source> {
+) -> [Source; MAX_VECTORS] {
     // Every second vector starts a cache line.
     if b.prefetches() && (step * b.vectors()).is_multiple_of(2) {
         let place = packed(b, section, index, step, 0);
         b.low.asm().prefetch(Mem { index: Some((role::PREFETCH, Scale::X1)), ..place });
     }
-    (0..b.vectors())
-        .map(|v| {
-            let place = packed(b, section, index, step, v);
-            match regs.cached.get(v) {
-                Some(&register) => {
-                    b.low.load(register, place.into());
-                    register.into()
-                }
-                None => place.into(),
-            }
-        })
-        .collect()
+    let mut found = [packed(b, section, index, step, 0).into(); MAX_VECTORS];
+    for (v, found) in found.iter_mut().enumerate().take(b.vectors()) {
+        let place = packed(b, section, index, step, v);
+        *found = place.into();
+        if let Some(&register) = regs.cached.get(v) {
+            b.low.load(register, place.into());
+            *found = register.into();
+        }
+    }
+    found
 }
 
 fn narrow_rows<L: Lowering>(
@@ -199,7 +200,7 @@ fn narrow_rows<L: Lowering>(
             if section == Section::Shuffled {
                 b.low.op(Op::ShuffleBytes, regs.a, regs.a, Mem::at(role::STEPS[1], 0).into());
             }
-            for (v, &weight) in weights.iter().enumerate() {
+            for (v, &weight) in weights.iter().enumerate().take(b.vectors()) {
                 let sum = regs.sum(slot, v);
                 if step == 0 {
                     b.low.op(Op::MulPairsU8I8, sum, regs.a, weight);
@@ -226,7 +227,7 @@ fn wide_rows<L: Lowering>(b: &mut Builder<L>, regs: &Registers, rows: std::ops::
         for (slot, row) in rows.clone().enumerate() {
             let at = b.row_of_a(role::STEPS[half], row);
             load_a(b, regs.a, at);
-            for (v, &weight) in weights.iter().enumerate() {
+            for (v, &weight) in weights.iter().enumerate().take(b.vectors()) {
                 let sum = regs.sum(slot, v);
                 if half == 0 {
                     b.low.op(Op::MulPairsI16, sum, regs.a, weight);

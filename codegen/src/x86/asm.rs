@@ -105,7 +105,8 @@ pub(crate) struct Assembler {
 
 impl Assembler {
     pub(crate) fn new() -> Assembler {
-        Assembler { ops: VecAssembler::new(0), constants: Vec::new() }
+        // Room for most kernels, so that they are assembled without growing.
+        Assembler { ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32), constants: Vec::with_capacity(8) }
     }
 
     /// A label to jump to, not placed yet.
