@@ -131,3 +131,8 @@ impl From<TierError> for Error {
         Error::Tier(e)
     }
 }
+
+/// Two sizes that must be equal.
+pub(crate) fn expect(what: &'static str, expected: usize, given: usize) -> Result<()> {
+    if expected == given { Ok(()) } else { Err(Error::Mismatch { what, expected, given }) }
+}

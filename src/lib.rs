@@ -7,7 +7,7 @@
 //!
 //! A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32 sums, requantized
 //! bytes or f32. Sums never saturate on the way, for any input, and every tier, shape and thread count gives the same
-//! bits: those of [`reference`].
+//! bits: those of [`mod@reference`].
 //!
 //! # From zero to a requantized product
 //! ```
@@ -29,11 +29,12 @@
 //! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
 //! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
-//! - [`reference`]: the semantics, as short loops.
+//! - [`mod@reference`]: the semantics, as short loops.
 //!
 //! # Layers, for readers of the source
 //! ```text
 //! matrix, parameters, error      views and parameters, checked once
+//! reference                      the semantics
 //! quant                          f32 to 8 bits and back
 //! pack                           weights to panels, activations to planes; proofs of 16-bit sums
 //! plan                           micro-tiles, cache blocks, threads: a pure function
@@ -44,7 +45,12 @@
 //! Start with `gemm/operation.rs`, then `run.rs`.
 //!
 //! # The environment
-//! `GEMMILL_TIER` caps the tier (`portable` or `avx2`). `GEMMILL_PROFILE=perfmap` or `jitdump` names kernels for `perf`.
+//! `GEMMILL_TIER` names the tier of kernels (`portable` or `avx2`) where [`PackBuilder::tier`] does not; a tier that the CPU
+//! lacks is an error. `GEMMILL_PROFILE=perfmap` or `jitdump` names kernels for `perf`.
+//!
+//! Running out of memory aborts the process, as everywhere in Rust.
+
+#![deny(unsafe_code)]
 
 mod error;
 mod gemm;
@@ -54,6 +60,8 @@ mod parameters;
 mod plan;
 pub mod quant;
 pub mod reference;
+// Its one call into machine code, and the pointer to C that goes into it.
+#[allow(unsafe_code)]
 mod run;
 
 pub use error::{Error, Result};
@@ -61,11 +69,19 @@ pub use gemm::{
     Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, OutputStage, Requantize,
     RunOptions, Threads, multiply,
 };
-pub use gemmill_codegen::{CodegenError, KernelDesc, Section, Tier, TierError};
+pub use gemmill_codegen::{CodegenError, Tier, TierError};
 pub use matrix::{Element, MatMut, MatRef};
 pub use pack::{PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
 pub use parameters::PerColumn;
 pub use quant::{Choose, QuantParams};
+
+/// What kernels are: the types of [`Description::kernels`] and of [`SequenceSummary::shares`].
+pub mod kernel {
+    pub use gemmill_codegen::{
+        AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KernelDesc, Layout, Output, Requantize,
+        Section, Sections, Start,
+    };
+}
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

@@ -151,7 +151,7 @@ impl<'a, T: Element> MatRef<'a, T> {
     /// Columns `start .. start + count`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if they are not all columns of this matrix.
+    /// [`Error::OutOfRange`] if they are not all columns of this matrix, [`Error::Overflow`] if their end does not fit.
     ///
     /// # Examples
     /// ```
@@ -167,11 +167,6 @@ impl<'a, T: Element> MatRef<'a, T> {
         }
         let skip = if count == 0 || self.rows == 0 { 0 } else { start * self.col_stride };
         Ok(MatRef { data: &self.data[skip..], cols: count, ..self })
-    }
-
-    /// One element in place of every element of a row-major matrix: a shape without data.
-    pub(crate) fn repeated(element: &'a [T; 1], rows: usize, cols: usize) -> Self {
-        MatRef { data: element, rows, cols, row_stride: 0, col_stride: 1 }
     }
 
     /// Element `(i, j)` of a matrix that is known to have it.

@@ -3,7 +3,7 @@
 //! A pure function of what is written in [`Problem`]: no clock, no environment, no CPU. A golden table in the tests pins
 //! its choices.
 
-use gemmill_codegen::{Caches, Layout, Tier, micro_tile};
+use gemmill_codegen::{Caches, Layout, Tier, VECTOR_BYTES, micro_tile};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,13 @@ pub(crate) struct KernelIndex {
     pub(crate) last_pass: bool,
 }
 
+impl KernelIndex {
+    /// A number below 4 for the place among the passes.
+    pub(crate) fn pass(self) -> usize {
+        usize::from(self.first_pass) + 2 * usize::from(self.last_pass)
+    }
+}
+
 /// Tiles of one height that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -83,7 +90,7 @@ impl RowTiles {
     /// Cuts `rows` into `tiles` tiles.
     fn cut(rows: usize, tiles: usize) -> RowTiles {
         let height = rows.div_ceil(tiles.max(1));
-        let short = (tiles * height).saturating_sub(rows);
+        let short = tiles.saturating_mul(height).saturating_sub(rows);
         RowTiles { height, tall: tiles - short, short }
     }
 
@@ -113,10 +120,10 @@ impl Plan {
     pub(crate) fn new(p: &Problem) -> Plan {
         let tiles = row_tiles(p);
         let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
-        // A quarter: a panel that comes from the next cache and partial sums pass through as well. Half was slower.
+        // A quarter: a panel that comes from the next cache and partial sums pass through as well.
         let tiles_per_block = (p.caches.l2 / 4 / tile_bytes).max(1);
         let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
-        let panel_scratch = tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * 32;
+        let panel_scratch = tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * VECTOR_BYTES;
         let panels_per_block =
             if blocks_per_pass < p.blocks { (p.caches.l2 / 4 / panel_scratch).max(1) } else { p.panels.max(1) };
         let (row_parts, panel_parts) = split(p, tiles.count());
@@ -174,7 +181,7 @@ fn split(p: &Problem, tiles: usize) -> (usize, usize) {
     let mut best = (usize::MAX, (1, 1));
     for row_parts in 1..=threads.min(tiles.max(1)) {
         let panel_parts = (threads / row_parts).clamp(1, p.panels.max(1));
-        let largest = tiles.div_ceil(row_parts) * p.panels.div_ceil(panel_parts);
+        let largest = tiles.div_ceil(row_parts).saturating_mul(p.panels.div_ceil(panel_parts));
         // Among equals, splitting rows shares the work of packing A, and each part's B is everybody's.
         if largest < best.0 || largest == best.0 && (p.packs_a || p.rows >= p.cols) {
             best = (largest, (row_parts, panel_parts));

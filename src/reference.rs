@@ -68,6 +68,9 @@ impl ZeroPoints<'_> {
 ///
 /// Elements outside the operands count as zero.
 ///
+/// # Panics
+/// If `M * N` sums don't fit memory.
+///
 /// # Examples
 /// ```
 /// use gemmill::{MatRef, reference::{ZeroPoints, raw}};
@@ -126,6 +129,9 @@ pub enum Bias {
 
 /// `C = zp + rne(clamp(x * multiplier, low - zp, high - zp))`, with `x = f32(raw + bias)` for an i32 bias (wrapping) and
 /// `x = f32(raw) + bias / (a_scale * b_scale)` for an f32 one.
+///
+/// # Panics
+/// In debug builds, if `zero_point` or the limits are not of the order of a byte: differences may overflow.
 ///
 /// # Examples
 /// ```

@@ -10,20 +10,23 @@
 //! ```
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
 use gemmill_codegen::{Kernel, KernelArgs, LANES};
 
 use crate::error::{Error, Result};
-use crate::matrix::taken_stride;
+use crate::matrix::{Element, MatMut, taken_stride};
 use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
 use crate::pack::layout::{Panel, PanelData};
 use crate::pack::packed::PackedView;
 use crate::pack::step::{group_row_bytes, packed_row_bytes};
 use crate::plan::{KernelIndex, Plan, Run};
 
-/// A product, ready to be carried out: everything was checked, every kernel is there.
+/// A product, ready to be carried out: every kernel of the plan is there, and every shape, length and bound was checked.
+/// That is what the call into machine code relies on: A is `M × (K * groups)`, C and the residual `M × N`, arrays have all
+/// padded columns and all rows that the epilogue of `kernels` reads, and no activation exceeds what packing was promised.
 pub(crate) struct Job<'a> {
     pub(crate) packed: PackedView<'a>,
     pub(crate) plan: &'a Plan,
@@ -33,7 +36,7 @@ pub(crate) struct Job<'a> {
     pub(crate) rows: Rows<'a>,
     /// What row sums of A are multiplied with to give `row_term`; no row sums are needed for zero.
     pub(crate) row_sum_factor: i32,
-    pub(crate) c: Destination,
+    pub(crate) c: Destination<'a>,
     pub(crate) residual: Option<Residual<'a>>,
     pub(crate) limits: Limits,
 }
@@ -65,17 +68,28 @@ pub(crate) struct Rows<'a> {
     pub(crate) scale: &'a [f32],
 }
 
-/// C, as kernels write it. Whoever makes one vouches that `rows × cols` elements at this stride may be written until the
-/// job is done, by nobody else; parts of a job write disjoint rectangles of it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Destination {
-    pub(crate) start: *mut u8,
-    pub(crate) row_stride_bytes: usize,
-    pub(crate) element_bytes: usize,
+/// C, as kernels write it: borrowed until the job is done. Parts of a job write disjoint rectangles of it.
+#[derive(Debug)]
+pub(crate) struct Destination<'c> {
+    start: *mut u8,
+    row_stride_bytes: usize,
+    element_bytes: usize,
+    borrowed: PhantomData<&'c mut [u8]>,
 }
 
 // SAFETY: the pointer is only written through for disjoint rectangles of C, one for each part of a job.
-unsafe impl Sync for Destination {}
+unsafe impl Sync for Destination<'_> {}
+
+impl<'c> Destination<'c> {
+    pub(crate) fn new<T: Element>(c: &'c mut MatMut<'_, T>) -> Destination<'c> {
+        Destination {
+            row_stride_bytes: taken_stride(c.rows(), c.row_stride()) * size_of::<T>(),
+            element_bytes: size_of::<T>(),
+            start: c.data_mut().as_mut_ptr().cast(),
+            borrowed: PhantomData,
+        }
+    }
+}
 
 /// A matrix of f32 that is added to C.
 #[derive(Debug, Clone, Copy)]
@@ -87,20 +101,17 @@ pub(crate) struct Residual<'a> {
 /// The kernels of a job: by panel width, tile height, and place among the passes over K.
 #[derive(Debug, Default)]
 pub(crate) struct Kernels {
-    /// `[wide or narrow panel][tall or short tile][first pass? + 2 * last pass?]`
+    /// `[wide or narrow panel][tall or short tile][KernelIndex::pass]`
     pub(crate) table: [[[Option<Arc<Kernel>>; 4]; 2]; 2],
 }
 
 impl Kernels {
     pub(crate) fn slot(&mut self, i: KernelIndex) -> &mut Option<Arc<Kernel>> {
-        &mut self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)]
-            [usize::from(i.first_pass) + 2 * usize::from(i.last_pass)]
+        &mut self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)][i.pass()]
     }
 
     fn get(&self, i: KernelIndex) -> Option<&Kernel> {
-        self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)]
-            [usize::from(i.first_pass) + 2 * usize::from(i.last_pass)]
-        .as_deref()
+        self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)][i.pass()].as_deref()
     }
 }
 
@@ -177,18 +188,18 @@ struct PreparedRows<'a> {
     count: usize,
 }
 
-/// Whether kernels can read A where it lies.
-pub(crate) fn reads_in_place(packed: PackedView<'_>, a: &Source<'_>, k: usize) -> bool {
+/// Whether kernels can read A where it lies, `rows_of_u8` saying that its rows hold u8 side by side.
+pub(crate) fn reads_in_place(packed: PackedView<'_>, rows_of_u8: bool, k: usize) -> bool {
     let whole_steps = k == 0 || k >= packed.layout().step_depth();
-    whole_steps && packed.planes().only_natural() && a.as_rows_of_u8().is_some()
+    rows_of_u8 && whole_steps && packed.planes().only_natural()
 }
 
 /// Bytes of a row of A as kernels read it.
-pub(crate) fn a_row_bytes(packed: PackedView<'_>, a: &Source<'_>, k: usize, groups: usize) -> Result<usize> {
-    if reads_in_place(packed, a, k) {
-        return Ok(k * groups);
+pub(crate) fn a_row_bytes(packed: PackedView<'_>, in_place: bool, k: usize) -> Result<usize> {
+    match in_place {
+        true => Ok(k * packed.groups()),
+        false => packed_row_bytes(packed.blocks(), packed.planes(), packed.layout(), packed.groups()),
     }
-    packed_row_bytes(packed.blocks(), packed.planes(), packed.layout(), groups)
 }
 
 /// Writes planes and row terms for some rows of A, as far as they are needed.
@@ -207,8 +218,9 @@ fn prepare_rows<'w>(
     row_term.clear();
     row_term.resize(if needs_sums { count * groups } else { 0 }, 0);
 
-    if reads_in_place(packed, &a, k)
-        && let Some(m) = a.as_rows_of_u8()
+    let rows_of_u8 = a.as_rows_of_u8();
+    if reads_in_place(packed, rows_of_u8.is_some(), k)
+        && let Some(m) = rows_of_u8
     {
         if needs_sums {
             gemmill_codegen::vectorize(|| {
@@ -218,11 +230,12 @@ fn prepare_rows<'w>(
                 }
             });
         }
-        let start = (rows.start * taken_stride(m.rows(), m.row_stride())).min(m.data().len());
+        // Rows of no elements lie nowhere.
+        let row_stride = if m.cols() == 0 { 0 } else { taken_stride(m.rows(), m.row_stride()) };
         return Ok(PreparedRows {
             first_row: rows.start,
-            data: &m.data()[start..],
-            row_stride: taken_stride(m.rows(), m.row_stride()),
+            data: &m.data()[rows.start * row_stride..],
+            row_stride,
             group_stride: k,
             row_term,
             count,
@@ -236,7 +249,7 @@ fn prepare_rows<'w>(
         packed_a.resize(bytes, 0);
     }
     let pitch = a.cols().max(1);
-    if natural.len() < ROW_CHUNK * pitch {
+    if rows_of_u8.is_none() && natural.len() < ROW_CHUNK * pitch {
         natural.resize(ROW_CHUNK * pitch, 0);
     }
     // Short rows are many: they take the short way.
@@ -244,7 +257,6 @@ fn prepare_rows<'w>(
     gemmill_codegen::vectorize(|| {
         for chunk in (0..count).step_by(ROW_CHUNK) {
             let in_chunk = ROW_CHUNK.min(count - chunk);
-            let rows_of_u8 = a.as_rows_of_u8();
             if rows_of_u8.is_none() {
                 a.natural_rows(rows.start + chunk, &mut natural[..in_chunk * pitch], pitch);
             }
@@ -283,8 +295,7 @@ fn sum_groups(job: &Job<'_>, row: &[u8], k: usize, i: usize, count: usize, row_t
     }
 }
 
-/// How far ahead a panel is prefetched that a single micro-tile streams past. (1 to 4 KiB make no difference beyond the
-/// noise; less comes too late.)
+/// How far ahead a panel is prefetched that a single micro-tile streams past.
 const STREAM_AHEAD: usize = 4096;
 
 /// LOOP 4: every panel against the block of rows, for one pass over K.
@@ -301,7 +312,8 @@ fn run_pass(
     let vectors = job.packed.widest().map_or(1, |p| p.vectors);
     // Partial sums of a panel: whole vectors for each row.
     let panel_partial = a.count * vectors * LANES;
-    if !(first_pass && last_pass) && partial.len() < panels.len() * panel_partial {
+    let has_partial = !(first_pass && last_pass);
+    if has_partial && partial.len() < panels.len() * panel_partial {
         partial.resize(panels.len() * panel_partial, 0);
     }
     let planes_before = job.packed.planes().count();
@@ -319,16 +331,16 @@ fn run_pass(
                 first_pass,
                 last_pass,
             };
-            let Some(kernel) = job.kernels.get(index).filter(|_| run.tiles > 0) else {
-                debug_assert_eq!(run.tiles, 0, "a kernel was not resolved");
+            if run.tiles == 0 {
                 continue;
-            };
+            }
+            let kernel = job.kernels.get(index).expect("a job has every kernel of its plan");
             let row = run.first_row - a.first_row;
-            let scratch = partial.get_mut(partial_at..).unwrap_or_default();
+            let scratch = if has_partial { &mut partial[partial_at..] } else { &mut [] };
             let call = Call {
-                a: &a.data[(row * a.row_stride + panel.group * a.group_stride + a_offset).min(a.data.len())..],
+                a: &a.data[row * a.row_stride + panel.group * a.group_stride + a_offset..],
                 a_row_stride: a.row_stride,
-                row_term: a.row_term.get(panel.group * a.count + row..).unwrap_or_default(),
+                row_term: from(a.row_term, panel.group * a.count + row),
                 panel,
                 data: &data,
                 blocks: pass.len(),
@@ -347,7 +359,7 @@ struct Call<'a> {
     /// From row 0 of the first tile, at the pass's first block of the panel's group.
     a: &'a [u8],
     a_row_stride: usize,
-    row_term: &'a [i32],
+    row_term: *const i32,
     panel: &'a Panel,
     data: &'a PanelData<'a>,
     blocks: usize,
@@ -377,7 +389,7 @@ fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
         column_bias: from(job.columns.bias, columns),
         row_zero_point: from(job.rows.zero_point, row),
         row_scale: from(job.rows.scale, row),
-        row_term: call.row_term.as_ptr(),
+        row_term: call.row_term,
         prefetch_distance: call.prefetch_distance,
         low: job.limits.low,
         high: job.limits.high,
@@ -390,15 +402,15 @@ fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
         args.residual = from(residual.data, row * residual.row_stride + column);
         args.residual_row_stride = residual.row_stride * size_of::<f32>();
     }
-    // SAFETY: `Gemm::run` checked every shape, length and activation bound before the job was made; packing wrote
-    // offsets, headers and data for each other, with sums proven for those activations; `prepare_rows` provides `tiles`
-    // times `height` rows with all their steps; `run_pass` sized the partial sums; `Destination` vouches for C.
+    // SAFETY: a `Job` has operands, arrays and destination of the sizes that its kernels were described with; packing wrote
+    // offsets, headers and data for each other, with sums proven for the job's activations; `prepare_rows` provides the
+    // run's rows with all their steps, `run_pass` its partial sums; nobody else has this part's rectangle of C.
     unsafe { kernel.run(&mut args) }
 }
 
-/// Pointer to element `i`, or past the end of an array that the kernel does not read.
+/// Pointer to element `i` of an array, or none for an array that is empty because the kernel does not read it.
 fn from<T>(array: &[T], i: usize) -> *const T {
-    array.get(i..).unwrap_or_default().as_ptr()
+    if array.is_empty() { std::ptr::null() } else { array[i..].as_ptr() }
 }
 
 #[cfg(test)]

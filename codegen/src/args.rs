@@ -21,8 +21,8 @@ pub struct BlockHeader {
 /// Arguments of one kernel call: a column of `row_tiles` micro-tiles of C against one packed panel.
 ///
 /// The kernel moves `a`, `c` and the per-row pointers forward as it goes: a block serves one call.
-/// Arrays indexed by column start at the panel's first column and are readable for all columns of the panel, whether or
-/// not C has them.
+/// Arrays indexed by column start at the panel's first column and are readable for all columns of the panel, rounded up to
+/// whole vectors of [`crate::LANES`], whether or not C has them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct KernelArgs {

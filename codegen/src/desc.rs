@@ -20,7 +20,7 @@ pub enum Layout {
     /// the end. For products of up to four columns.
     FourColumns,
     /// A step takes `VECTOR_BYTES` elements of a row and multiplies them into one column per vector; all its lanes are
-    /// summed at the end. For products of one to four columns, and deep ones.
+    /// summed at the end. For products of one or two columns.
     Depth,
 }
 
@@ -318,7 +318,8 @@ pub struct KernelDesc {
     pub start: Start,
     /// What becomes of them.
     pub finish: Finish,
-    /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead.
+    /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead. A hint: kernels of more than
+    /// [`crate::MAX_PREFETCH_ROWS`] rows don't.
     pub prefetch: bool,
 }
 

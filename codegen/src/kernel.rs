@@ -62,7 +62,8 @@ impl Kernel {
     ///
     /// # Errors
     /// [`CodegenError::Tier`] if this CPU lacks the tier, [`CodegenError::Unsupported`] if the micro-tile does not fit
-    /// the registers, [`CodegenError::Memory`] if the system refuses executable memory.
+    /// the registry, [`CodegenError::Memory`] if the system refuses executable memory, [`CodegenError::Assemble`] if the
+    /// assembler refuses what the builder asked for, which would be a bug.
     ///
     /// # Examples
     /// ```
@@ -120,11 +121,13 @@ impl Kernel {
     /// What the description makes the kernel touch must be there for the whole call, as [`KernelArgs`] says:
     /// - `a` readable for `row_tiles * desc.rows` rows at every offset of every block, a whole step each;
     /// - `blocks`, `offsets` and `b` readable for what the headers count, and sections of the headers all in
-    ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`;
+    ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second offset of a
+    ///   shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
     /// - `c` writable (and readable for [`crate::Output::AddI32`]) for `desc.cols` columns of those rows, not aliased by
-    ///   any other argument;
+    ///   any other argument; scratch likewise;
     /// - `scratch`, the residual and the per-row and per-column arrays that the description names readable (scratch
-    ///   writable) for all those rows and for all columns of the panel;
+    ///   writable) for all those rows and for all columns of the panel, rounded up to whole vectors, and aligned for their
+    ///   types (C and the residual need not be); multipliers and float biases such that no NaN meets a clamp;
     /// - `row_tiles` and `block_count` not zero.
     #[inline]
     pub unsafe fn run(&self, args: &mut KernelArgs) {

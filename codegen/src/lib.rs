@@ -35,5 +35,5 @@ pub use desc::{
 };
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Kernel};
-pub use registry::{MicroTile, micro_tile, micro_tiles};
+pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

@@ -26,15 +26,16 @@ const fn tile(layout: Layout, vectors: usize, max_rows: usize, mr: usize, few_ro
 ///
 /// MR of 4 and 8 rather than the 6 and 12 that fit: rows can then be worked on in pairs that share a packed vector in a
 /// register, and ones for widening have a register too. Measured on 16-bit sums, 4 × 16 is never slower than 6 × 16.
-const SIXTEEN_REGISTERS: [MicroTile; 7] = [
+const SIXTEEN_REGISTERS: [MicroTile; 5] = [
     tile(Layout::Columns, 2, 6, 4, 6),
     tile(Layout::Columns, 1, 12, 8, 12),
     tile(Layout::FourColumns, 1, 12, 8, 12),
     tile(Layout::Depth, 1, 12, 8, 8),
     tile(Layout::Depth, 2, 6, 4, 4),
-    tile(Layout::Depth, 3, 3, 3, 3),
-    tile(Layout::Depth, 4, 2, 2, 2),
 ];
+
+/// Most rows of a kernel that prefetches: taller ones need the register for a stride of A.
+pub const MAX_PREFETCH_ROWS: usize = 7;
 
 /// The micro-tiles of a tier, the widest panels first.
 ///

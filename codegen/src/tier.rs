@@ -1,5 +1,6 @@
 //! Tiers: clusters of CPU features that kernels are generated for, and what this CPU offers.
 
+use std::env::VarError;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -59,7 +60,7 @@ impl Tier {
         }
     }
 
-    /// The best tier that this CPU runs, capped by `GEMMILL_TIER` if that is set.
+    /// The best tier that this CPU runs, or the one that `GEMMILL_TIER` names if that is set.
     ///
     /// The environment is read once, by the first call.
     ///
@@ -69,7 +70,10 @@ impl Tier {
         static BEST: OnceLock<Result<Tier, TierError>> = OnceLock::new();
         BEST.get_or_init(|| match std::env::var(TIER_VARIABLE) {
             Ok(name) => name.parse::<Tier>()?.require(),
-            Err(_) => Ok(Tier::ALL.into_iter().rev().find(|t| t.missing_feature().is_none()).unwrap_or(Tier::Portable)),
+            Err(VarError::NotUnicode(name)) => Err(TierError::Unknown { name: name.to_string_lossy().into_owned() }),
+            Err(VarError::NotPresent) => {
+                Ok(Tier::ALL.into_iter().rev().find(|t| t.missing_feature().is_none()).unwrap_or(Tier::Portable))
+            }
         })
         .clone()
     }

@@ -3,9 +3,10 @@
 use gemmill_codegen::{self as codegen, AZeroPoint, BZeroPoint, Byte, Clamp, Epilogue, Output};
 
 use super::output::{Bias, Dequantize, IntOutput};
-use crate::error::{Error, Result};
-use crate::pack::packed::{PackedView, ZeroPoints, expect};
+use crate::error::{Error, Result, expect};
+use crate::pack::packed::{PackedView, ZeroPoints};
 use crate::parameters::{Expanded, PerColumn};
+use crate::quant::check_scale;
 use crate::run::Limits;
 
 /// What an output is bound to.
@@ -45,14 +46,6 @@ pub struct Bound {
     pub(crate) bias: Vec<f32>,
     pub(crate) limits: Limits,
     pub(crate) row_sum_factor: i32,
-}
-
-/// A scale: finite, above zero, with a finite reciprocal.
-fn check_scale(what: &'static str, scale: f32) -> Result<f32> {
-    if scale.is_finite() && scale > 0.0 && (1.0 / scale).is_finite() {
-        return Ok(scale);
-    }
-    Err(Error::BadNumber { what, expected: "a finite number above 0 with a finite reciprocal", given: scale })
 }
 
 fn check_finite(what: &'static str, x: f32) -> Result<f32> {
@@ -184,7 +177,7 @@ impl Bound {
                 return Err(Error::BadNumber { what, expected: "a number", given: limit });
             }
         }
-        let low = if output.relu { low.max(0.0) } else { low };
+        let low = if output.relu && low <= 0.0 { 0.0 } else { low };
         if low > high {
             let what = "clamp, lower limit after ReLU";
             return Err(Error::BadNumber { what, expected: "at most the upper limit", given: low });
@@ -215,6 +208,7 @@ fn float_bias(bias: &[f32], a_scale: f32, b_scale: PerColumn<'_, f32>, context: 
     b_scale.iter().try_for_each(|s| check_scale("scale of B", s).map(drop))?;
     let quotient = |(j, &b): (usize, &f32)| {
         check_finite("f32 bias", b)?;
+        check_finite("scale of A times scale of B", a_scale * b_scale.get(j))?;
         check_finite("f32 bias divided by the scales", b / (a_scale * b_scale.get(j)))
     };
     bias.iter().enumerate().map(quotient).collect()

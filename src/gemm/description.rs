@@ -4,11 +4,10 @@ use std::fmt;
 
 use gemmill_codegen::{KernelDesc, Tier};
 
-use super::activation::Activation;
+use super::activation::{Activation, ActivationKind};
 use super::operation::Gemm;
 use crate::error::Result;
-use crate::matrix::{Element, MatRef};
-use crate::pack::activations::RowQuantization;
+use crate::matrix::Element;
 use crate::plan::Plan;
 use crate::run;
 
@@ -16,7 +15,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     /// How a product with `rows` rows of A is carried out, u8 activations being row-major.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if a packed row of A would not fit the address space.
+    /// [`Error::Overflow`](crate::Error::Overflow) if a packed row of A would not fit the address space.
     ///
     /// # Examples
     /// ```
@@ -29,12 +28,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     /// # Ok::<(), gemmill::Error>(())
     /// ```
     pub fn describe(&self, rows: usize) -> Result<Description> {
-        let quantization = RowQuantization::Static { inverse: 1.0, zero_point: 0 };
-        let nothing = [A::default(); 1];
-        let depth = self.packed.k().saturating_mul(self.packed.groups());
-        // A view of one element that repeats: only its shape and the order of its elements count.
-        let source = A::source(MatRef::repeated(&nothing, rows, depth), quantization);
-        let plan = Plan::new(&self.problem(&source, rows)?);
+        let in_place = run::reads_in_place(self.packed.view(), A::KIND == ActivationKind::U8, self.packed.k());
+        let plan = Plan::new(&self.problem(in_place, rows)?);
         let places = plan.kernel_places(self.packed.view().blocks().len());
         let kernels = places.filter_map(|index| self.kernel_desc(&plan, self.bound.epilogue, index)).collect();
         Ok(Description {
@@ -43,7 +38,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             sequence: self.packed.sequences().to_string(),
             mc: plan.mc(),
             kc: self.packed.view().blocks().iter().map(|b| b.len).max().unwrap_or(0),
-            packs_a: !run::reads_in_place(self.packed.view(), &source, self.packed.k()),
+            packs_a: !in_place,
             row_parts: plan.row_parts,
             panel_parts: plan.panel_parts,
         })

@@ -4,20 +4,22 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
-use gemmill_codegen::{AZeroPoint, Caches, Epilogue, Finish, Kernel, KernelCache, KernelDesc, Output, Start};
+use gemmill_codegen::{
+    AZeroPoint, Caches, Epilogue, Finish, Kernel, KernelCache, KernelDesc, MAX_PREFETCH_ROWS, Output, Start,
+};
 
 use super::activation::{Activation, ActivationKind, ActivationQuantization};
 use super::bound::Bound;
 use super::builder::GemmBuilder;
 use super::options::{RowParameters, RunOptions, Threads, with_row_parameters};
 use super::output::{IntOutput, OutputStage};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, expect};
 use crate::matrix::{Element, MatMut, MatRef, taken_stride};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
-use crate::pack::packed::{PackedB, expect};
+use crate::pack::packed::PackedB;
 use crate::plan::{KernelIndex, Plan, Problem};
-use crate::quant::QuantParams;
+use crate::quant::check_scale;
 use crate::run::{self, Columns, Destination, Job, Kernels, Residual, Rows};
 
 /// A product `C = epilogue(A · B)` with packed weights: configured once, run on any number of rows, from any thread.
@@ -74,12 +76,15 @@ impl<A: Activation, C: Element> Gemm<A, C> {
 
     /// Computes C from A: `M × (K * groups)` into `M × N`.
     ///
-    /// No heap memory is allocated by a single-threaded call after the first one of its size.
+    /// No heap memory is allocated by a single-threaded call after the first one of its size on the same thread.
+    ///
+    /// The floating-point environment must be the usual one (to nearest, subnormals kept), as for all Rust code.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the shapes don't fit, [`Error::OutOfRange`] if an activation exceeds what packing was
-    /// promised, [`Error::BadNumber`] if a row to quantize holds an infinity, [`Error::Codegen`] if the system refuses
-    /// executable memory. C is untouched then.
+    /// promised, [`Error::BadNumber`] if a row to quantize holds an infinity, [`Error::Overflow`] if A needs packing and a
+    /// packed row would not fit the address space, [`Error::Codegen`] if the system refuses executable memory. C is
+    /// untouched then.
     pub fn run(&self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>) -> Result<()> {
         self.run_with(a, c, &RunOptions::default())
     }
@@ -106,7 +111,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             let source = A::source(a, self.row_quantization(parameters));
             self.check_activations(&source)?;
             let packed = self.packed.view();
-            let plan = Plan::new(&self.problem(&source, a.rows())?);
+            let in_place = run::reads_in_place(packed, source.as_rows_of_u8().is_some(), k);
+            let plan = Plan::new(&self.problem(in_place, a.rows())?);
             let kernels = self.kernels(&plan, epilogue)?;
             let per_row_zero_point = epilogue.a_zero_point == AZeroPoint::PerRow;
             let per_row_scale = matches!(epilogue.output, Output::Dequantize(d) if d.row_scale);
@@ -125,11 +131,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
                 },
                 rows: Rows { zero_point: &parameters.zero_points, scale: &parameters.scales },
                 row_sum_factor: bound.row_sum_factor,
-                c: Destination {
-                    row_stride_bytes: taken_stride(c.rows(), c.row_stride()) * size_of::<C>(),
-                    element_bytes: size_of::<C>(),
-                    start: c.data_mut().as_mut_ptr().cast(),
-                },
+                c: Destination::new(c),
                 residual,
                 limits: bound.limits,
             })
@@ -158,7 +160,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         if let Some(scales) = options.row_scales {
             expect("row scales", rows, scales.len())?;
             for &scale in scales {
-                QuantParams::<u8>::new(scale, 0)?;
+                check_scale("row scale of A", scale)?;
             }
         }
         Ok(epilogue)
@@ -220,7 +222,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         Err(Error::OutOfRange { what, low: 0, high: bound.into(), given: max.into() })
     }
 
-    pub(super) fn problem(&self, source: &Source<'_>, rows: usize) -> Result<Problem> {
+    pub(super) fn problem(&self, in_place: bool, rows: usize) -> Result<Problem> {
         let packed = self.packed.view();
         let threads = match self.threads {
             Threads::Max(1) => 1,
@@ -241,8 +243,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             panels: packed.panels().len(),
             blocks: packed.blocks().len(),
             b_bytes: packed.data_bytes(),
-            a_row_bytes: run::a_row_bytes(packed, source, self.packed.k(), self.packed.groups())?,
-            packs_a: !run::reads_in_place(packed, source, self.packed.k()),
+            a_row_bytes: run::a_row_bytes(packed, in_place, self.packed.k())?,
+            packs_a: !in_place,
         })
     }
 
@@ -261,7 +263,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     pub(super) fn kernel_desc(&self, plan: &Plan, epilogue: Epilogue, index: KernelIndex) -> Option<KernelDesc> {
         let packed = self.packed.view();
         let tiles = plan.tiles;
-        let (rows, count) = if index.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
+        let (rows, count) =
+            if index.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
         let panel = if index.narrow_panel { packed.tail()? } else { packed.widest()? };
         (count > 0).then(|| KernelDesc {
             tier: self.packed.tier(),
@@ -272,7 +275,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             sections: packed.sections(),
             start: if index.first_pass { Start::Zero } else { Start::Scratch },
             finish: if index.last_pass { Finish::Epilogue(epilogue) } else { Finish::Scratch },
-            prefetch: plan.prefetch,
+            prefetch: plan.prefetch && rows <= MAX_PREFETCH_ROWS,
         })
     }
 
@@ -281,9 +284,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         if epilogue != self.bound.epilogue {
             return Ok(cache.get(desc)?);
         }
-        let pass = usize::from(index.first_pass) + 2 * usize::from(index.last_pass);
         let slot = &self.kernels[usize::from(index.narrow_panel) + 2 * usize::from(desc.prefetch)]
-            [usize::from(desc.rows) - 1][pass];
+            [usize::from(desc.rows) - 1][index.pass()];
         if let Some(kernel) = slot.get() {
             return Ok(kernel.clone());
         }

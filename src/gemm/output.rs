@@ -8,8 +8,15 @@ use crate::matrix::Element;
 use crate::parameters::PerColumn;
 use crate::quant::QuantElement;
 
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::IntOutput {}
+    impl<T> Sealed for super::Requantize<'_, T> {}
+    impl Sealed for super::Dequantize<'_> {}
+}
+
 /// A kind of output. The type of C follows from it.
-pub trait OutputStage {
+pub trait OutputStage: sealed::Sealed {
     /// Type of the elements of C.
     type Element: Element;
 

@@ -114,7 +114,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         self
     }
 
-    /// Most elements of K in a block, instead of what fits this CPU's first-level cache. A multiple of 4 is used.
+    /// Most elements of K in a block, instead of what fits this CPU's first-level cache: rounded down to whole steps of the
+    /// layout (4, 8 or 32), at least one of them and at most 8192 elements.
     pub fn kc(mut self, kc: usize) -> Self {
         self.kc = Some(kc);
         self

@@ -46,6 +46,9 @@ impl Panel {
 /// The panels of all groups; those of layout `Columns` are `panel_vectors` vectors wide, but for a group's last.
 pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout, panel_vectors: usize) -> Vec<Panel> {
     let mut panels = Vec::new();
+    if group_cols == 0 {
+        return panels;
+    }
     let mut padded_column = 0;
     for group in 0..groups {
         let mut done = 0;
@@ -204,8 +207,9 @@ impl PackedPanels {
                         }
                         Section::Sum8 | Section::Split => self.offsets.push(offset(first.step, first.plane)),
                         Section::Shuffled => {
-                            let order = SHUFFLES.iter().position(|&o| o == first.plane.order()).unwrap_or(0);
-                            self.offsets.extend([offset(first.step, Plane::Natural), (order * SHUFFLE_BYTES) as u16]);
+                            let shuffle = first.plane.shuffle().unwrap_or_default();
+                            let offsets = [offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16];
+                            self.offsets.extend(offsets);
                         }
                         _ => self.offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
                     }

@@ -8,7 +8,7 @@ use gemmill_codegen::{Layout, Section, Sections, Tier};
 use super::builder::{PackBuilder, Weight};
 use super::layout::{PackedPanels, Panel, PanelData};
 use super::step::{Block, Planes};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, expect};
 use crate::matrix::{MatMut, MatRef};
 
 /// Weights in the layout that kernels read, with their zero points and column sums.
@@ -180,10 +180,6 @@ impl PartialEq for PackedB {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner) || *self.inner == *other.inner
     }
-}
-
-pub(crate) fn expect(what: &'static str, expected: usize, given: usize) -> Result<()> {
-    if expected == given { Ok(()) } else { Err(Error::Mismatch { what, expected, given }) }
 }
 
 /// What the layers below the API see of packed weights.

@@ -164,8 +164,7 @@ pub(crate) struct Steps<'a> {
 pub(crate) fn schedule(steps: Steps<'_>, limits: Limits, search: Search) -> Schedule {
     gemmill_codegen::vectorize(|| match steps.bytes_per_step / 2 {
         ..=16 => schedule_lanes::<16>(steps, limits, search),
-        17..=32 => schedule_lanes::<32>(steps, limits, search),
-        _ => schedule_lanes::<64>(steps, limits, search),
+        _ => schedule_lanes::<32>(steps, limits, search),
     })
 }
 

@@ -14,7 +14,7 @@
 //! Pair products are summed over elements (0, 1) and (2, 3) of each four. The planes `Cross` and `Outer` put elements into
 //! another order, so that a large weight meets a small one; the order of weights follows.
 
-use gemmill_codegen::{KR, Layout};
+use gemmill_codegen::{KR, Layout, SHUFFLES};
 
 use crate::error::{Error, Result};
 
@@ -40,10 +40,18 @@ impl Plane {
 
     /// For a pairing: which element of four stands at each place.
     pub(crate) const fn order(self) -> [usize; KR] {
+        match self.shuffle() {
+            Some(shuffle) => SHUFFLES[shuffle],
+            None => [0, 1, 2, 3],
+        }
+    }
+
+    /// The shuffle that makes this pairing from the natural one.
+    pub(crate) const fn shuffle(self) -> Option<usize> {
         match self {
-            Plane::Cross => [0, 2, 1, 3],
-            Plane::Outer => [0, 3, 1, 2],
-            _ => [0, 1, 2, 3],
+            Plane::Cross => Some(0),
+            Plane::Outer => Some(1),
+            _ => None,
         }
     }
 }

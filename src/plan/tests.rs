@@ -92,8 +92,8 @@ fn table() -> Vec<Problem> {
         few_columns(1, 1, 4096, Layout::Depth),
         few_columns(100, 1, 4096, Layout::Depth),
         few_columns(100, 2, 4096, Layout::Depth),
-        few_columns(100, 3, 4096, Layout::Depth),
-        few_columns(100, 4, 4096, Layout::Depth),
+        few_columns(100, 3, 4096, Layout::FourColumns),
+        few_columns(100, 4, 4096, Layout::FourColumns),
         problem(1, 4096, 1024),
         threads(problem(1, 4096, 1024), 2),
         threads(problem(1, 4096, 1024), 4),
@@ -134,8 +134,8 @@ const GOLDEN: &str = "\
 1x1x4096          Depth1       zen3  t1  |  1:     1 + 0  | block    32 tiles   1 panels | pass 1/1 | parts 1x1
 100x1x4096        Depth1       zen3  t1  |  8:     9 + 4  | block     4 tiles   1 panels | pass 1/1 | parts 1x1
 100x2x4096        Depth2       zen3  t1  |  4:    25 + 0  | block     8 tiles   1 panels | pass 1/1 | parts 1x1
-100x3x4096        Depth3       zen3  t1  |  3:    32 + 2  | block    10 tiles   1 panels | pass 1/1 | parts 1x1
-100x4x4096        Depth4       zen3  t1  |  2:    50 + 0  | block    16 tiles   1 panels | pass 1/1 | parts 1x1
+100x3x4096        FourColumns1 zen3  t1  |  8:     9 + 4  | block     4 tiles   1 panels | pass 1/1 | parts 1x1
+100x4x4096        FourColumns1 zen3  t1  |  8:     9 + 4  | block     4 tiles   1 panels | pass 1/1 | parts 1x1
 1x4096x1024       Columns2     zen3  t1  |  1:     1 + 0  | block   128 tiles 256 panels | pass 1/1 prefetch | parts 1x1
 1x4096x1024       Columns2     zen3  t2  |  1:     1 + 0  | block   128 tiles 256 panels | pass 1/1 prefetch | parts 1x2
 1x4096x1024       Columns2     zen3  t4  |  1:     1 + 0  | block   128 tiles 256 panels | pass 1/1 prefetch | parts 1x4

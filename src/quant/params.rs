@@ -31,6 +31,14 @@ pub struct QuantParams<T> {
     element: PhantomData<T>,
 }
 
+/// A scale, if it is usable as one.
+pub(crate) fn check_scale(what: &'static str, scale: f32) -> Result<f32> {
+    if scale.is_finite() && scale > 0.0 && (1.0 / scale).is_finite() {
+        return Ok(scale);
+    }
+    Err(Error::BadNumber { what, expected: "a finite number above 0 with a finite reciprocal", given: scale })
+}
+
 impl<T: QuantElement> QuantParams<T> {
     /// Parameters with this scale and zero point.
     ///
@@ -46,12 +54,7 @@ impl<T: QuantElement> QuantParams<T> {
     /// assert!(QuantParams::<u8>::new(0.0, 128).is_err());
     /// ```
     pub fn new(scale: f32, zero_point: i32) -> Result<Self> {
-        let inverse = 1.0 / scale;
-        let usable = scale.is_finite() && scale > 0.0 && inverse.is_finite();
-        if !usable {
-            let expected = "a finite number above 0 with a finite reciprocal";
-            return Err(Error::BadNumber { what: "scale", expected, given: scale });
-        }
+        let inverse = 1.0 / check_scale("scale", scale)?;
         if !(T::LOW..=T::HIGH).contains(&zero_point) {
             let (low, high) = (i64::from(T::LOW), i64::from(T::HIGH));
             return Err(Error::OutOfRange { what: "zero point", low, high, given: i64::from(zero_point) });

@@ -28,6 +28,11 @@ pub fn tiers() -> Vec<Tier> {
         }
     });
     assert!(runnable.contains(&Tier::Portable), "the portable tier runs everywhere");
+    for expected in std::env::var("GEMMILL_EXPECT_TIERS").unwrap_or_default().split(',').filter(|name| !name.is_empty())
+    {
+        let exercised = runnable.iter().any(|tier| tier.name() == expected);
+        assert!(exercised, "GEMMILL_EXPECT_TIERS names {expected}, which cannot be exercised here");
+    }
     runnable
 }
 

@@ -23,18 +23,11 @@ const UNPACK_ORDER: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 pub(super) fn sum_lanes<L: Lowering>(b: &mut Builder<L>) {
     let (vectors, t0, t1) = (b.vectors(), b.temp(0), b.temp(1));
     for row in 0..b.rows() {
-        let acc = |v: usize| b.acc(row, v.min(vectors - 1));
-        let (a0, a1, a2, a3) = (acc(0), acc(1), acc(2), acc(3));
-        b.low.op(Op::HorizontalAddI32, t0, a0, a1.into());
-        let second = if vectors > 2 {
-            b.low.op(Op::HorizontalAddI32, t1, a2, a3.into());
-            t1
-        } else {
-            t0
-        };
-        b.low.op(Op::HorizontalAddI32, t0, t0, second.into());
+        let (first, last) = (b.acc(row, 0), b.acc(row, vectors - 1));
+        b.low.op(Op::HorizontalAddI32, t0, first, last.into());
+        b.low.op(Op::HorizontalAddI32, t0, t0, t0.into());
         b.low.upper_half(t1, t0);
-        b.low.op(Op::AddI32, a0, t0, t1.into());
+        b.low.op(Op::AddI32, first, t0, t1.into());
     }
 }
 

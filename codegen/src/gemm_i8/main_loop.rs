@@ -153,7 +153,7 @@ fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
 }
 
 /// Most vectors of columns that a micro-tile has.
-const MAX_VECTORS: usize = 4;
+const MAX_VECTORS: usize = 2;
 
 /// Loads what is cached of a step of B and says where each of its vectors is found.
 fn step_of_b<L: Lowering>(

@@ -20,6 +20,7 @@ mod x86 {
     use crate::CodegenError;
     use crate::args::BlockHeader;
     use crate::desc::{Finish, KernelDesc, Layout, Start, VECTOR_BYTES};
+    use crate::registry::MAX_PREFETCH_ROWS;
     use crate::tier::Tier;
     use crate::x86::asm::{Assembler, Gpr, Mem, Scale};
     use crate::x86::avx2::Avx2;
@@ -43,10 +44,9 @@ mod x86 {
         pub const COUNT: Gpr = Gpr::R10;
         /// Row 0 at each step of a group; main loop only.
         pub const STEPS: [Gpr; 4] = [Gpr::R11, Gpr::Rbx, Gpr::Rbp, Gpr::R12];
-        /// Distance of prefetches, in kernels of at most [`PREFETCH_ROWS`] rows; main loop only.
+        /// Distance of prefetches, in kernels of at most [`MAX_PREFETCH_ROWS`](crate::MAX_PREFETCH_ROWS) rows; main
+        /// loop only.
         pub const PREFETCH: Gpr = Gpr::R13;
-        /// Micro-tiles of more rows need the register for a stride of A.
-        pub const PREFETCH_ROWS: usize = 7;
         /// Free between the parts.
         pub const SCRATCH: Gpr = Gpr::R11;
     }
@@ -79,7 +79,7 @@ mod x86 {
 
         /// Whether the main loops prefetch packed vectors.
         pub(in crate::gemm_i8) fn prefetches(&self) -> bool {
-            self.desc.prefetch && self.rows() <= role::PREFETCH_ROWS
+            self.desc.prefetch && self.rows() <= MAX_PREFETCH_ROWS
         }
 
         /// Accumulator of row `r`, vector `v`.
@@ -143,7 +143,7 @@ mod x86 {
 
         /// The whole kernel: for each micro-tile, for each block, for each section; then the epilogue.
         fn kernel(&mut self) {
-            let saved = Gpr::CALLEE_SAVED.len() - if self.rows() > role::PREFETCH_ROWS { 0 } else { 2 };
+            let saved = Gpr::CALLEE_SAVED.len() - if self.rows() > MAX_PREFETCH_ROWS { 0 } else { 2 };
             Gpr::CALLEE_SAVED[..saved].iter().for_each(|&r| self.low.asm().push(r));
 
             let (next_tile, next_block) = (self.low.asm().label(), self.low.asm().label());

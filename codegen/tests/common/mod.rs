@@ -23,8 +23,6 @@ pub fn tiles() -> Vec<Tile> {
         (Layout::FourColumns, 1, 12),
         (Layout::Depth, 1, 12),
         (Layout::Depth, 2, 6),
-        (Layout::Depth, 3, 3),
-        (Layout::Depth, 4, 2),
     ];
     let each = |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, rows, vectors });
     most_rows.into_iter().flat_map(each).collect()
