@@ -203,7 +203,7 @@ const MIN_DEPTH_K: usize = 2 * VECTOR_BYTES;
 /// Vectors of a full panel, unless narrow ones allow faster sequences.
 const PANEL_VECTORS: usize = 2;
 /// Share of the cost of full panels that narrow ones must not exceed: each step of A serves fewer columns.
-const NARROW_PAY_BELOW: f64 = 0.95;
+const NARROW_PAY_BELOW: f64 = 0.97;
 /// Columns of a group from which on panels are full: weights stream past single rows fastest.
 const MIN_COLS_FOR_FULL_PANELS: usize = 512;
 /// Share of the in-place cost that planes of A must not exceed.
@@ -263,20 +263,18 @@ impl<T: Weight> Packing<'_, T> {
     /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against the
     /// product, and first-level cache, which must be paid for by faster sequences.
     fn choose(&self, group_cols: usize, block: Block) -> Choice {
-        let first_panel = |vectors: usize| {
-            let cols = group_cols.min(self.layout.columns(vectors));
-            Panel { group: 0, column: 0, cols, vectors, padded_column: 0 }
-        };
         let widest = match self.layout {
             Layout::Columns => group_cols.div_ceil(LANES).clamp(1, PANEL_VECTORS),
             Layout::FourColumns => 1,
             Layout::Depth => group_cols,
         };
-        let sample = |vectors: usize, planes: bool| {
+        let sample = |column: usize, vectors: usize, planes: bool| {
+            let cols = (group_cols - column).min(self.layout.columns(vectors));
+            let panel = Panel { group: 0, column, cols, vectors, padded_column: 0 };
             let packing = Packing { search: Search { planes, ..self.search }, ..*self };
-            packing.schedule_block(&first_panel(vectors), block).schedule
+            packing.schedule_block(&panel, block).schedule
         };
-        let full = sample(widest, false);
+        let full = sample(0, widest, false);
         let choice = |schedule: &Schedule, panel_vectors, planes| Choice {
             panel_vectors,
             planes,
@@ -285,13 +283,14 @@ impl<T: Weight> Packing<'_, T> {
         let can_narrow = self.layout == Layout::Columns && widest > 1 && group_cols < MIN_COLS_FOR_FULL_PANELS;
         // Offsets of narrow panels take twice the room: safe weights keep the promise of 1.05 bytes each.
         if can_narrow && full.has_unsafe_steps() {
-            let narrow = sample(1, false);
-            if narrow.cost(1) < NARROW_PAY_BELOW * full.cost(widest) {
-                return choice(&narrow, 1, false);
+            // The same columns, in two panels.
+            let (left, right) = (sample(0, 1, false), sample(LANES, 1, false));
+            if (left.cost(1) + right.cost(1)) / 2.0 < NARROW_PAY_BELOW * full.cost(widest) {
+                return choice(&left, 1, false);
             }
         }
         if group_cols >= MIN_COLS_FOR_PLANES {
-            let planes = sample(widest, true);
+            let planes = sample(0, widest, true);
             if planes.cost(widest) < PLANES_PAY_BELOW * full.cost(widest) {
                 return choice(&planes, widest, true);
             }

@@ -115,6 +115,9 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
         }
         b.low.asm().add_imm_to(arg!(row_term), 4 * rows);
     }
+    if b.starts_at_term() {
+        return;
+    }
     b.low.asm().load64(COLUMNS, arg!(column_term));
     for row in 0..rows {
         for v in 0..vectors {

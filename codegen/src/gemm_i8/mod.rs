@@ -77,6 +77,13 @@ mod x86 {
             self.desc.vectors as usize
         }
 
+        /// Whether accumulators begin at the column term, which saves the epilogue an addition: in kernels that see a tile
+        /// from start to finish, where a lane is a column.
+        pub(in crate::gemm_i8) fn starts_at_term(&self) -> bool {
+            let whole = self.desc.start == Start::Zero && self.desc.finish != Finish::Scratch;
+            whole && self.desc.layout == Layout::Columns
+        }
+
         /// Whether the main loops prefetch packed vectors.
         pub(in crate::gemm_i8) fn prefetches(&self) -> bool {
             self.desc.prefetch && self.rows() <= MAX_PREFETCH_ROWS
@@ -197,6 +204,13 @@ mod x86 {
 
         fn start(&mut self) {
             match self.desc.start {
+                Start::Zero if self.starts_at_term() => {
+                    self.low.asm().load64(role::SCRATCH, arg!(column_term));
+                    for (i, acc) in self.accs().enumerate() {
+                        let v = i % self.vectors();
+                        self.low.load(acc, Mem::at(role::SCRATCH, v * VECTOR_BYTES).into());
+                    }
+                }
                 Start::Zero => self.accs().for_each(|acc| self.low.zero(acc)),
                 Start::Scratch => {
                     self.low.asm().load64(role::SCRATCH, arg!(scratch));
