@@ -12,6 +12,13 @@ pub const KR: usize = 4;
 pub const VECTOR_BYTES: usize = LANES * KR;
 
 /// How the micro-kernel meets an operand A that is row-major with a depth stride of one.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::Layout;
+/// assert_eq!((Layout::Columns.columns(2), Layout::Columns.step_depth()), (16, 4));
+/// assert_eq!((Layout::Depth.columns(2), Layout::Depth.step_depth()), (2, 32));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Layout {
     /// A step takes `KR` elements of a row and multiplies them into `LANES` columns per vector.
@@ -49,6 +56,13 @@ impl Layout {
 ///
 /// A *step* multiplies `KR` u8 elements of a row of A with `KR` i8 elements of a column in pairs: two products, summed in
 /// 16 bits. A group adds the pair sums of its steps in 16 bits, which packing has proven to be exact, and widens once.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::Section;
+/// assert_eq!((Section::Sum4.steps(), Section::Sum4.vectors()), (4, 4));
+/// assert_eq!((Section::Wide.steps(), Section::Wide.vectors()), (1, 2));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Section {
     /// Eight steps that follow each other in A.
@@ -132,6 +146,14 @@ pub const SHUFFLES: [[usize; KR]; 2] = [[0, 2, 1, 3], [0, 3, 1, 2]];
 pub const SHUFFLE_BYTES: usize = 32;
 
 /// A set of sections.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Section, Sections};
+/// let sections: Sections = [Section::Narrow, Section::Sum2].into_iter().collect();
+/// assert!(sections.contains(Section::Sum2));
+/// assert_eq!(sections.to_string(), "sum2+narrow");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Sections(u8);
 

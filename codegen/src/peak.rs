@@ -10,6 +10,13 @@ use crate::memory::Executable;
 use crate::tier::Tier;
 
 /// A sequence of vector instructions whose throughput bounds a kernel.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::peak::Sequence;
+/// assert_eq!(Sequence::ALL[0].name(), "narrow");
+/// assert_eq!(Sequence::Sum2.macs_per_iteration(), 2 * Sequence::Narrow.macs_per_iteration());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sequence {
     /// Pair products, widened by ones, accumulated: three instructions for 32 multiply-accumulates.

@@ -40,6 +40,12 @@ impl Tier {
     }
 
     /// The first feature of this tier that this CPU (or its operating system) lacks.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::Tier;
+    /// assert_eq!(Tier::Portable.missing_feature(), None);
+    /// ```
     pub fn missing_feature(self) -> Option<&'static str> {
         match self {
             Tier::Portable => None,
@@ -82,6 +88,12 @@ impl Tier {
     ///
     /// # Errors
     /// [`TierError::Missing`] with the feature that is missing.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::Tier;
+    /// assert_eq!(Tier::Portable.require(), Ok(Tier::Portable));
+    /// ```
     pub fn require(self) -> Result<Tier, TierError> {
         match self.missing_feature() {
             None => Ok(self),

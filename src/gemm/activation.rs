@@ -72,6 +72,14 @@ impl Activation for f32 {
 }
 
 /// How f32 activations become u8.
+///
+/// # Examples
+/// ```
+/// use gemmill::{ActivationQuantization, QuantParams};
+/// let fixed = ActivationQuantization::Static(QuantParams::new(0.02, 128)?);
+/// assert_ne!(fixed, ActivationQuantization::DynamicPerRow);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ActivationQuantization {
     /// All alike, by these parameters.

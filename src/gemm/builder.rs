@@ -11,6 +11,15 @@ use crate::error::{Error, Result};
 use crate::pack::packed::PackedB;
 
 /// Configures a [`Gemm`].
+///
+/// # Examples
+/// ```
+/// use gemmill::{Gemm, IntOutput, MatRef, PackedB, Threads};
+/// let b = PackedB::new(MatRef::row_major(&[1i8], 1, 1)?)?;
+/// let builder = Gemm::<u8, i32>::builder(&b, IntOutput::Store);
+/// assert_eq!(builder.a_zero_point(7).threads(Threads::Max(1)).build()?.a_zero_point(), 7);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct GemmBuilder<'a, A, O> {
     packed: &'a PackedB,
@@ -27,18 +36,51 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
     }
 
     /// Zero point of integer activations, in the range of their type.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[2i8], 1, 1)?)?;
+    /// let gemm = Gemm::builder(&b, IntOutput::Store).a_zero_point(100).build()?;
+    /// let mut c = [0];
+    /// gemm.run(MatRef::row_major(&[103u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 1)?)?;
+    /// assert_eq!(c, [6]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn a_zero_point(mut self, zero_point: i32) -> Self {
         self.a_zero_point = zero_point;
         self
     }
 
     /// How f32 activations become u8; required for them.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{ActivationQuantization, Dequantize, Gemm, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[100i8, -100], 2, 1)?)?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.01))
+    ///     .a_quantization(ActivationQuantization::DynamicPerRow)
+    ///     .build()?;
+    /// let mut c = [0f32];
+    /// gemm.run(MatRef::row_major(&[2.55f32, 0.0], 1, 2)?, &mut MatMut::row_major(&mut c, 1, 1)?)?;
+    /// assert!((c[0] - 2.55).abs() < 0.01);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn a_quantization(mut self, quantization: ActivationQuantization) -> Self {
         self.quantization = Some(quantization);
         self
     }
 
     /// How many threads a product may use.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatRef, PackedB, Threads};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8], 1, 1)?)?;
+    /// assert!(Gemm::<u8, i32>::builder(&b, IntOutput::Store).threads(Threads::Max(1)).build().is_ok());
+    /// assert!(Gemm::<u8, i32>::builder(&b, IntOutput::Store).threads(Threads::Max(0)).build().is_err());
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn threads(mut self, threads: Threads) -> Self {
         self.threads = threads;
         self

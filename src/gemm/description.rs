@@ -46,6 +46,15 @@ impl<A: Activation, C: Element> Gemm<A, C> {
 }
 
 /// A plan, told. See [`Gemm::describe`].
+///
+/// # Examples
+/// ```
+/// use gemmill::{Gemm, IntOutput, MatRef, PackedB};
+/// let b = PackedB::new(MatRef::row_major(&[1i8; 64], 4, 16)?)?;
+/// let plan = Gemm::<u8, i32>::builder(&b, IntOutput::Store).build()?.describe(4)?;
+/// assert_eq!((plan.kernels[0].rows, plan.packs_a), (4, false));
+/// # Ok::<(), gemmill::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Description {

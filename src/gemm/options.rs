@@ -7,6 +7,12 @@ use crate::matrix::MatRef;
 use crate::quant::{dynamic_row_params, min_max_row};
 
 /// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one.
+///
+/// # Examples
+/// ```
+/// use gemmill::Threads;
+/// assert_eq!(Threads::default(), Threads::Auto);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Threads {
     /// As many as the pool has, if the product is large enough for them.
@@ -55,6 +61,19 @@ impl<'a> RunOptions<'a> {
     }
 
     /// A matrix that is added to an f32 output before ReLU and clamp. Elements of a row lie side by side.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB, RunOptions};
+    /// let b = PackedB::new(MatRef::row_major(&[2i8], 1, 1)?)?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(1.0).relu()).build()?;
+    /// let residual = [-5f32, 5.0];
+    /// let options = RunOptions::new().residual(MatRef::row_major(&residual, 2, 1)?);
+    /// let mut c = [0f32; 2];
+    /// gemm.run_with(MatRef::row_major(&[1u8, 1], 2, 1)?, &mut MatMut::row_major(&mut c, 2, 1)?, &options)?;
+    /// assert_eq!(c, [0.0, 7.0]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn residual(mut self, residual: MatRef<'a, f32>) -> Self {
         self.residual = Some(residual);
         self

@@ -99,30 +99,85 @@ impl<'a, T: QuantElement> Requantize<'a, T> {
     }
 
     /// Zero point of C, in the range of its type.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Requantize::<i8>::new(1.0).zero_point(-10)).build()?;
+    /// let mut c = [0i8; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [-1, -19]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn zero_point(mut self, zero_point: i32) -> Self {
         self.zero_point = zero_point;
         self
     }
 
     /// A bias per column, in units of the i32 sums (wrapping addition).
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Requantize::<i8>::new(1.0).bias_i32(&[100, -100])).build()?;
+    /// let mut c = [0i8; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [109, -109]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn bias_i32(mut self, bias: &'a [i32]) -> Self {
         self.bias = Bias::Int(bias);
         self
     }
 
     /// A bias per column in real units; `a_scale * b_scale[j]` is the real value of one unit of the sums.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Requantize::<i8>::new(1.0).bias_f32(&[1.0, -1.0], 0.5, 0.5)).build()?;
+    /// let mut c = [0i8; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [13, -13]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn bias_f32(mut self, bias: &'a [f32], a_scale: f32, b_scale: impl Into<PerColumn<'a, f32>>) -> Self {
         self.bias = Bias::Float { bias, a_scale, b_scale: b_scale.into() };
         self
     }
 
     /// No output is below the zero point.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Requantize::<i8>::new(1.0).zero_point(3).relu()).build()?;
+    /// let mut c = [0i8; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [12, 3]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn relu(mut self) -> Self {
         self.relu = true;
         self
     }
 
     /// No output is outside `low..=high`.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Requantize::<i8>::new(1.0).clamp(-5, 5)).build()?;
+    /// let mut c = [0i8; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [5, -5]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn clamp(mut self, low: T, high: T) -> Self {
         self.clamp = Some((low, high));
         self
@@ -181,24 +236,68 @@ impl<'a> Dequantize<'a> {
     }
 
     /// Scale of u8 or i8 activations. (f32 activations bring theirs, and so may a run's options.)
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).a_scale(2.0)).build()?;
+    /// let mut c = [0f32; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [9.0, -9.0]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn a_scale(mut self, a_scale: f32) -> Self {
         self.a_scale = Some(a_scale);
         self
     }
 
     /// A bias per column, finite.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).bias(&[1.0, 2.0])).build()?;
+    /// let mut c = [0f32; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [5.5, -2.5]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn bias(mut self, bias: &'a [f32]) -> Self {
         self.bias = Some(bias);
         self
     }
 
     /// No output is below zero.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).relu()).build()?;
+    /// let mut c = [0f32; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [4.5, 0.0]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn relu(mut self) -> Self {
         self.relu = true;
         self
     }
 
     /// No output is outside `low..=high`.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).clamp(-1.0, 1.0)).build()?;
+    /// let mut c = [0f32; 2];
+    /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [1.0, -1.0]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn clamp(mut self, low: f32, high: f32) -> Self {
         self.clamp = Some((low, high));
         self

@@ -50,6 +50,15 @@ impl Weight for u8 {
 }
 
 /// How hard packing searches for steps that may be summed in 16 bits.
+///
+/// # Examples
+/// ```
+/// use gemmill::{MatRef, PackEffort, PackedB};
+/// let b = MatRef::row_major(&[1i8, 2, 3, 4], 2, 2)?;
+/// let packed = PackedB::builder(b).effort(PackEffort::Quick).build()?;
+/// assert_eq!(packed.k(), 2);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PackEffort {
     /// One pass over neighbouring steps: for weights that are used once or twice.
@@ -60,6 +69,14 @@ pub enum PackEffort {
 }
 
 /// Packs weights with options. See [`PackedB::builder`].
+///
+/// # Examples
+/// ```
+/// use gemmill::{MatRef, PackBuilder, PackedB};
+/// let builder: PackBuilder<'_, i8> = PackedB::builder(MatRef::row_major(&[1i8, 2, 3, 4], 2, 2)?);
+/// assert_eq!(builder.activation_max(127).build()?.activation_max(), 127);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct PackBuilder<'a, T> {
     b: MatRef<'a, T>,
@@ -85,24 +102,60 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     }
 
     /// Cuts the columns into `groups` blocks of N / groups each, multiplied with as many blocks of K columns of A.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB};
+    /// let b = MatRef::row_major(&[1i8, 2, 3, 4], 1, 4)?;
+    /// assert_eq!(PackedB::builder(b).groups(2).build()?.groups(), 2);
+    /// assert!(PackedB::builder(b).groups(3).build().is_err());
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
     /// Zero points, in the range of the weights' type.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB, PerColumn};
+    /// let b = MatRef::row_major(&[1u8, 2, 3, 4], 2, 2)?;
+    /// assert!(PackedB::builder(b).zero_points(PerColumn::Column(&[128, 130])).build().is_ok());
+    /// assert!(PackedB::builder(b).zero_points(PerColumn::Tensor(256)).build().is_err());
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn zero_points(mut self, zero_points: PerColumn<'a, i32>) -> Self {
         self.zero_points = zero_points;
         self
     }
 
     /// Declares that u8 activations will not exceed `max`: more 16-bit sums are safe then. Products check it.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB};
+    /// // Sixteen times 127 in a lane: safe for activations of 7 bits, two at a time.
+    /// let b = [127i8; 64];
+    /// let packed = PackedB::builder(MatRef::row_major(&b, 64, 1)?).activation_max(127).build()?;
+    /// assert!(!packed.sequences().to_string().contains("wide"));
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn activation_max(mut self, max: u8) -> Self {
         self.activation_max = max;
         self
     }
 
     /// Packs for this tier instead of the best one.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB, Tier};
+    /// let packed = PackedB::builder(MatRef::row_major(&[1i8], 1, 1)?).tier(Tier::Portable).build()?;
+    /// assert_eq!(packed.tier(), Tier::Portable);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
         self
@@ -116,6 +169,14 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
 
     /// Most elements of K in a block, instead of what fits this CPU's first-level cache: rounded down to whole steps of the
     /// layout (4, 8 or 32), at least one of them and at most 8192 elements.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB};
+    /// let b = vec![1i8; 1000 * 16];
+    /// assert_eq!(PackedB::builder(MatRef::row_major(&b, 1000, 16)?).kc(256).build()?.k(), 1000);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn kc(mut self, kc: usize) -> Self {
         self.kc = Some(kc);
         self

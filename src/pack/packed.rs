@@ -258,6 +258,15 @@ impl<'a> PackedView<'a> {
 }
 
 /// How many steps run in each sequence. See [`PackedB::sequences`].
+///
+/// # Examples
+/// ```
+/// use gemmill::{MatRef, PackedB, kernel::Section};
+/// let b = vec![127i8; 64 * 16];
+/// let packed = PackedB::new(MatRef::row_major(&b, 64, 16)?)?;
+/// assert!(packed.sequences().shares().all(|(section, _)| section == Section::Split));
+/// # Ok::<(), gemmill::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SequenceSummary {
     steps: [u64; Section::ALL.len()],
