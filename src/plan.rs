@@ -12,6 +12,8 @@ pub(crate) struct Problem {
     pub(crate) caches: Caches,
     /// Most threads that may be used.
     pub(crate) threads: usize,
+    /// Multiply-accumulates that a thread must have to itself.
+    pub(crate) macs_per_thread: usize,
     pub(crate) rows: usize,
     /// Depth of one group.
     pub(crate) k: usize,
@@ -113,8 +115,8 @@ impl RowTiles {
     }
 }
 
-/// Multiply-accumulates that a thread should have to itself: some ten times what handing it work costs.
-const MACS_PER_THREAD: usize = 1 << 20;
+/// Multiply-accumulates that a thread has to itself unless a number of threads is insisted on: some ten times what handing it work costs.
+pub(crate) const MACS_PER_THREAD: usize = 1 << 20;
 
 impl Plan {
     pub(crate) fn new(p: &Problem) -> Plan {
@@ -177,7 +179,8 @@ fn row_tiles(p: &Problem) -> RowTiles {
 /// Parts of rows and of panels whose largest piece is smallest.
 fn split(p: &Problem, tiles: usize) -> (usize, usize) {
     let macs = p.rows.saturating_mul(p.cols).saturating_mul(p.k);
-    let threads = p.threads.min(macs / MACS_PER_THREAD).max(1);
+    let worth = macs.checked_div(p.macs_per_thread).unwrap_or(usize::MAX);
+    let threads = p.threads.min(worth).max(1);
     let mut best = (usize::MAX, (1, 1));
     for row_parts in 1..=threads.min(tiles.max(1)) {
         let panel_parts = (threads / row_parts).clamp(1, p.panels.max(1));

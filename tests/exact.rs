@@ -29,7 +29,7 @@ const FEATURES: [&str; 9] = [
     "several passes",
     "packed A",
     "A in place",
-    "two threads",
+    "several threads",
     "zero-sized",
     "wrapping sums",
 ];
@@ -79,7 +79,7 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
     let strided = a.col_stride() != 1 && a.cols() > 1;
     found.push(if plan.packs_a || strided { "packed A" } else { "A in place" });
     if plan.row_parts * plan.panel_parts > 1 && !empty {
-        found.push("two threads");
+        found.push("several threads");
     }
     if empty {
         found.push("zero-sized");
@@ -158,7 +158,8 @@ fn random_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed: u64
         let a = Stored::<A>::integers(rng, (m, k * groups), order, values, weights.activation_max);
         let zero_point = any_zero_point::<A>(rng);
         let by_row: Option<Vec<i32>> = rng.one_in(4).then(|| (0..m).map(|_| any_zero_point::<A>(rng)).collect());
-        let threads = rng.pick(&[Threads::Auto, Threads::Max(1), Threads::Max(2), Threads::Max(4)]);
+        let several = Threads::Exactly(2 + rng.below(3));
+        let threads = rng.pick(&[Threads::Auto, Threads::Max(1), Threads::Max(4), several]);
         let output = rng.pick(&[IntOutput::Store, IntOutput::Store, IntOutput::Add]);
         let gap = rng.pick(&[0, 0, 1, 7, 16]);
 

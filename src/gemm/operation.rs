@@ -18,7 +18,7 @@ use crate::matrix::{Element, MatMut, MatRef, taken_stride};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::PackedB;
-use crate::plan::{KernelIndex, Plan, Problem};
+use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem};
 use crate::quant::check_scale;
 use crate::run::{self, Columns, Destination, Job, Kernels, Residual, Rows};
 
@@ -225,7 +225,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     pub(super) fn problem(&self, in_place: bool, rows: usize) -> Result<Problem> {
         let packed = self.packed.view();
         let threads = match self.threads {
-            Threads::Max(1) => 1,
+            Threads::Max(1) | Threads::Exactly(1) => 1,
+            Threads::Exactly(n) => n.min(rayon::current_num_threads()),
             // Asking the pool costs as much as a small product.
             _ if !Plan::worth_threads(rows, self.packed.k(), self.packed.n()) => 1,
             Threads::Auto => rayon::current_num_threads(),
@@ -235,6 +236,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             tier: self.packed.tier(),
             caches: Caches::of_this_cpu(),
             threads,
+            macs_per_thread: if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD },
             rows,
             k: self.packed.k(),
             cols: self.packed.n(),

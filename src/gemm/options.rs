@@ -18,8 +18,10 @@ pub enum Threads {
     /// As many as the pool has, if the product is large enough for them.
     #[default]
     Auto,
-    /// At most this many. With one, the calling thread does all.
+    /// At most this many, if the product is large enough. With one, the calling thread does all.
     Max(usize),
+    /// This many, however small the product, as far as the pool has them and C can be cut.
+    Exactly(usize),
 }
 
 /// What may differ from run to run.

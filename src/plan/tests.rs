@@ -14,6 +14,7 @@ fn problem(rows: usize, cols: usize, k: usize) -> Problem {
         tier: Tier::Avx2,
         caches: ZEN3,
         threads: 1,
+        macs_per_thread: MACS_PER_THREAD,
         rows,
         k,
         cols,
