@@ -115,7 +115,8 @@ impl RowTiles {
     }
 }
 
-/// Multiply-accumulates that a thread has to itself unless a number of threads is insisted on: some ten times what handing it work costs.
+/// Multiply-accumulates that a thread has to itself, unless a number of threads is insisted on: some ten times what
+/// handing it work costs.
 pub(crate) const MACS_PER_THREAD: usize = 1 << 20;
 
 impl Plan {
