@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use gemmill_codegen::{
-    AZeroPoint, Caches, Epilogue, Finish, Kernel, KernelCache, KernelDesc, MAX_PREFETCH_ROWS, Output, Start,
+    AZeroPoint, Caches, Epilogue, Finish, KernelCache, KernelDesc, MAX_PREFETCH_ROWS, Output, Start,
 };
 
 use super::activation::{Activation, ActivationKind, ActivationQuantization};
@@ -45,13 +45,19 @@ pub struct Gemm<A, C> {
     pub(super) quantization: Option<ActivationQuantization>,
     pub(super) threads: Threads,
     pub(super) bound: Bound,
-    /// Kernels of `bound.epilogue`: `[narrow panel? + 2 * prefetch?][height - 1][pass]`.
-    kernels: [[[OnceLock<Arc<Kernel>>; 4]; MAX_HEIGHT]; 4],
+    /// For products of few rows: `[rows - 1][A is read in place?]`.
+    prepared: [[OnceLock<Prepared>; 2]; FEW_ROWS],
     types: PhantomData<fn(A) -> C>,
 }
 
-/// Most rows of a micro-tile.
-const MAX_HEIGHT: usize = 12;
+/// Rows of a product that may be so small that choosing its plan and kernels takes as long as the product: they are kept.
+const FEW_ROWS: usize = 12;
+
+/// A plan, and its kernels for some epilogue.
+struct Prepared {
+    plan: Plan,
+    kernels: Kernels,
+}
 
 impl<A: Activation, C: Element> Gemm<A, C> {
     /// An operation with these weights and this output.
@@ -66,7 +72,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         threads: Threads,
         bound: Bound,
     ) -> Self {
-        Gemm { packed, a_zero_point, quantization, threads, bound, kernels: Default::default(), types: PhantomData }
+        Gemm { packed, a_zero_point, quantization, threads, bound, prepared: Default::default(), types: PhantomData }
     }
 
     /// The packed weights.
@@ -112,16 +118,22 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             self.check_activations(&source)?;
             let packed = self.packed.view();
             let in_place = run::reads_in_place(packed, source.as_rows_of_u8().is_some(), k);
-            let plan = Plan::new(&self.problem(in_place, a.rows())?);
-            let kernels = self.kernels(&plan, epilogue)?;
+            let for_this_run;
+            let prepared = match self.keeps(a.rows(), epilogue) {
+                true => self.kept(a.rows(), in_place)?,
+                false => {
+                    for_this_run = self.prepare(a.rows(), in_place, epilogue)?;
+                    &for_this_run
+                }
+            };
             let per_row_zero_point = epilogue.a_zero_point == AZeroPoint::PerRow;
             let per_row_scale = matches!(epilogue.output, Output::Dequantize(d) if d.row_scale);
             let bound = &self.bound;
             run::run(&Job {
                 packed,
-                plan: &plan,
+                plan: &prepared.plan,
                 a: source,
-                kernels: &kernels,
+                kernels: &prepared.kernels,
                 columns: Columns {
                     term: if per_row_zero_point { &bound.bias_term } else { &bound.term },
                     correction: packed.corrections(),
@@ -255,7 +267,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         let mut kernels = Kernels::default();
         for index in plan.kernel_places(self.packed.view().blocks().len()) {
             if let Some(desc) = self.kernel_desc(plan, epilogue, index) {
-                *kernels.slot(index) = Some(self.kernel(&desc, epilogue, index)?);
+                *kernels.slot(index) = Some(KernelCache::global().get(&desc)?);
             }
         }
         Ok(kernels)
@@ -281,18 +293,31 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         })
     }
 
-    fn kernel(&self, desc: &KernelDesc, epilogue: Epilogue, index: KernelIndex) -> Result<Arc<Kernel>> {
-        let cache = KernelCache::global();
-        if epilogue != self.bound.epilogue {
-            return Ok(cache.get(desc)?);
+    /// Whether products of so many rows with this epilogue use what is kept: their plans don't depend on the thread pool.
+    fn keeps(&self, rows: usize, epilogue: Epilogue) -> bool {
+        let (k, n) = (self.packed.k(), self.packed.n());
+        let one_thread = match self.threads {
+            Threads::Max(1) => true,
+            Threads::Exactly(_) => false,
+            _ => !Plan::worth_threads(rows, k, n),
+        };
+        rows <= FEW_ROWS && one_thread && epilogue == self.bound.epilogue
+    }
+
+    /// What is kept for a number of rows from 1 to [`FEW_ROWS`], prepared by the first product.
+    fn kept(&self, rows: usize, in_place: bool) -> Result<&Prepared> {
+        let slot = &self.prepared[rows - 1][usize::from(in_place)];
+        if let Some(prepared) = slot.get() {
+            return Ok(prepared);
         }
-        let slot = &self.kernels[usize::from(index.narrow_panel) + 2 * usize::from(desc.prefetch)]
-            [usize::from(desc.rows) - 1][index.pass()];
-        if let Some(kernel) = slot.get() {
-            return Ok(kernel.clone());
-        }
-        let kernel = cache.get(desc)?;
-        Ok(slot.get_or_init(|| kernel).clone())
+        let prepared = self.prepare(rows, in_place, self.bound.epilogue)?;
+        Ok(slot.get_or_init(|| prepared))
+    }
+
+    fn prepare(&self, rows: usize, in_place: bool, epilogue: Epilogue) -> Result<Prepared> {
+        let plan = Plan::new(&self.problem(in_place, rows)?);
+        let kernels = self.kernels(&plan, epilogue)?;
+        Ok(Prepared { plan, kernels })
     }
 
     /// The operation's zero point of A.
