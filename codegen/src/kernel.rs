@@ -7,7 +7,7 @@ use crate::desc::KernelDesc;
 use crate::gemm_i8;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
-use crate::registry::micro_tile;
+use crate::registry::{micro_tile, sections};
 use crate::tier::{Tier, TierError};
 
 /// Why a kernel could not be had.
@@ -70,7 +70,7 @@ impl Kernel {
     /// use gemmill_codegen::*;
     /// let desc = KernelDesc {
     ///     tier: Tier::Portable,
-    ///     layout: Layout::Columns,
+    ///     layout: Layout::Columns8,
     ///     rows: 4,
     ///     vectors: 2,
     ///     cols: 16,
@@ -91,7 +91,11 @@ impl Kernel {
             Tier::Portable => Code::Portable,
             #[cfg(target_arch = "x86_64")]
             _ => {
-                let executable = Executable::new(&gemm_i8::generate(*desc)?)?;
+                let code = gemm_i8::generate(*desc)?;
+                if let Some(feature) = code.features.missing() {
+                    return Err(TierError::Missing { tier: desc.tier, feature }.into());
+                }
+                let executable = Executable::new(&code.bytes)?;
                 crate::profile::register(desc, executable.bytes());
                 Code::Machine(executable)
             }
@@ -142,15 +146,21 @@ impl Kernel {
     }
 }
 
-/// Whether the registry has the micro-tile.
+/// Whether the registry has the micro-tile. The portable tier runs every tier's kernels: it is their oracle.
 fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
-    let fits = micro_tile(desc.tier, desc.layout, desc.vectors.into())
-        .is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()));
+    let of_tier = |tier| {
+        let tile = micro_tile(tier, desc.layout, desc.vectors.into());
+        tile.is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()))
+    };
+    let fits = if desc.tier == Tier::Portable { Tier::ALL.into_iter().any(of_tier) } else { of_tier(desc.tier) };
     if !fits {
         return Err(CodegenError::Unsupported("the tier has no such micro-tile"));
     }
     if !(1..=desc.panel_cols()).contains(&desc.cols.into()) {
         return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
+    }
+    if desc.tier != Tier::Portable && !desc.sections.iter().all(|s| sections(desc.tier).contains(s)) {
+        return Err(CodegenError::Unsupported("the tier has no such main loop"));
     }
     Ok(())
 }

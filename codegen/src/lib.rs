@@ -30,10 +30,10 @@ mod x86;
 pub use args::{BlockHeader, KernelArgs};
 pub use cache::KernelCache;
 pub use desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Layout, Output,
-    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, VECTOR_BYTES,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
+    SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start,
 };
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Kernel};
-pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles};
+pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, sections};
 pub use tier::{TIER_VARIABLE, Tier, TierError};
