@@ -301,6 +301,12 @@ impl Case {
     /// Calls a kernel of this case's description, on whichever tier.
     pub fn run(&self, kernel: &Kernel, memory: &mut Memory) -> Outcome {
         assert_eq!(KernelDesc { tier: self.desc.tier, ..*kernel.desc() }, self.desc);
+        // SAFETY: `run_with` makes arguments that satisfy the contract of a kernel of this description.
+        self.run_with(memory, |args| unsafe { kernel.run(args) })
+    }
+
+    /// Has `execute` do what a kernel of this case's description does with its arguments.
+    pub fn run_with(&self, memory: &mut Memory, execute: impl FnOnce(&mut KernelArgs)) -> Outcome {
         let mut args = KernelArgs {
             a: memory.a.put(&self.a),
             a_row_stride: self.a_row_stride,
@@ -318,10 +324,10 @@ impl Case {
         if let Finish::Epilogue(epilogue) = self.desc.finish {
             self.place_epilogue(epilogue, memory, &mut args);
         }
-        // SAFETY: A holds every row with all steps that the offsets lead to; headers, offsets and packed vectors were
-        // made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and the arrays
-        // that the description names have all rows and padded columns, and stay in `memory` during the call.
-        unsafe { kernel.run(&mut args) };
+        // What a kernel asks for: A holds every row with all steps that the offsets lead to; headers, offsets and packed
+        // vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and
+        // the arrays that the description names have all rows and padded columns, and stay in `memory` during the call.
+        execute(&mut args);
         let scratch = if uses_scratch { memory.scratch.take(self.scratch.len()) } else { Vec::new() };
         Outcome { c: memory.c.take(self.c.len()), scratch }
     }
