@@ -59,6 +59,10 @@ impl Tier {
     /// assert_eq!(Tier::Portable.missing_feature(), None);
     /// ```
     pub fn missing_feature(self) -> Option<&'static str> {
+        #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+        if crate::interpret::covers(self) {
+            return None;
+        }
         #[cfg(target_arch = "x86_64")]
         return self.features().missing();
         #[cfg(not(target_arch = "x86_64"))]
