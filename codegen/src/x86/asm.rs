@@ -3,6 +3,7 @@
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
 
+use super::encode::Emitted;
 use crate::CodegenError;
 
 /// A 64-bit general-purpose register.
@@ -101,12 +102,18 @@ pub(crate) use store;
 pub(crate) struct Assembler {
     pub(crate) ops: VecAssembler<X64Relocation>,
     constants: Vec<(DynamicLabel, Vec<u32>)>,
+    /// What the table-driven encoder notes; see [`Assembler::emit`].
+    pub(super) emitted: Emitted,
 }
 
 impl Assembler {
     pub(crate) fn new() -> Assembler {
         // Room for most kernels, so that they are assembled without growing.
-        Assembler { ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32), constants: Vec::with_capacity(8) }
+        Assembler {
+            ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32),
+            constants: Vec::with_capacity(8),
+            emitted: Emitted::default(),
+        }
     }
 
     /// A label to jump to, not placed yet.
@@ -135,6 +142,9 @@ impl Assembler {
 
     /// The finished bytes.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, CodegenError> {
+        if let Some(refused) = self.emitted.refused() {
+            return Err(CodegenError::Assemble(refused));
+        }
         if !self.constants.is_empty() {
             dynasm!(self.ops ; .arch x64 ; .align 32);
         }
