@@ -145,7 +145,8 @@ fn no_register_number_wraps() {
 
 #[test]
 fn the_first_refusal_is_what_finish_returns() {
-    let error = |emit: fn(&mut Assembler)| {
+    type Emit = fn(&mut Assembler);
+    let error = |emit: Emit| {
         let mut asm = Assembler::new();
         asm.emit(&table::VPADDD, Width::Z, Operands::new(0, 1, Rm::Register(2)));
         emit(&mut asm);
@@ -156,7 +157,7 @@ fn the_first_refusal_is_what_finish_returns() {
             other => panic!("{other:?}"),
         }
     };
-    let cases: [(fn(&mut Assembler), &str); 8] = [
+    let cases: [(Emit, &str); 8] = [
         (|_| {}, "tilezero: register 9 in ModRM.reg: expected 0 to 7"),
         (
             |asm| asm.emit(&table::VPDPBUSD_VEX, Width::Y, Operands::new(0, 16, MEMORY)),
