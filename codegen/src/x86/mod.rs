@@ -7,7 +7,9 @@
 
 pub(crate) mod asm;
 pub(crate) mod avx2;
-pub(crate) mod avx512;
+// No lowering uses all of it yet.
+#[allow(dead_code)]
 pub(crate) mod encode;
+#[allow(dead_code)]
 pub(crate) mod features;
 pub(crate) mod lowering;

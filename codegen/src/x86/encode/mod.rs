@@ -13,7 +13,7 @@ use std::fmt;
 
 use dynasmrt::relocations::{Relocation, RelocationKind, RelocationSize};
 use dynasmrt::x64::X64Relocation;
-use dynasmrt::{DynamicLabel, DynasmLabelApi};
+use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
 use super::asm::{Assembler, Mem};
 use super::features::Features;
@@ -113,6 +113,21 @@ pub(crate) enum Field {
     Operand(Access, Class),
 }
 
+impl Field {
+    /// The register numbers that the field may have, a bit for each.
+    const fn numbers(self, encoding: Encoding) -> u32 {
+        match (self, encoding) {
+            (Field::Unused | Field::Digit(_), _) => 1,
+            (Field::Operand(_, Class::Memory), _) => 0,
+            (Field::Operand(_, Class::Opmask | Class::Tile), _) => 0xFF,
+            // Not rsp: kernels do not move the stack.
+            (Field::Operand(_, Class::Gpr32 | Class::Gpr64), _) => 0xFFFF & !(1 << 4),
+            (Field::Operand(..), Encoding::Vex) => 0xFFFF,
+            (Field::Operand(..), Encoding::Evex) => 0xFFFF_FFFF,
+        }
+    }
+}
+
 /// What ModRM.rm may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forms {
@@ -202,6 +217,8 @@ pub(crate) struct Instruction {
     pub(crate) widths: Widths,
     /// What the CPU needs for it. EVEX forms need AVX512F (512 bits) or AVX512VL (fewer) as well.
     pub(crate) feature: Features,
+    /// [`Field::numbers`] of ModRM.reg, vvvv and ModRM.rm.
+    numbers: [u32; 3],
 }
 
 impl Instruction {
@@ -346,7 +363,11 @@ impl Assembler {
         match encode(instruction, width, &operands) {
             Ok(code) => {
                 self.emitted.features.add(instruction.features(width));
-                self.ops.extend(code.bytes());
+                match instruction.encoding {
+                    Encoding::Evex => self.ops.push_u32(code.prefix),
+                    Encoding::Vex => self.ops.extend(&code.prefix.to_le_bytes()[..code.prefix_length]),
+                }
+                self.ops.extend(&code.rest.to_le_bytes()[..code.rest_length]);
                 if let Rm::Constant(label) = operands.rm {
                     // Counted back from here: the field ends where the immediate byte, if any, begins.
                     let field = 4 + operands.imm.is_some() as u8;
@@ -369,32 +390,36 @@ impl Assembler {
     }
 }
 
-/// The bytes of one instruction.
+/// The bytes of one instruction, put together in registers: the prefix, and the rest. The first byte is the lowest.
 struct Code {
-    bytes: [u8; 16],
+    prefix: u32,
+    prefix_length: usize,
+    rest: u64,
+    rest_length: usize,
+}
+
+/// Opcode, ModRM, SIB, displacement and immediate: at most eight bytes.
+struct Rest {
+    bytes: u64,
     length: usize,
 }
 
-impl Code {
-    /// The longest instruction here takes 12 bytes, so the index never wraps.
+impl Rest {
     #[inline(always)]
     fn push(&mut self, byte: u8) {
-        self.bytes[self.length & 15] = byte;
+        self.bytes |= u64::from(byte) << (8 * self.length);
         self.length += 1;
     }
 
     #[inline(always)]
     fn push_i32(&mut self, value: i32) {
-        value.to_le_bytes().into_iter().for_each(|byte| self.push(byte));
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length.min(16)]
+        self.bytes |= u64::from(value as u32) << (8 * self.length);
+        self.length += 4;
     }
 }
 
 /// Register numbers as prefixes spread them: five bits each, the upper two of `rm` in `b` and `x`.
-struct Numbers {
+struct RegisterBits {
     reg: u8,
     vvvv: u8,
     x: u8,
@@ -406,14 +431,19 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
     if !i.widths.contains(width) {
         return Err(Illegal::Width(width));
     }
-    let reg = number(i, i.reg, o.reg, "ModRM.reg")?;
-    let vvvv = number(i, i.vvvv, o.vvvv, "vvvv")?;
+    check(i.numbers[0], i.reg, o.reg, "ModRM.reg")?;
+    check(i.numbers[1], i.vvvv, o.vvvv, "vvvv")?;
+    let vvvv = o.vvvv;
+    let reg = match i.reg {
+        Field::Digit(digit) => digit,
+        _ => o.reg,
+    };
     let (x, b) = match o.rm {
-        Rm::Register(given) => {
+        Rm::Register(rm) => {
             if !i.forms.register() {
                 return Err(Illegal::RegisterForm);
             }
-            let rm = number(i, i.rm, given, "ModRM.rm")?;
+            check(i.numbers[2], i.rm, rm, "ModRM.rm")?;
             if i.vvvv == Field::Operand(Access::Read, Class::Tile) && (reg == vvvv || vvvv == rm || rm == reg) {
                 return Err(Illegal::EqualTiles);
             }
@@ -425,51 +455,53 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
         Rm::Constant(_) if i.forms == Forms::Sib => return Err(Illegal::RipRelative),
         Rm::Constant(_) => (0, 0),
     };
-    let numbers = Numbers { reg, vvvv, x: x & 1, b: b & 1 };
-    let mut code = Code { bytes: [0; 16], length: 0 };
-    match i.encoding {
-        Encoding::Vex => vex(&mut code, i, width, o, numbers)?,
-        Encoding::Evex => evex(&mut code, i, width, o, numbers)?,
+    let numbers = RegisterBits { reg, vvvv, x: x & 1, b: b & 1 };
+    let (prefix, prefix_length) = match i.encoding {
+        Encoding::Vex => vex(i, width, o, numbers)?,
+        Encoding::Evex => (evex(i, width, o, numbers)?, 4),
+    };
+    let mut rest = Rest { bytes: i.opcode.into(), length: 1 };
+    match &o.rm {
+        Rm::Register(rm) => rest.push(0xC0 | (reg & 7) << 3 | rm & 7),
+        Rm::Memory(mem) => {
+            let shift = i.tuple.displacement_shift(width, o.broadcast);
+            address(&mut rest, reg & 7, mem, shift, i.forms == Forms::Sib);
+        }
+        Rm::Constant(_) => {
+            rest.push((reg & 7) << 3 | 5);
+            rest.push_i32(0);
+        }
     }
-    code.push(i.opcode);
-    let shift = i.tuple.displacement_shift(width, o.broadcast);
-    modrm(&mut code, reg & 7, &o.rm, shift, i.forms == Forms::Sib);
     match (i.immediate, o.imm) {
         (Immediate::None, None) => {}
-        (Immediate::Byte, Some(byte)) => code.push(byte),
+        (Immediate::Byte, Some(byte)) => rest.push(byte),
         (Immediate::Byte, None) => return Err(Illegal::ImmediateMissing),
         (Immediate::None, Some(byte)) => return Err(Illegal::NoImmediate(byte)),
     }
-    Ok(code)
+    Ok(Code { prefix, prefix_length, rest: rest.bytes, rest_length: rest.length })
 }
 
-/// What stands in a field for the operand that was given.
+/// Checks a register number against [`Instruction::numbers`].
 #[inline(always)]
-fn number(i: &Instruction, field: Field, given: u8, name: &'static str) -> Result<u8, Illegal> {
+fn check(numbers: u32, field: Field, given: u8, name: &'static str) -> Result<(), Illegal> {
+    if given < 32 && numbers >> given & 1 != 0 {
+        return Ok(());
+    }
+    Err(not_a_number(numbers, field, given, name))
+}
+
+#[cold]
+fn not_a_number(numbers: u32, field: Field, given: u8, name: &'static str) -> Illegal {
     match field {
-        Field::Operand(_, class) => {
-            let registers = match (class, i.encoding) {
-                (Class::Opmask | Class::Tile, _) => 8,
-                (Class::Gpr32 | Class::Gpr64, _) | (_, Encoding::Vex) => 16,
-                (_, Encoding::Evex) => 32,
-            };
-            if given >= registers {
-                return Err(Illegal::Register { field: name, given, registers });
-            }
-            if given == 4 && matches!(class, Class::Gpr32 | Class::Gpr64) {
-                return Err(Illegal::StackPointer { field: name });
-            }
-            Ok(given)
-        }
-        Field::Digit(_) | Field::Unused if given != 0 => Err(Illegal::NoSuchField { field: name, given }),
-        Field::Digit(digit) => Ok(digit),
-        Field::Unused => Ok(0),
+        Field::Unused | Field::Digit(_) => Illegal::NoSuchField { field: name, given },
+        Field::Operand(_, Class::Gpr32 | Class::Gpr64) if given == 4 => Illegal::StackPointer { field: name },
+        Field::Operand(..) => Illegal::Register { field: name, given, registers: (32 - numbers.leading_zeros()) as u8 },
     }
 }
 
 /// `C5 RvvvvLpp` where that can say it all, otherwise `C4 RXBmmmmm WvvvvLpp`. Register bits are inverted.
 #[inline(always)]
-fn vex(code: &mut Code, i: &Instruction, width: Width, o: &Operands, n: Numbers) -> Result<(), Illegal> {
+fn vex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<(u32, usize), Illegal> {
     if o.mask.is_some() {
         return Err(Illegal::NoMasks);
     }
@@ -479,19 +511,16 @@ fn vex(code: &mut Code, i: &Instruction, width: Width, o: &Operands, n: Numbers)
     let r = (!n.reg >> 3 & 1) << 7;
     let last = (!n.vvvv & 15) << 3 | (width as u8) << 2 | i.prefix as u8;
     if i.map == Map::M0F && i.w == W::W0 && n.x | n.b == 0 {
-        code.push(0xC5);
-        code.push(r | last);
+        Ok((u32::from_le_bytes([0xC5, r | last, 0, 0]), 2))
     } else {
-        code.push(0xC4);
-        code.push(r | (n.x ^ 1) << 6 | (n.b ^ 1) << 5 | i.map as u8);
-        code.push((i.w as u8) << 7 | last);
+        let second = r | (n.x ^ 1) << 6 | (n.b ^ 1) << 5 | i.map as u8;
+        Ok((u32::from_le_bytes([0xC4, second, (i.w as u8) << 7 | last, 0]), 3))
     }
-    Ok(())
 }
 
 /// `62 RXBR'0mmm Wvvvv1pp zL'LbV'aaa`. Register bits are inverted.
 #[inline(always)]
-fn evex(code: &mut Code, i: &Instruction, width: Width, o: &Operands, n: Numbers) -> Result<(), Illegal> {
+fn evex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<u32, Illegal> {
     let mask = match o.mask {
         None => 0,
         Some(Mask { register, .. }) if !(1..=7).contains(&register) => return Err(Illegal::MaskRegister(register)),
@@ -512,26 +541,19 @@ fn evex(code: &mut Code, i: &Instruction, width: Width, o: &Operands, n: Numbers
         }
     }
     let (reg, vvvv) = (!n.reg, !n.vvvv);
-    code.push(0x62);
-    code.push((reg >> 3 & 1) << 7 | (n.x ^ 1) << 6 | (n.b ^ 1) << 5 | (reg >> 4 & 1) << 4 | i.map as u8);
-    code.push((i.w as u8) << 7 | (vvvv & 15) << 3 | 1 << 2 | i.prefix as u8);
-    code.push((width as u8) << 5 | (o.broadcast as u8) << 4 | (vvvv >> 4 & 1) << 3 | mask);
-    Ok(())
+    Ok(u32::from_le_bytes([
+        0x62,
+        (reg >> 3 & 1) << 7 | (n.x ^ 1) << 6 | (n.b ^ 1) << 5 | (reg >> 4 & 1) << 4 | i.map as u8,
+        (i.w as u8) << 7 | (vvvv & 15) << 3 | 1 << 2 | i.prefix as u8,
+        (width as u8) << 5 | (o.broadcast as u8) << 4 | (vvvv >> 4 & 1) << 3 | mask,
+    ]))
 }
 
 /// ModRM, SIB and displacement, the shortest that fit. An 8-bit displacement counts in units of `1 << shift` bytes.
 #[inline(always)]
-fn modrm(code: &mut Code, reg: u8, rm: &Rm, shift: u32, always_sib: bool) {
+fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) {
     const SIB: u8 = 4;
     let reg = reg << 3;
-    let mem = match rm {
-        Rm::Register(rm) => return code.push(0xC0 | reg | rm & 7),
-        Rm::Memory(mem) => mem,
-        Rm::Constant(_) => {
-            code.push(reg | 5);
-            return code.push_i32(0);
-        }
-    };
     let base = mem.base.id() & 7;
     let short = mem.disp >> shift;
     // Without a displacement, base 5 (rbp, r13) would mean something else.
@@ -544,19 +566,19 @@ fn modrm(code: &mut Code, reg: u8, rm: &Rm, shift: u32, always_sib: bool) {
     };
     match mem.index {
         Some((index, scale)) => {
-            code.push(mode | reg | SIB);
-            code.push((scale as u8) << 6 | (index.id() & 7) << 3 | base);
+            rest.push(mode | reg | SIB);
+            rest.push((scale as u8) << 6 | (index.id() & 7) << 3 | base);
         }
         // Index 4 is none. Base 4 (r12) can only be said in a SIB byte.
         None if always_sib || base == SIB => {
-            code.push(mode | reg | SIB);
-            code.push(4 << 3 | base);
+            rest.push(mode | reg | SIB);
+            rest.push(4 << 3 | base);
         }
-        None => code.push(mode | reg | base),
+        None => rest.push(mode | reg | base),
     }
     match bytes {
         0 => {}
-        1 => code.push(short as u8),
-        _ => code.push_i32(mem.disp),
+        1 => rest.push(short as u8),
+        _ => rest.push_i32(mem.disp),
     }
 }

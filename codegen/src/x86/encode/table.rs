@@ -89,6 +89,7 @@ macro_rules! instructions {
             tuple: $tuple,
             widths: $widths,
             feature: Features::$feature,
+            numbers: [$reg.numbers($encoding), $vvvv.numbers($encoding), $rm.numbers($encoding)],
         };)*
 
         /// All lines of the table, with their names in Rust.

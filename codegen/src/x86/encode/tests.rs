@@ -12,6 +12,9 @@ use super::table::{self, ALL};
 use super::*;
 use crate::x86::asm::{Gpr, Scale};
 
+mod illegal;
+mod llvm;
+
 pub(super) const GPRS: [Gpr; 15] = [
     Gpr::Rax,
     Gpr::Rcx,
