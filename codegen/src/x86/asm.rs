@@ -4,6 +4,7 @@ use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
 
 use super::encode::Emitted;
+use super::features::Features;
 use crate::CodegenError;
 
 /// A 64-bit general-purpose register.
@@ -104,6 +105,14 @@ pub(crate) struct Assembler {
     constants: Vec<(DynamicLabel, Vec<u32>)>,
     /// What the table-driven encoder notes; see [`Assembler::emit`].
     pub(super) emitted: Emitted,
+    /// The first thing that a lowering was asked for and cannot do.
+    failure: Option<&'static str>,
+}
+
+/// A finished kernel: its bytes, and what a CPU must have to run them.
+pub(crate) struct MachineCode {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) features: Features,
 }
 
 impl Assembler {
@@ -113,6 +122,7 @@ impl Assembler {
             ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32),
             constants: Vec::with_capacity(8),
             emitted: Emitted::default(),
+            failure: None,
         }
     }
 
@@ -154,11 +164,8 @@ impl Assembler {
 
     /// The finished bytes.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, CodegenError> {
-        if let Some(refused) = self.emitted.refused() {
+        if let Some(refused) = self.emitted.refused().or(self.failure.map(str::to_owned)) {
             return Err(CodegenError::Assemble(refused));
-        }
-        if !self.constants.is_empty() {
-            dynasm!(self.ops ; .arch x64 ; .align 32);
         }
         if !self.constants.is_empty() {
             dynasm!(self.ops ; .arch x64 ; .align 64);

@@ -7,9 +7,7 @@
 
 pub(crate) mod asm;
 pub(crate) mod avx2;
-// No lowering uses all of it yet.
-#[allow(dead_code)]
+pub(crate) mod avx512;
 pub(crate) mod encode;
-#[allow(dead_code)]
 pub(crate) mod features;
 pub(crate) mod lowering;

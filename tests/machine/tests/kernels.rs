@@ -13,7 +13,7 @@ mod common;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, epilogues, has_avx2, section_sets, tiles};
+use common::{Rng, Tile, epilogues, machine_tiers, section_sets, tiles};
 use gemmill_codegen::*;
 use gemmill_machine::{Program, Statistics};
 use iced_x86::Mnemonic;
@@ -38,24 +38,26 @@ fn compare(case: &Case, memory: &mut Memory) -> Statistics {
     statistics.expect("executed")
 }
 
+/// Every tile of every tier that this CPU has.
+fn tiles_of_tiers(test: &str) -> Vec<(Tier, Tile)> {
+    machine_tiers(test).into_iter().flat_map(|tier| tiles(tier).into_iter().map(move |tile| (tier, tile))).collect()
+}
+
 /// Every tile, every set of sections.
 #[test]
 fn main_loops_do_what_the_cpu_does() {
-    if !has_avx2("main_loops_do_what_the_cpu_does") {
-        return;
-    }
     let (mut rng, mut memory) = (Rng(11), Memory::new());
     let store = Epilogue { a_zero_point: AZeroPoint::Folded, b_zero_point: BZeroPoint::Zero, output: Output::StoreI32 };
     let (mut kernels, mut instructions) = (0, 0);
-    for tile in tiles() {
-        for sections in section_sets() {
+    for (tier, tile) in tiles_of_tiers("main_loops_do_what_the_cpu_does") {
+        for sections in section_sets(tier) {
             for fill in Fill::ALL {
                 let desc = KernelDesc {
                     cols: rng.within(1, tile.panel_cols().into()) as u8,
                     start: rng.pick(&[Start::Zero, Start::Scratch]),
                     finish: rng.pick(&[Finish::Scratch, Finish::Epilogue(store)]),
                     prefetch: rng.below(2) == 1,
-                    ..tile.desc(Tier::Avx2, sections)
+                    ..tile.desc(tier, sections)
                 };
                 let shape = Shape {
                     fill,
@@ -75,19 +77,16 @@ fn main_loops_do_what_the_cpu_does() {
 /// Every tile with every epilogue, and numbers of columns that take turns.
 #[test]
 fn epilogues_do_what_the_cpu_does() {
-    if !has_avx2("epilogues_do_what_the_cpu_does") {
-        return;
-    }
     let (mut rng, mut memory) = (Rng(12), Memory::new());
-    let sets = section_sets();
     let mut kernels = 0;
-    for tile in tiles() {
+    for (tier, tile) in tiles_of_tiers("epilogues_do_what_the_cpu_does") {
+        let sets = section_sets(tier);
         for (epilogue, cols) in epilogues().into_iter().zip((1..=tile.panel_cols()).cycle()) {
             let desc = KernelDesc {
                 cols,
                 start: rng.pick(&[Start::Zero, Start::Zero, Start::Scratch]),
                 finish: Finish::Epilogue(epilogue),
-                ..tile.desc(Tier::Avx2, rng.pick(&sets[..9]))
+                ..tile.desc(tier, rng.pick(&sets))
             };
             let shape = Shape {
                 fill: rng.pick(&Fill::ALL),
@@ -106,11 +105,11 @@ fn epilogues_do_what_the_cpu_does() {
 /// Counts are those of a loop whose length is known.
 #[test]
 fn instructions_are_counted() {
-    if !has_avx2("instructions_are_counted") {
+    if !machine_tiers("instructions_are_counted").contains(&Tier::Avx2) {
         return;
     }
     let (mut rng, mut memory) = (Rng(13), Memory::new());
-    for tile in tiles() {
+    for tile in tiles(Tier::Avx2) {
         let desc = tile.desc(Tier::Avx2, [Section::Narrow].into_iter().collect());
         let shape = Shape { fill: Fill::Random, activation_max: 255, row_tiles: 3, blocks: 2, groups: &[17] };
         let statistics = compare(&Case::new(desc, shape, &mut rng), &mut memory);
@@ -125,11 +124,11 @@ fn instructions_are_counted() {
 /// How fast the model is: for the record, without a bound.
 #[test]
 fn speed_of_the_model() {
-    if !has_avx2("speed_of_the_model") {
+    if !machine_tiers("speed_of_the_model").contains(&Tier::Avx2) {
         return;
     }
     let (mut rng, mut memory) = (Rng(14), Memory::new());
-    let tile = tiles()[5];
+    let tile = tiles(Tier::Avx2)[5];
     for section in [Section::Narrow, Section::Sum8, Section::Wide] {
         let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();

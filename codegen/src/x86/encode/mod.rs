@@ -286,7 +286,9 @@ impl Operands {
         Operands { mask: Some(Mask { register, zeroing: true }), ..self }
     }
 
+    /// Memory holds one element, which is repeated.
     #[inline]
+    #[allow(dead_code, reason = "the int8 kernels broadcast A, whose place is not the one of the memory operand")]
     pub(crate) fn broadcast(self) -> Operands {
         Operands { broadcast: true, ..self }
     }

@@ -376,7 +376,7 @@ fn disassembles_to_what_was_asked_for() {
             assert_eq!(asm.features(), instruction.features(width));
             let bytes = asm.finish().unwrap();
             let code = *ends.last().unwrap();
-            let constants_at = code.next_multiple_of(32);
+            let constants_at = code.next_multiple_of(64);
             assert_eq!(bytes.len(), constants_at + 64);
 
             let mut decoder = Decoder::new(64, &bytes[..code], DecoderOptions::NONE);
