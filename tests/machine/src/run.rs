@@ -52,7 +52,7 @@ impl Program {
         let mut state = State::arbitrary();
         state.general[RDI] = args.expose_provenance() as u64;
         // At the entry, the return address stands below a multiple of 16 bytes. Some room stays above it, for arguments.
-        let entry = (bottom + STACK_BYTES as u64 - 256 & !15) - 8;
+        let entry = ((bottom + STACK_BYTES as u64 - 256) & !15) - 8;
         state.general[RSP] = entry;
         // SAFETY: within the stack.
         unsafe { address::write(entry, RETURN_ADDRESS) };
