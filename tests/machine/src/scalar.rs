@@ -296,7 +296,7 @@ fn shift(operation: Operation, value: u64, count: u32, size: u8) -> (u64, Flags)
     let (result, carry, overflow) = match operation {
         Operation::ShiftLeft => {
             let result = value << count & mask(size);
-            let carry = count <= bits && last_out(value >> (bits - count));
+            let carry = count < bits && last_out(value >> (bits - count));
             (result, carry, (sign_extend(result, size) < 0) != carry)
         }
         Operation::ShiftRight => (value >> count, last_out(value >> (count - 1)), signed < 0),

@@ -226,32 +226,25 @@ pub fn build(code: Code, variant: Variant, places: Places, rng: &mut Rng) -> Opt
     finish(instruction, places)
 }
 
-/// Encodes an instruction and makes sure that it is what was asked for.
+/// Encodes an instruction and makes sure that it is what was asked for. What moves the stack pointer is undone behind it.
 fn finish(instruction: Instruction, places: Places) -> Option<Form> {
     let mut encoder = Encoder::new(64);
-    let mut bytes = Vec::new();
-    let code = instruction.code();
-    let pops = matches!(code, Code::Pop_r64);
-    // What precedes the instruction changes where it stands.
-    let address = places.code;
-    encoder.encode(&instruction, address).ok()?;
-    let encoded = encoder.take_buffer();
-    let decoded = Decoder::with_ip(64, &encoded, address, DecoderOptions::NONE).decode();
-    let same = decoded.code() == code
+    encoder.encode(&instruction, places.code).ok()?;
+    let mut bytes = encoder.take_buffer();
+    let decoded = Decoder::with_ip(64, &bytes, places.code, DecoderOptions::NONE).decode();
+    let same = decoded.code() == instruction.code()
         && decoded.op_mask() == instruction.op_mask()
         && decoded.zeroing_masking() == instruction.zeroing_masking()
         && decoded.is_broadcast() == instruction.is_broadcast();
     if !same {
         return None;
     }
-    bytes.extend(encoded);
-    if matches!(code, Code::Push_r64) {
-        bytes.extend(RAISE_STACK);
+    match instruction.code() {
+        Code::Push_r64 => bytes.extend(RAISE_STACK),
+        Code::Pop_r64 => bytes.extend(LOWER_STACK),
+        _ => {}
     }
-    if pops {
-        bytes.extend(LOWER_STACK);
-    }
-    if code != Code::Retnq {
+    if instruction.code() != Code::Retnq {
         bytes.push(RETURN);
     }
     Some(Form { instruction: decoded, bytes })

@@ -1,4 +1,4 @@
-//! Masked-out bytes are not touched: operands that end, or begin, on pages that nobody may touch. A model that reads more
+//! Masked-out bytes are not touched: operands that reach into a page that nobody may touch. A model that reads more
 //! than the CPU ends the test with a signal.
 
 use gemmill_machine::{Flags, Program, State, Vector};
@@ -101,7 +101,7 @@ fn lanes(form: &Form) -> Option<usize> {
     Some(lanes)
 }
 
-/// A page of memory between pages that nobody may touch is made of the ends of two places.
+/// A page of memory before one that nobody may touch.
 struct Edge {
     memory: Guarded,
     contents: Vec<u8>,
