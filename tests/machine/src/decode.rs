@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iced_x86::{ConditionCode, Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind};
+use iced_x86::{Code, ConditionCode, Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic};
 
 use crate::amx::Tile;
 use crate::fault::{Fault, Reason};
@@ -170,14 +170,13 @@ fn operation(instruction: &Instruction, index_of: impl Fn(u64) -> Result<u32, Re
     if instruction.is_jmp_short_or_near() {
         return Ok(Operation::Jump(index_of(instruction.near_branch_target())?));
     }
-    let whole_register = |instruction: &Instruction| match instruction.op0_register() {
-        r if instruction.op0_kind() == OpKind::Register && r.is_gpr64() => register_number(r),
-        _ => Err(Reason::NotModelled("an operand other than a 64-bit register")),
-    };
+    match instruction.code() {
+        Code::Push_r64 => return Ok(Operation::Push(register_number(instruction.op0_register())?)),
+        Code::Pop_r64 => return Ok(Operation::Pop(register_number(instruction.op0_register())?)),
+        Code::Retnq => return Ok(Operation::Return),
+        _ => {}
+    }
     match instruction.mnemonic() {
-        Mnemonic::Push => return Ok(Operation::Push(whole_register(instruction)?)),
-        Mnemonic::Pop => return Ok(Operation::Pop(whole_register(instruction)?)),
-        Mnemonic::Ret if instruction.op_count() == 0 => return Ok(Operation::Return),
         Mnemonic::Vzeroupper => return Ok(Operation::ZeroUpper),
         Mnemonic::Nop | Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1 | Mnemonic::Prefetcht2 | Mnemonic::Prefetchnta => {
             return Ok(Operation::Nothing);

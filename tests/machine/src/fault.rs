@@ -27,7 +27,7 @@ impl std::error::Error for Fault {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The bytes are no instruction.
+    /// The bytes are no legal instruction (#UD): a product that names a tile twice is none.
     Undecodable,
     /// The model lacks the instruction, or this form of it.
     NotModelled(&'static str),
@@ -89,7 +89,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Reason::Undecodable => write!(f, "no instruction"),
+            Reason::Undecodable => write!(f, "#UD: no legal instruction"),
             Reason::NotModelled(what) => write!(f, "not in the model: {what}"),
             Reason::LeavesCode { offset } => write!(f, "continues at {offset:#x}, where no instruction starts"),
             Reason::Overlap => write!(f, "shares bytes with another instruction"),

@@ -84,5 +84,5 @@ fn multiply_add(x: u32, y: u32, z: u32) -> u32 {
 fn to_i32(x: f32) -> i32 {
     let rounded = x.round_ties_even();
     // 2^31 is the first number that does not fit.
-    if rounded >= -2147483648.0 && rounded < 2147483648.0 { rounded as i32 } else { i32::MIN }
+    if (-2147483648.0..2147483648.0).contains(&rounded) { rounded as i32 } else { i32::MIN }
 }

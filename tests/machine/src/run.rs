@@ -47,12 +47,13 @@ impl Program {
     /// Memory that the code accesses, given `args`, must be there for it to access. The code that was decoded must still
     /// lie where it was.
     pub unsafe fn run(&self, args: *mut c_void) -> Result<Statistics, Fault> {
-        let mut stack = vec![std::mem::MaybeUninit::<u8>::uninit(); STACK_BYTES];
+        // Not zero, so that code that reads what it never wrote does not get away with it.
+        let mut stack = vec![0xa5u8; STACK_BYTES];
         let bottom = stack.as_mut_ptr().expose_provenance() as u64;
         let mut state = State::arbitrary();
         state.general[RDI] = args.expose_provenance() as u64;
         // At the entry, the return address stands below a multiple of 16 bytes. Some room stays above it, for arguments.
-        let entry = (bottom + STACK_BYTES as u64 - 256 & !15) - 8;
+        let entry = ((bottom + STACK_BYTES as u64 - 256) & !15) - 8;
         state.general[RSP] = entry;
         // SAFETY: within the stack.
         unsafe { address::write(entry, RETURN_ADDRESS) };

@@ -1,6 +1,6 @@
 //! Instructions on general-purpose registers, and the conditions of jumps.
 
-use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
 use crate::address::{self, Address};
 use crate::fault::Reason;
@@ -106,6 +106,15 @@ impl Scalar {
     pub(crate) fn decode(instruction: &Instruction) -> Result<Option<Scalar>, Reason> {
         let Some(operation) = operation(instruction.mnemonic()) else { return Ok(None) };
         let count = instruction.op_count();
+        use Code::{
+            Mov_AL_moffs8, Mov_AX_moffs16, Mov_EAX_moffs32, Mov_RAX_moffs64, Mov_moffs8_AL, Mov_moffs16_AX,
+            Mov_moffs32_EAX, Mov_moffs64_RAX,
+        };
+        match instruction.code() {
+            Mov_AL_moffs8 | Mov_AX_moffs16 | Mov_EAX_moffs32 | Mov_RAX_moffs64 | Mov_moffs8_AL | Mov_moffs16_AX
+            | Mov_moffs32_EAX | Mov_moffs64_RAX => return Err(Reason::NotModelled("an absolute address of 64 bits")),
+            _ => {}
+        }
         if operation == Operation::Multiply && count == 1 {
             return Err(Reason::NotModelled("a product in two registers"));
         }
@@ -287,7 +296,7 @@ fn shift(operation: Operation, value: u64, count: u32, size: u8) -> (u64, Flags)
     let (result, carry, overflow) = match operation {
         Operation::ShiftLeft => {
             let result = value << count & mask(size);
-            let carry = count <= bits && last_out(value >> (bits - count));
+            let carry = count < bits && last_out(value >> (bits - count));
             (result, carry, (sign_extend(result, size) < 0) != carry)
         }
         Operation::ShiftRight => (value >> count, last_out(value >> (count - 1)), signed < 0),
