@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use common::operand::{Order, Params, Poisoned, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{SeedOfPanic, announce, assert_same_bits, long_mode, seed, tiers};
+use common::{Sample, SeedOfPanic, announce, assert_same_bits, long_mode, seed, share_of, tiers};
 use gemmill::quant::QuantElement;
 use gemmill::reference::{Rows, ZeroPoints, raw};
 use gemmill::{
@@ -204,7 +204,7 @@ const DEFAULT_PRODUCTS: u64 = 400_000;
 #[test]
 fn random_and_adversarial_products() {
     let (tiers, seed) = (tiers(), seed());
-    let products = long_mode().unwrap_or(DEFAULT_PRODUCTS);
+    let products = share_of(long_mode().unwrap_or(DEFAULT_PRODUCTS));
     let (start, mut tally) = (std::time::Instant::now(), Tally::default());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
     pool.install(|| {
@@ -230,13 +230,17 @@ fn random_and_adversarial_products() {
 /// Products that several threads share: large enough for a plan of as many parts.
 fn large_products(seed: u64, tiers: &[Tier], tally: &mut Tally) {
     let rng = &mut Rng::new(seed ^ 1);
+    let mut sample = Sample::new("products that several threads share");
     for (m, n, k, groups, values) in [
         (130, 65, 520, 1, Values::Gaussian(14.0)),
         (33, 600, 512, 1, Values::Uniform),
         (5, 1030, 700, 1, Values::Uniform),
         (1200, 3, 1001, 1, Values::Corners),
         (70, 4 * 33, 600, 4, Values::Outliers(10.0)),
-    ] {
+    ]
+    .into_iter()
+    .filter(|_| sample.keeps())
+    {
         let mut weights = Weights::<i8>::plain(rng, k, n, values);
         weights.groups = groups;
         weights.kc = rng.pick(&[None, Some(64), Some(200)]);
@@ -265,8 +269,11 @@ fn sums_that_wrap(tiers: &[Tier], tally: &mut Tally) {
         (a_values, b_values): (Values, Values),
         k: usize,
         tiers: &[Tier],
-        tally: &mut Tally,
+        (tally, sample): (&mut Tally, &mut Sample),
     ) {
+        if !sample.keeps() {
+            return;
+        }
         let rng = &mut Rng::new(7);
         let (m, n) = (2, 9);
         let mut weights = Weights::<B>::plain(rng, k, n, b_values);
@@ -285,13 +292,14 @@ fn sums_that_wrap(tiers: &[Tier], tally: &mut Tally) {
             }
         }
     }
+    let mut sample = Sample::new("sums that wrap");
     let all = [Values::Min, Values::Max];
     for corners in all.into_iter().flat_map(|a| all.map(|b| (a, b))) {
-        corner::<u8, i8>(corners, 65_795, tiers, tally);
-        corner::<u8, i8>(corners, 66_320, tiers, tally);
-        corner::<u8, u8>(corners, 33_027, tiers, tally);
-        corner::<i8, i8>(corners, 131_073, tiers, tally);
-        corner::<i8, u8>(corners, 65_801, tiers, tally);
+        corner::<u8, i8>(corners, 65_795, tiers, (tally, &mut sample));
+        corner::<u8, i8>(corners, 66_320, tiers, (tally, &mut sample));
+        corner::<u8, u8>(corners, 33_027, tiers, (tally, &mut sample));
+        corner::<i8, i8>(corners, 131_073, tiers, (tally, &mut sample));
+        corner::<i8, u8>(corners, 65_801, tiers, (tally, &mut sample));
     }
 }
 
@@ -333,8 +341,9 @@ fn every_edge_size_at_every_small_depth() {
         }
     }
     let tiers = tiers();
+    let mut sample = Sample::new("edge sizes");
     for k in 0..=13 {
-        for n in 0..=33 {
+        for n in (0..=33).filter(|_| sample.keeps()) {
             match (n + k) % 4 {
                 0 => sweep::<u8, i8>(n, k, &tiers),
                 1 => sweep::<i8, i8>(n, k, &tiers),
@@ -346,7 +355,7 @@ fn every_edge_size_at_every_small_depth() {
     // Few columns have layouts with deeper steps.
     for k in (14..=34).chain([47, 48, 49, 62, 63, 64, 65, 66, 67, 68, 79, 95, 96, 97, 98, 99, 127, 128, 129, 160, 161])
     {
-        for n in 1..=5 {
+        for n in (1..=5).filter(|_| sample.keeps()) {
             sweep::<u8, i8>(n, k, &tiers);
             sweep::<i8, u8>(n, k, &tiers);
         }
@@ -358,10 +367,11 @@ fn every_edge_size_at_every_small_depth() {
 fn depths_around_blocks() {
     let tiers = tiers();
     let rng = &mut Rng::new(seed());
+    let mut sample = Sample::new("depths around blocks");
     for kc in [8, 12, 64] {
         for multiple in 1..=4 {
             for k in (multiple * kc - 5)..=(multiple * kc + 5) {
-                for n in [1, 3, 8, 16, 21] {
+                for n in [1, 3, 8, 16, 21].into_iter().filter(|_| sample.keeps()) {
                     let values = rng.pick(&Values::WEIGHTS);
                     let mut weights = Weights::<i8>::plain(rng, k, n, values);
                     weights.kc = Some(kc);
@@ -382,7 +392,7 @@ fn depths_around_blocks() {
 fn each_sequence_at_its_extremes() {
     let tiers = tiers();
     let rng = &mut Rng::new(seed());
-    for (values, n, activation_max, expected) in [
+    for (at, (values, n, activation_max, expected)) in [
         (Values::Int4, 16, 255, Section::Sum8),
         (Values::Gaussian(17.0), 16, 255, Section::Sum4),
         (Values::Gaussian(24.0), 16, 255, Section::Sum3),
@@ -401,7 +411,10 @@ fn each_sequence_at_its_extremes() {
         (Values::Int4, 2, 255, Section::Sum8),
         (Values::SevenBit, 2, 255, Section::Narrow),
         (Values::Uniform, 3, 255, Section::Split),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut weights = Weights::<i8>::plain(rng, 520, n, values);
         weights.activation_max = activation_max;
         let packed: Vec<_> = tiers.iter().map(|&tier| weights.pack(tier)).collect();
@@ -409,7 +422,8 @@ fn each_sequence_at_its_extremes() {
             let sequences = packed.sequences();
             assert!(sequences.shares().any(|(s, _)| s == expected), "{} for {}", sequences, weights.describe());
         }
-        for m in [1, 2, 7, 13] {
+        // Other rows from one kind of weights to the next where a share of the cases is done.
+        for m in [1, 2, 7, 13].into_iter().cycle().skip(at % 4).take(share_of(4) as usize) {
             for activations in [Values::Max, Values::Corners, Values::Uniform, Values::Sparse] {
                 check::<u8, i8>(rng, &weights, &packed, m, activations);
             }

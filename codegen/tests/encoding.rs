@@ -7,7 +7,7 @@ mod common;
 #[path = "common/listing.rs"]
 mod listing;
 
-use common::{Rng, Tile, epilogues, has_avx2, section_sets, tiles};
+use common::{Rng, Tile, epilogues, has_avx2, section_sets, share_of, tiles};
 use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
@@ -21,7 +21,7 @@ fn sweep() -> Vec<KernelDesc> {
     let mut descs = Vec::new();
     for tile in tiles() {
         for cols in 1..=tile.panel_cols() {
-            for _ in 0..12 {
+            for _ in 0..share_of(12) {
                 descs.push(KernelDesc {
                     cols,
                     start: rng.pick(&[Start::Zero, Start::Scratch]),
