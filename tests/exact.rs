@@ -12,7 +12,7 @@ use gemmill::reference::{Rows, ZeroPoints, raw};
 use gemmill::{
     Activation, Gemm, IntOutput, MatMut, MatRef, PackEffort, PackedB, RunOptions, Threads, Tier, Weight, multiply,
 };
-use gemmill_codegen::{Layout, Section, Start};
+use gemmill_codegen::{Layout, Section, Start, micro_tiles, sections};
 
 /// What has been exercised: products by tier and feature.
 #[derive(Default)]
@@ -21,9 +21,10 @@ struct Tally {
     features: BTreeMap<(Tier, &'static str), u64>,
 }
 
-/// Features other than sequences that a run must exercise.
-const FEATURES: [&str; 9] = [
-    "layout columns",
+/// Features other than sequences that a run must exercise, where the tier has them.
+const FEATURES: [&str; 10] = [
+    "layout columns8",
+    "layout columns16",
     "layout four columns",
     "layout depth",
     "several passes",
@@ -46,9 +47,11 @@ impl Tally {
 
     /// Prints the table, and fails if a runnable tier, a sequence or a feature is missing from it.
     fn guard(&self, tiers: &[Tier], what: &str) {
-        let names: Vec<_> = Section::ALL.into_iter().map(Section::name).chain(FEATURES).collect();
         let mut missing = Vec::new();
         for &tier in tiers {
+            let has_columns16 = micro_tiles(tier).iter().any(|t| t.layout == Layout::Columns16);
+            let of_tier = FEATURES.into_iter().filter(|&name| name != "layout columns16" || has_columns16);
+            let names: Vec<_> = sections(tier).iter().map(Section::name).chain(of_tier).collect();
             let mut line = format!("{what}: {tier}: {} products, 0 wrong;", self.products.get(&tier).unwrap_or(&0));
             for &name in &names {
                 let products = self.features.get(&(tier, name)).copied().unwrap_or(0);
@@ -69,9 +72,11 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
     let empty = a.rows() == 0 || a.cols() == 0 || gemm.packed().n() == 0;
     let kernels = || plan.kernels.iter().filter(|_| !empty);
     found.extend(kernels().next().map(|k| match k.layout {
-        Layout::Columns => "layout columns",
+        Layout::Columns8 => "layout columns8",
+        Layout::Columns16 => "layout columns16",
         Layout::FourColumns => "layout four columns",
         Layout::Depth => "layout depth",
+        other => panic!("{other:?} is not in the list of features"),
     }));
     if kernels().any(|k| k.start == Start::Scratch) {
         found.push("several passes");
@@ -343,7 +348,9 @@ fn every_edge_size_at_every_small_depth() {
     let tiers = tiers();
     let mut sample = Sample::new("edge sizes");
     for k in 0..=13 {
-        for n in (0..=33).filter(|_| sample.keeps()) {
+        // Some widths of 512-bit tiles, at some depths.
+        let wide = [40, 47, 48, 49, 63, 64, 65, 80].into_iter().filter(|n| (n + k) % 3 == 0);
+        for n in (0..=33).chain(wide).filter(|_| sample.keeps()) {
             match (n + k) % 4 {
                 0 => sweep::<u8, i8>(n, k, &tiers),
                 1 => sweep::<i8, i8>(n, k, &tiers),
@@ -420,6 +427,7 @@ fn each_sequence_at_its_extremes() {
         let packed: Vec<_> = tiers.iter().map(|&tier| weights.pack(tier)).collect();
         for packed in &packed {
             let sequences = packed.sequences();
+            let expected = if sections(packed.tier()).contains(Section::Dot) { Section::Dot8 } else { expected };
             assert!(sequences.shares().any(|(s, _)| s == expected), "{} for {}", sequences, weights.describe());
         }
         // Other rows from one kind of weights to the next where a share of the cases is done.

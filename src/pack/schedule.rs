@@ -70,6 +70,7 @@ impl Schedule {
             Section::Shuffled => 3.0 + shared,
             Section::Wide => 4.0,
             Section::Split => 4.0 + 2.0 * shared,
+            Section::Dot8 | Section::Dot => section.steps() as f64,
             // A product and a sum for each step, a widening and the accumulation for all.
             _ => 2.0 * section.steps() as f64 + 1.0,
         };
@@ -160,11 +161,22 @@ pub(crate) struct Steps<'a> {
     pub(crate) whole: usize,
 }
 
-/// Schedules a block.
+/// Schedules a block for 32-bit dot products, which are exact for all weights: steps stay as they follow each other.
+pub(crate) fn schedule_dots(steps: usize, whole: usize) -> Schedule {
+    let mut schedule = Schedule::default();
+    let placed = |step| Placed { step, plane: Plane::Natural };
+    let in_runs = whole / Section::Dot8.steps() * Section::Dot8.steps();
+    schedule.sections[Section::Dot8 as usize].extend((0..in_runs).map(placed));
+    schedule.sections[Section::Dot as usize].extend((in_runs..steps).map(placed));
+    schedule
+}
+
+/// Schedules a block for 16-bit sums.
 pub(crate) fn schedule(steps: Steps<'_>, limits: Limits, search: Search) -> Schedule {
     gemmill_codegen::vectorize(|| match steps.bytes_per_step / 2 {
         ..=16 => schedule_lanes::<16>(steps, limits, search),
-        _ => schedule_lanes::<32>(steps, limits, search),
+        17..=32 => schedule_lanes::<32>(steps, limits, search),
+        _ => schedule_lanes::<64>(steps, limits, search),
     })
 }
 

@@ -17,9 +17,12 @@ pub fn announce(line: Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The tiers that this CPU runs. Says which it does not.
+/// The tiers that can be exercised here, and which cannot: the portable one, and those that `GEMMILL_INTERPRET` names on
+/// the emulated machine; if it names none, those that the CPU has.
 pub fn tiers() -> Vec<Tier> {
+    let interpreted = gemmill_machine::stand_in_as_asked();
     let mut runnable = Tier::ALL.to_vec();
+    runnable.retain(|t| interpreted.is_empty() || *t == Tier::Portable || interpreted.contains(t));
     runnable.retain(|tier| match tier.missing_feature() {
         None => true,
         Some(feature) => {
