@@ -7,7 +7,7 @@ mod common;
 #[path = "common/listing.rs"]
 mod listing;
 
-use common::{Rng, Tile, epilogues, has_dots, machine_tiers, section_sets, tiles};
+use common::{Rng, Tile, epilogues, has_dots, machine_tiers, section_sets, share_of, tiles};
 use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
@@ -20,16 +20,16 @@ fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let sets = section_sets(tier);
     let mut descs = Vec::new();
     for tile in tiles(tier) {
-        for cols in 1..=tile.panel_cols() {
-            for _ in 0..12 {
-                descs.push(KernelDesc {
-                    cols,
-                    start: rng.pick(&[Start::Zero, Start::Scratch]),
-                    finish: finishes[descs.len() % finishes.len()],
-                    prefetch: rng.below(2) == 1,
-                    ..tile.desc(tier, sets[descs.len() % sets.len()])
-                });
-            }
+        let kernels = 12 * usize::from(tile.panel_cols());
+        let kept = share_of(kernels);
+        for at in (0..kept).map(|i| i * kernels / kept) {
+            descs.push(KernelDesc {
+                cols: 1 + (at / 12) as u8,
+                start: rng.pick(&[Start::Zero, Start::Scratch]),
+                finish: finishes[descs.len() % finishes.len()],
+                prefetch: rng.below(2) == 1,
+                ..tile.desc(tier, sets[descs.len() % sets.len()])
+            });
         }
     }
     descs

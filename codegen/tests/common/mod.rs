@@ -134,12 +134,62 @@ impl Rng {
     }
 }
 
+/// The share of a test's cases that this run does: `GEMMILL_TEST_SHARE`, above 0 and at most 1, which it is unless set.
+/// For machines on which all would take too long.
+pub fn share() -> f64 {
+    let Ok(text) = std::env::var("GEMMILL_TEST_SHARE") else { return 1.0 };
+    let share = text.parse().unwrap_or_else(|e| panic!("GEMMILL_TEST_SHARE={text}: {e}"));
+    assert!(share > 0.0 && share <= 1.0, "GEMMILL_TEST_SHARE={text}: expected a number above 0 and at most 1");
+    share
+}
+
+/// This run's share of so many cases; at least one.
+pub fn share_of(cases: usize) -> usize {
+    ((cases as f64 * share()).ceil() as usize).clamp(1, cases.max(1))
+}
+
+/// Which cases of a systematic sweep this run does: all, or a sample. Says how many it kept.
+pub struct Sample {
+    what: &'static str,
+    share: f64,
+    rng: Rng,
+    kept: u64,
+    seen: u64,
+}
+
+impl Sample {
+    pub fn new(what: &'static str) -> Sample {
+        Sample { what, share: share(), rng: Rng(6), kept: 0, seen: 0 }
+    }
+
+    /// Whether the next case is done. The first one always is.
+    pub fn keeps(&mut self) -> bool {
+        let kept = self.share >= 1.0 || f64::from(self.rng.unit()) < self.share || self.seen == 0;
+        self.seen += 1;
+        self.kept += u64::from(kept);
+        kept
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        if self.kept < self.seen {
+            // Not `eprintln!`, which the test harness keeps to itself.
+            let _ =
+                writeln!(std::io::stderr(), "GEMMILL_TEST_SHARE: {}: {} of {} cases", self.what, self.kept, self.seen);
+        }
+    }
+}
+
 /// The tiers with machine code that can be exercised here: those that `GEMMILL_INTERPRET` names on the emulated machine;
 /// if it names none, those that the CPU has. Says aloud which a test leaves out, and fails if `GEMMILL_EXPECT_TIERS` names
 /// one of them.
 pub fn machine_tiers(test: &str) -> Vec<Tier> {
     let interpreted = gemmill_machine::stand_in_as_asked();
     let expected = std::env::var("GEMMILL_EXPECT_TIERS").unwrap_or_default();
+    for name in expected.split(',').filter(|name| !name.is_empty()) {
+        assert!(name.parse::<Tier>().is_ok(), "GEMMILL_EXPECT_TIERS names {name}, which is no tier");
+    }
     let mut tiers = MACHINE_TIERS.to_vec();
     tiers.retain(|tier| {
         let missing = match tier.missing_feature() {
