@@ -12,7 +12,8 @@ use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
 
-/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur.
+/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur. Fewer
+/// where sums are in tiles: there are many of these, and their epilogues are those of vectors.
 fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let mut rng = Rng(11);
     let mut finishes: Vec<Finish> = epilogues().into_iter().map(Finish::Epilogue).collect();
@@ -20,11 +21,12 @@ fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let sets = section_sets(tier);
     let mut descs = Vec::new();
     for tile in tiles(tier) {
-        let kernels = 12 * usize::from(tile.panel_cols());
+        let by_columns = if tile.layout == Layout::Tiles { 2 } else { 12 };
+        let kernels = by_columns * usize::from(tile.panel_cols());
         let kept = share_of(kernels);
         for at in (0..kept).map(|i| i * kernels / kept) {
             descs.push(KernelDesc {
-                cols: 1 + (at / 12) as u8,
+                cols: 1 + (at / by_columns) as u8,
                 start: rng.pick(&[Start::Zero, Start::Scratch]),
                 finish: finishes[descs.len() % finishes.len()],
                 prefetch: rng.below(2) == 1,
@@ -47,13 +49,14 @@ fn each_kernel(test: &str, check: impl Fn(&KernelDesc, &Listing)) {
 fn features(tier: Tier) -> Vec<CpuidFeature> {
     use CpuidFeature::*;
     let mut features = vec![AVX, AVX2, FMA, F16C];
-    if matches!(tier, Tier::Avx512 | Tier::Avx512Vnni) {
+    if matches!(tier, Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx) {
         features.extend([AVX512F, AVX512BW, AVX512DQ, AVX512VL]);
     }
     features.extend(match tier {
-        Tier::Avx2Vnni => Some(AVX_VNNI),
-        Tier::Avx512Vnni => Some(AVX512_VNNI),
-        _ => None,
+        Tier::Avx2Vnni => &[AVX_VNNI][..],
+        Tier::Avx512Vnni => &[AVX512_VNNI],
+        Tier::Amx => &[AVX512_VNNI, AMX_TILE, AMX_INT8],
+        _ => &[],
     });
     features
 }
@@ -161,9 +164,13 @@ fn generation_is_deterministic() {
     }
 }
 
-/// Instructions on the vector ports of one group, for `vectors` accumulators of one row.
-fn vector_arithmetic_per_group(section: Section, vectors: usize) -> usize {
-    match section {
+/// Instructions of one group on the vector ports, or on the one of tiles.
+fn arithmetic_per_group(tile: Tile, section: Section) -> usize {
+    let (rows, vectors) = (usize::from(tile.rows), usize::from(tile.vectors));
+    if tile.layout == Layout::Tiles {
+        return rows.div_ceil(16) * section.steps() * vectors;
+    }
+    rows * match section {
         Section::Wide => 4 * vectors,
         // Masking and shifting are for all vectors of a row.
         Section::Split => 4 * vectors + 2,
@@ -196,8 +203,10 @@ impl MainLoop {
     /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
     fn vector_arithmetic(&self) -> usize {
         use Mnemonic::*;
-        let counts =
-            |m| matches!(m, Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw | Vpdpbusd);
+        let counts = |m| {
+            matches!(m, Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw | Vpdpbusd)
+                || matches!(m, Tdpbusd | Tdpbssd)
+        };
         self.code.iter().filter(|i| counts(i.mnemonic())).count()
     }
 
@@ -212,8 +221,7 @@ fn main_loops_spend_what_schedules_reckon_with() {
     for tier in machine_tiers("main_loops_spend_what_schedules_reckon_with") {
         for (tile, section) in tiles(tier).into_iter().flat_map(|t| of_tier(tier).map(move |s| (t, s))) {
             let main_loop = MainLoop::new(tier, tile, section);
-            let per_row = vector_arithmetic_per_group(section, tile.vectors.into());
-            let expected = main_loop.groups * usize::from(tile.rows) * per_row;
+            let expected = main_loop.groups * arithmetic_per_group(tile, section);
             let groups = main_loop.groups;
             assert_eq!(main_loop.vector_arithmetic(), expected, "{tier} {tile:?} {section:?}: {groups} groups");
         }
@@ -223,7 +231,8 @@ fn main_loops_spend_what_schedules_reckon_with() {
         eprintln!("|------|----------|-------:|-------------:|----------------:|------:|----------------:|");
         let widest = micro_tiles(tier)[0];
         for rows in [widest.mr, widest.max_rows, 1] {
-            let tile = Tile { layout: widest.layout, rows: rows as u8, vectors: widest.vectors as u8 };
+            let (layout, activations) = (widest.layout, Byte::U8);
+            let tile = Tile { layout, activations, rows: rows as u8, vectors: widest.vectors as u8 };
             for section in of_tier(tier) {
                 let main_loop = MainLoop::new(tier, tile, section);
                 let (groups, instructions) = (main_loop.groups, main_loop.code.len());

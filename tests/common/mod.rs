@@ -41,6 +41,20 @@ pub fn tiers() -> Vec<Tier> {
     runnable
 }
 
+/// Those of [`tiers`] that run on the CPU itself: the emulated machine asks for memory of its own.
+pub fn native_tiers() -> Vec<Tier> {
+    let interpreted = gemmill_machine::stand_in_as_asked();
+    let mut native = tiers();
+    native.retain(|tier| {
+        let is_native = *tier == Tier::Portable || !interpreted.contains(tier);
+        if !is_native {
+            announce(format_args!("SKIPPED tier {tier}: it is interpreted"));
+        }
+        is_native
+    });
+    native
+}
+
 /// The seed of this run: `GEMMILL_TEST_SEED` (decimal or 0x...), or a fixed one. Long runs take it from the clock.
 pub fn seed() -> u64 {
     match std::env::var("GEMMILL_TEST_SEED") {
