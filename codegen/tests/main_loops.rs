@@ -64,11 +64,8 @@ impl MainLoop {
 
 fn is_arithmetic(i: &Instruction) -> bool {
     use Mnemonic::*;
-    match i.mnemonic() {
-        Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw => true,
-        Vpdpbusd | Tdpbusd | Tdpbssd => true,
-        _ => false,
-    }
+    matches!(i.mnemonic(), Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw)
+        || matches!(i.mnemonic(), Vpdpbusd | Tdpbusd | Tdpbssd)
 }
 
 /// Whether an instruction has no vector and no tile.
@@ -180,8 +177,8 @@ fn table(tier: Tier) -> String {
 #[test]
 fn the_table_is_that_of_the_documentation() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/main-loops.md");
-    let document = std::fs::read_to_string(path).unwrap();
-    let mut written = document.clone();
+    let document = include_str!("../../docs/main-loops.md");
+    let mut written = document.to_owned();
     for tier in machine_tiers("the_table_is_that_of_the_documentation") {
         let heading = format!("## {tier}\n");
         let start = written.find(&heading).unwrap_or_else(|| panic!("{path} has no part on {tier}"));
