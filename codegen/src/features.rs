@@ -103,7 +103,7 @@ impl Features {
 
     const CONDITIONS: [Condition; 4] = [
         Condition {
-            of: Features((1 << Features::ANNOUNCED.len()) - 1 & !Features::AMX.0),
+            of: Features(((1 << Features::ANNOUNCED.len()) - 1) & !Features::AMX.0),
             met: Features::AVX_STATE,
             name: "operating-system support of YMM registers",
             xcr0: 1 << 1 | 1 << 2,
