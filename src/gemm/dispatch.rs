@@ -159,17 +159,28 @@ fn has_dots(tier: Tier) -> bool {
     sections(tier).contains(Section::Dot)
 }
 
+/// What packed weights depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct PackedFrom {
+    tier: Tier,
+    /// K×N by group, groups.
+    shape: (usize, usize, usize),
+    values: Values,
+    first_level_cache: usize,
+}
+
 /// Packed weights, each packed once: they don't depend on the rows of a product.
 #[derive(Default)]
 struct Weights {
-    packed: HashMap<(Tier, (usize, usize, usize), Values, usize), PackedB>,
+    packed: HashMap<PackedFrom, PackedB>,
 }
 
 impl Weights {
     fn get(&mut self, tier: Tier, row: &Row) -> &PackedB {
         let (_, n, k, groups) = row.shape;
         let caches = MACHINES[row.machine].1;
-        self.packed.entry((tier, (n, k, groups), row.values, caches.l1)).or_insert_with(|| {
+        let from = PackedFrom { tier, shape: (k, n, groups), values: row.values, first_level_cache: caches.l1 };
+        self.packed.entry(from).or_insert_with(|| {
             let weights = row.values.weights(k * n * groups);
             let b = MatRef::row_major(&weights, k, n * groups).unwrap();
             PackedB::builder(b).groups(groups).pack_for(tier, caches).unwrap()

@@ -30,6 +30,19 @@ pub fn tiers() -> Vec<Tier> {
     tiers
 }
 
+/// Those of [`tiers`] that the CPU runs itself, for what an interpreter does otherwise.
+pub fn native_tiers() -> Vec<Tier> {
+    let mut tiers = tiers();
+    tiers.retain(|tier| {
+        let interpreted = Exercised::in_this_process(Lacking::LeftOut).interpreted.contains(tier);
+        if interpreted {
+            announce(format_args!("SKIPPED tier {tier}: its kernels are interpreted"));
+        }
+        !interpreted
+    });
+    tiers
+}
+
 /// The seed of this run: `GEMMILL_TEST_SEED` (decimal or 0x...), or a fixed one. Long runs take it from the clock.
 pub fn seed() -> u64 {
     match std::env::var("GEMMILL_TEST_SEED") {
