@@ -38,5 +38,5 @@ pub use desc::{
 };
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Kernel};
-pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, sections};
+pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

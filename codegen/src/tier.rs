@@ -32,6 +32,8 @@ pub enum Tier {
     Avx512,
     /// AVX-512 and its VNNI: 32-bit dot products in 512 bits.
     Avx512Vnni,
+    /// AVX-512, its VNNI, and AMX-INT8: products of tiles.
+    Amx,
 }
 
 /// The environment variable that caps the tier.
@@ -39,7 +41,7 @@ pub const TIER_VARIABLE: &str = "GEMMILL_TIER";
 
 impl Tier {
     /// All tiers, the plainest first.
-    pub const ALL: [Tier; 5] = [Tier::Portable, Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni];
+    pub const ALL: [Tier; 6] = [Tier::Portable, Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni, Tier::Amx];
 
     /// The name that `GEMMILL_TIER`, the command line and kernel names use.
     pub const fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Tier {
             Tier::Avx2Vnni => "avx2-vnni",
             Tier::Avx512 => "avx512",
             Tier::Avx512Vnni => "avx512-vnni",
+            Tier::Amx => "amx",
         }
     }
 
@@ -79,6 +82,7 @@ impl Tier {
                 .and(Features::AVX512DQ)
                 .and(Features::AVX512VL),
             Tier::Avx512Vnni => Tier::Avx512.features().and(Features::AVX512_VNNI),
+            Tier::Amx => Tier::Avx512Vnni.features().and(Features::AMX_TILE).and(Features::AMX_INT8),
         }
     }
 

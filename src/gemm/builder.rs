@@ -125,7 +125,8 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
                 return Err(Error::Unsupported { what: "a_quantization is for f32 activations" });
             }
         };
-        let context = Context { packed: self.packed.view(), a_zero_point: a_zero_point + A::KIND.moved(), a_scale };
+        let packed = self.packed.view();
+        let context = Context { packed, a_zero_point: a_zero_point + A::KIND.moved(packed), a_scale };
         let bound = self.output.bind(&context)?;
         Ok(Gemm::new(self.packed.clone(), a_zero_point, self.quantization, self.threads, bound))
     }

@@ -275,7 +275,7 @@ fn difference(expected: &str, found: &str) -> String {
 #[test]
 fn golden_table_of_dispatch() {
     let found = table();
-    if std::env::var_os(BLESS).is_some_and(|v| v != "0") {
+    if std::env::var_os(BLESS).is_some() {
         std::fs::write(PATH, &found).unwrap();
         // Not `eprintln!`, which the test harness keeps to itself.
         let _ = writeln!(std::io::stderr(), "{BLESS}: {PATH} is written anew; nothing was compared");

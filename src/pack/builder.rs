@@ -168,7 +168,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     }
 
     /// Most elements of K in a block, instead of what fits this CPU's first-level cache: rounded down to whole steps of the
-    /// layout (4, 8 or 32), at least one of them and at most 8192 elements.
+    /// layout (4, 8, 32 or 64), at least one of them and at most 8192 elements.
     ///
     /// # Examples
     /// ```
@@ -309,6 +309,9 @@ fn choose_layout(tier: Tier, k: usize, group_cols: usize) -> Layout {
         Layout::Depth
     } else if (1..=Layout::FourColumns.columns(1)).contains(&group_cols) && k >= Layout::FourColumns.step_depth() {
         Layout::FourColumns
+    } else if has(Layout::Tiles) && group_cols > Layout::Columns8.lanes() && k >= Layout::Tiles.step_depth() {
+        // ASSUMPTION, not measured: less than a whole tile of K is better left to vectors.
+        Layout::Tiles
     } else if has(Layout::Columns16) && group_cols > Layout::Columns8.lanes() {
         Layout::Columns16
     } else {

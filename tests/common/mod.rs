@@ -30,7 +30,7 @@ pub fn tiers() -> Vec<Tier> {
     tiers
 }
 
-/// Those of [`tiers`] that the CPU runs itself, for what an interpreter does otherwise.
+/// Those of [`tiers`] that the CPU runs itself: the emulated machine asks for memory of its own.
 pub fn native_tiers() -> Vec<Tier> {
     let mut tiers = tiers();
     tiers.retain(|tier| {

@@ -9,10 +9,11 @@ use std::io::Write;
 use gemmill_codegen::*;
 use gemmill_machine::{Exercised, Lacking};
 
-/// The size of a micro-tile.
+/// The size of a micro-tile, and what it multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
     pub layout: Layout,
+    pub activations: Byte,
     pub rows: u8,
     pub vectors: u8,
 }
@@ -22,7 +23,7 @@ pub fn tiles(tier: Tier) -> Vec<Tile> {
     let columns: &[(Layout, u8, u8)] = match tier {
         Tier::Avx2 | Tier::Avx2Vnni | Tier::Portable => &[(Layout::Columns8, 1, 12), (Layout::Columns8, 2, 6)],
         Tier::Avx512 => &[(Layout::Columns8, 1, 12), (Layout::Columns16, 1, 12), (Layout::Columns16, 2, 12)],
-        Tier::Avx512Vnni => &[
+        Tier::Avx512Vnni | Tier::Amx => &[
             (Layout::Columns8, 1, 12),
             (Layout::Columns16, 1, 12),
             (Layout::Columns16, 2, 12),
@@ -32,13 +33,21 @@ pub fn tiles(tier: Tier) -> Vec<Tile> {
         other => panic!("{other} is not in the list"),
     };
     let few_columns = [(Layout::FourColumns, 1, 12), (Layout::Depth, 1, 12), (Layout::Depth, 2, 6)];
-    let each = |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, rows, vectors });
-    columns.iter().copied().chain(few_columns).flat_map(each).collect()
+    let each = |activations| {
+        move |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, activations, rows, vectors })
+    };
+    let mut tiles: Vec<Tile> = columns.iter().copied().chain(few_columns).flat_map(each(Byte::U8)).collect();
+    if tier == Tier::Amx {
+        for activations in [Byte::U8, Byte::I8] {
+            tiles.extend([(Layout::Tiles, 1, 32), (Layout::Tiles, 2, 32)].into_iter().flat_map(each(activations)));
+        }
+    }
+    tiles
 }
 
 /// Whether a tier multiplies by 32-bit dot products.
 pub fn has_dots(tier: Tier) -> bool {
-    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni)
+    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni | Tier::Amx)
 }
 
 impl Tile {
@@ -52,6 +61,7 @@ impl Tile {
         KernelDesc {
             tier,
             layout: self.layout,
+            activations: self.activations,
             rows: self.rows,
             vectors: self.vectors,
             cols: self.panel_cols(),
