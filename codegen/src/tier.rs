@@ -128,7 +128,8 @@ impl Tier {
 ///
 /// - 512-bit vectors beat 256-bit ones, and 32-bit dot products 16-bit sums, on every CPU that has them. A core that lowers
 ///   its frequency for 512-bit multiplications, or has one port for them, is assumed to gain more than it loses. Zen 4
-///   does 512-bit operations in two halves: it gains registers and shorter code, and loses nothing.
+///   does 512-bit operations in two halves: it is assumed to gain by registers and shorter code, and to lose nothing.
+/// - Tiles beat 512-bit dot products on every CPU that has them, where packing finds the product large enough for tiles.
 /// - 32-bit dot products in 256 bits (AVX-VNNI) are below 512-bit 16-bit sums; no CPU yet has AVX-VNNI and AVX-512 but no
 ///   AVX512_VNNI, so that only matters where a hypervisor hides the latter.
 pub(crate) fn select(offered: Features, request: Option<Tier>) -> Result<Tier, TierError> {

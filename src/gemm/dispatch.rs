@@ -284,7 +284,7 @@ fn golden_table_of_dispatch() {
     let difference = difference(TABLE, &found);
     assert!(
         found == TABLE,
-        "choices differ from the table (see {BLESS} above it, if they are meant to):\n{difference}"
+        "choices differ from {PATH}; {BLESS}=1 writes it anew, if they are meant to:\n{difference}"
     );
 }
 
