@@ -14,6 +14,7 @@
 mod args;
 mod cache;
 mod desc;
+mod features;
 mod gemm_i8;
 mod host;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]

@@ -93,6 +93,11 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
     /// multipliers and biases that are no usable numbers, [`Error::Mismatch`] for parameters of the wrong length,
     /// [`Error::Unsupported`] for combinations that make no sense.
     pub fn build(self) -> Result<Gemm<A, O::Element>> {
+        self.configure()
+    }
+
+    /// As [`Self::build`], whether or not this CPU has the tier of the weights: a pure function.
+    pub(super) fn configure(self) -> Result<Gemm<A, O::Element>> {
         let mut a_zero_point = self.a_zero_point;
         A::KIND.check_zero_point(a_zero_point)?;
         if matches!(self.threads, Threads::Max(0) | Threads::Exactly(0)) {

@@ -18,7 +18,7 @@ use crate::matrix::{Element, MatMut, MatRef, taken_stride};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::PackedB;
-use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem};
+use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem, Resources};
 use crate::quant::check_scale;
 use crate::run::{self, Columns, Destination, Job, Kernels, Residual, Rows};
 
@@ -238,7 +238,6 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     }
 
     pub(super) fn problem(&self, in_place: bool, rows: usize) -> Result<Problem> {
-        let packed = self.packed.view();
         let threads = match self.threads {
             Threads::Max(1) | Threads::Exactly(1) => 1,
             Threads::Exactly(n) => n.min(rayon::current_num_threads()),
@@ -247,11 +246,16 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             Threads::Auto => rayon::current_num_threads(),
             Threads::Max(n) => n.min(rayon::current_num_threads()),
         };
+        let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
+        self.problem_given(in_place, rows, Resources { caches: Caches::of_this_cpu(), threads, macs_per_thread })
+    }
+
+    /// The problem of a product on any machine: a pure function.
+    pub(super) fn problem_given(&self, in_place: bool, rows: usize, resources: Resources) -> Result<Problem> {
+        let packed = self.packed.view();
         Ok(Problem {
             tier: self.packed.tier(),
-            caches: Caches::of_this_cpu(),
-            threads,
-            macs_per_thread: if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD },
+            resources,
             rows,
             k: self.packed.k(),
             cols: self.packed.n(),

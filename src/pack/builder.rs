@@ -189,14 +189,19 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     /// as groups or columns, [`Error::OutOfRange`] if one is outside the weights' type, [`Error::Tier`] if the
     /// CPU lacks the tier, [`Error::Overflow`] if the packed form would not fit the address space.
     pub fn build(self) -> Result<PackedB> {
-        let (k, n) = (self.b.rows(), self.b.cols());
-        if self.groups == 0 || n % self.groups != 0 {
-            return Err(Error::Groups { cols: n, groups: self.groups });
-        }
         let tier = match self.tier {
             Some(tier) => tier.require()?,
             None => Tier::best()?,
         };
+        self.pack_for(tier, Caches::of_this_cpu())
+    }
+
+    /// Packs for any tier and caches, whether or not this CPU has them: a pure function.
+    pub(crate) fn pack_for(self, tier: Tier, caches: Caches) -> Result<PackedB> {
+        let (k, n) = (self.b.rows(), self.b.cols());
+        if self.groups == 0 || n % self.groups != 0 {
+            return Err(Error::Groups { cols: n, groups: self.groups });
+        }
         let (low, high) = if T::SIGNED { (-128, 127) } else { (0, 255) };
         let moved = if T::SIGNED { 0 } else { -128 };
         let zero_points = self.zero_points.expand("zero points of B", n, self.groups)?;
@@ -222,7 +227,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             limits: Limits::for_activations(self.activation_max),
             search,
         };
-        let kc = self.kc.unwrap_or_else(|| default_kc(Caches::of_this_cpu(), tier, layout)).min(MAX_KC);
+        let kc = self.kc.unwrap_or_else(|| default_kc(caches, tier, layout)).min(MAX_KC);
         let choice = packing.choose(group_cols, Block::cut(k, kc, layout.step_depth())[0]);
         packing.search.planes = choice.planes;
         // Wide weights take twice the room in the first-level cache.
