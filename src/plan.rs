@@ -9,7 +9,7 @@
 //!
 //! - *Ports.* Sequences are compared by how many instructions they give the vector multipliers and adders
 //!   (`Schedule::cost`): loads, broadcasts and the front end are assumed to keep up, and every such instruction to cost the
-//!   same. That was measured on Zen 3; it holds where multiplications start on two vector ports (Intel's P-cores from
+//!   same. Measured on Emerald Rapids, modelled for Zen 3 (llvm-mca); it holds where multiplications start on two vector ports (Intel's P-cores from
 //!   Haswell on with 256 bits, Xeons with two 512-bit units, Zen 2 and later), and is assumed elsewhere: a Xeon or client core with
 //!   one 512-bit port has half the multiplications, but the same ratios.
 //! - *Frequency.* No sequence is avoided because a core runs slower while it is used. Skylake-X, which lowers its frequency
@@ -21,7 +21,7 @@
 //! - *Prefetchers* of the hardware follow a panel's stream within a page; past that, one or two rows need prefetches by
 //!   software ([`Plan::prefetch`]).
 
-use gemmill_codegen::{Caches, Layout, Tier, micro_tile};
+use gemmill_codegen::{Caches, Layout, Section, Tier, micro_tile, sections};
 
 /// What a product may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +160,10 @@ impl Plan {
         let (row_parts, panel_parts) = split(p, tiles.count());
         // One micro-tile of several rows gives the hardware's prefetcher time enough, and does better without ours.
         let streams = tiles.count() > 1 || p.rows <= STREAMED_ROWS;
-        let prefetch = p.b_bytes > p.resources.caches.l2 / 2 && streams;
+        // MEASURED on Emerald Rapids: dot products eat weights faster than prefetches into the first-level cache can have
+        // them under way, and the hardware's, into the second, do better alone (10 × 4096 × 1024: 208 instead of 182).
+        let dots = sections(p.tier).contains(Section::Dot);
+        let prefetch = p.b_bytes > p.resources.caches.l2 / 2 && streams && !dots;
         Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, prefetch, row_parts, panel_parts }
     }
 

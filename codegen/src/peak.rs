@@ -84,6 +84,8 @@ impl Sequence {
 
 /// Chains of accumulators: enough to cover the latency of the longest sequence.
 const ACCUMULATORS: usize = 10;
+/// The same for 32-bit dot products, which need no other registers: two more than a latency of five cycles on two ports.
+const DOT_ACCUMULATORS: usize = 12;
 /// The same in tiles: some four cover a latency of 52 cycles at 16 cycles each (Intel's figures).
 const TILE_ACCUMULATORS: usize = 6;
 
@@ -153,6 +155,7 @@ fn macs_per_iteration(tier: Tier, sequence: Sequence) -> u64 {
     let lanes = if has_512_bits(tier) { 16 } else { 8 };
     match sequence {
         Sequence::Tiles => (TILE_ACCUMULATORS * 16 * 16 * 64) as u64,
+        Sequence::Dot => (DOT_ACCUMULATORS * lanes * 4) as u64,
         _ => (ACCUMULATORS * sequence.steps() * lanes * 4) as u64,
     }
 }
@@ -207,8 +210,12 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
             low.tile(TileOp::Dot { sums, a: Tile(6), b: Tile(7), activations: Byte::U8 });
         }
     }
-    let chains = if sequence == Sequence::Tiles { 0 } else { ACCUMULATORS as u8 };
-    for acc in (0..chains).map(Vector) {
+    let chains = match sequence {
+        Sequence::Tiles => 0,
+        Sequence::Dot => DOT_ACCUMULATORS,
+        _ => ACCUMULATORS,
+    };
+    for acc in (0..chains as u8).map(Vector) {
         match sequence {
             Sequence::Dot => {
                 low.dot(acc, a, b.into());

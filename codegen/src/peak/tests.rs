@@ -87,6 +87,7 @@ fn chains_do_not_depend_on_each_other() {
             // One more register holds the sum of the two products.
             Sequence::Wide => ACCUMULATORS + 1,
             Sequence::Tiles => TILE_ACCUMULATORS,
+            Sequence::Dot => DOT_ACCUMULATORS,
             _ => ACCUMULATORS,
         };
         assert_eq!(accumulators.len(), expected, "{tier} {sequence:?}");
