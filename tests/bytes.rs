@@ -63,7 +63,7 @@ fn every_cut_of_k_comes_back() {
             let mut weights = Weights::<i8>::plain(rng, k, n, values);
             weights.kc = kc;
             let packed = weights.pack(Tier::Portable);
-            let loaded = PackedB::loader(&packed.to_bytes()).tier(Tier::Portable).load();
+            let loaded = load(&packed.to_bytes());
             assert!(loaded.unwrap() == packed, "{}", weights.describe());
         }
     }
@@ -182,7 +182,7 @@ fn every_byte_with_a_right_checksum() {
                 let mut made_up = file.clone();
                 made_up[place] ^= change;
                 seal(&mut made_up);
-                match PackedB::from_bytes(&made_up) {
+                match load(&made_up) {
                     Err(_) => refused += 1,
                     Ok(loaded) => {
                         accepted += 1;
@@ -221,7 +221,7 @@ fn random_changes_with_a_right_checksum() {
                 };
             }
             seal(&mut made_up);
-            let Ok(loaded) = PackedB::from_bytes(&made_up) else { continue };
+            let Ok(loaded) = load(&made_up) else { continue };
             accepted += usize::from(made_up != file);
             check_products(rng, &loaded, &zero_points(&made_up))
                 .unwrap_or_else(|e| panic!("{e}\n{}", weights.describe()));
@@ -361,6 +361,11 @@ impl Made {
     }
 }
 
+/// Loads for a tier that sums pairs: other forms would pass the schedule over.
+fn load(bytes: &[u8]) -> gemmill::Result<PackedB> {
+    PackedB::loader(bytes).tier(Tier::Portable).load()
+}
+
 /// Weights of four steps in one panel, each safe alone and in any pairing, but hardly together.
 fn four_steps() -> (PackedB, Vec<u8>) {
     let b: Vec<i8> = (0..16 * 8).map(|i| if i % 3 == 0 { -60 } else { 64 - i as i8 % 5 }).collect();
@@ -398,7 +403,7 @@ fn schedules_made_by_hand_give_right_products() {
 fn hostile_schedules_are_errors() {
     let (_, file) = four_steps();
     let narrow = Made::one_block(16, IN_PLACE, [0, 0, 0, 0, 4, 0, 0, 0], &[0, 1, 2, 3]);
-    assert!(PackedB::from_bytes(&narrow.put_into(&file)).is_ok());
+    assert!(load(&narrow.put_into(&file)).is_ok());
     let one = |reads, groups, placed: &[u16]| Made::one_block(16, reads, groups, placed);
     let max = u16::MAX;
     let cases = [
@@ -442,7 +447,7 @@ fn hostile_schedules_are_errors() {
         ("an endless length", Made { length: Some(u64::MAX), ..narrow.clone() }),
     ];
     for (what, made) in cases {
-        let error = PackedB::from_bytes(&made.put_into(&file)).err().unwrap_or_else(|| panic!("{what}: accepted"));
+        let error = load(&made.put_into(&file)).err().unwrap_or_else(|| panic!("{what}: accepted"));
         let kind = matches!(error, Error::Inconsistent { .. } | Error::OutOfRange { .. } | Error::Truncated { .. });
         assert!(kind, "{what}: {error:?}");
     }
@@ -456,7 +461,7 @@ fn a_run_ends_before_repeated_elements() {
         let file =
             PackedB::builder(MatRef::row_major(&b, k, 8).unwrap()).tier(Tier::Portable).build().unwrap().to_bytes();
         let run = Made::one_block(k as u32, IN_PLACE, [1, 0, 0, 0, 0, 0, 0, 0], &[0]);
-        assert_eq!(PackedB::from_bytes(&run.put_into(&file)).is_ok(), fits, "K {k}");
+        assert_eq!(load(&run.put_into(&file)).is_ok(), fits, "K {k}");
     }
 }
 
@@ -470,10 +475,10 @@ fn schedules_are_proven_for_the_activations_of_their_file() {
     assert!(packed.sequences().to_string().contains("sum2"), "{}", packed.sequences());
     file[at::ACTIVATION_MAX] = 63;
     seal(&mut file);
-    assert!(PackedB::from_bytes(&file).is_ok());
+    assert!(load(&file).is_ok());
     file[at::ACTIVATION_MAX] = 65;
     seal(&mut file);
-    assert!(matches!(PackedB::from_bytes(&file), Err(Error::OutOfRange { low: -504, high: 504, given: 508, .. })));
+    assert!(matches!(load(&file), Err(Error::OutOfRange { low: -504, high: 504, given: 508, .. })));
 }
 
 /// Schedules of forms that nobody knows are passed over, whatever they hold; so are files without one.
@@ -481,17 +486,17 @@ fn schedules_are_proven_for_the_activations_of_their_file() {
 fn other_forms_are_packed_anew() {
     let (packed, file) = four_steps();
     let slow = Made::one_block(16, IN_PLACE, [0, 0, 0, 0, 0, 0, 0, 4], &[0, 1, 2, 3]);
-    assert_ne!(PackedB::loader(&slow.put_into(&file)).tier(Tier::Portable).load().unwrap(), packed);
+    assert_ne!(load(&slow.put_into(&file)).unwrap(), packed);
     for form in [[2, 1, 8], [1, 2, 8], [1, 1, 16], [0, 0, 0], [255, 255, 255]] {
         for made in [slow.clone(), Made { blocks: vec![7; 3], reads: 9, vectors: 99, block: 1, ..slow.clone() }] {
-            let loaded = PackedB::loader(&Made { form, ..made }.put_into(&file)).tier(Tier::Portable).load();
+            let loaded = load(&Made { form, ..made }.put_into(&file));
             assert_eq!(loaded.unwrap(), packed, "{form:?}");
         }
     }
     let mut without = file[..schedule_start(&file) + 8].to_vec();
     without[at::HAS_SCHEDULE] = 0;
     seal(&mut without);
-    assert_eq!(PackedB::loader(&without).tier(Tier::Portable).load().unwrap(), packed);
+    assert_eq!(load(&without).unwrap(), packed);
 }
 
 /// Version 1 as it was first written.
@@ -533,7 +538,7 @@ fn version_1_stays_readable() {
     let view = MatRef::row_major(&b, 9, 4).unwrap();
     let builder = PackedB::builder(view).groups(2).zero_points(PerColumn::Group(&[128, 5])).activation_max(200).kc(64);
     let packed = builder.scales(PerColumn::Group(&[0.5, 0.125])).tier(Tier::Portable).build().unwrap();
-    assert_eq!(PackedB::loader(VERSION_1).tier(Tier::Portable).load().unwrap(), packed);
+    assert_eq!(load(VERSION_1).unwrap(), packed);
     assert_eq!(packed.to_bytes(), VERSION_1);
     // What the header says, by the format's table.
     assert_eq!(VERSION_1[..8], *b"\x89gemmill");
