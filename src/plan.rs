@@ -3,7 +3,7 @@
 //! A pure function of what is written in [`Problem`]: no clock, no environment, no CPU. A golden table in the tests pins
 //! its choices.
 
-use gemmill_codegen::{Caches, Layout, Tier, VECTOR_BYTES, micro_tile};
+use gemmill_codegen::{Caches, Layout, Tier, micro_tile};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,8 @@ impl Plan {
         // A quarter: a panel that comes from the next cache and partial sums pass through as well.
         let tiles_per_block = (p.caches.l2 / 4 / tile_bytes).max(1);
         let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
-        let panel_scratch = tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * VECTOR_BYTES;
+        let panel_scratch =
+            tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * p.layout.accumulator_bytes();
         let panels_per_block =
             if blocks_per_pass < p.blocks { (p.caches.l2 / 4 / panel_scratch).max(1) } else { p.panels.max(1) };
         let (row_parts, panel_parts) = split(p, tiles.count());

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{Kernel, KernelArgs, LANES};
+use gemmill_codegen::{Kernel, KernelArgs};
 
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatMut, taken_stride};
@@ -311,7 +311,7 @@ fn run_pass(
     let (first_pass, last_pass) = (pass.start == 0, pass.end == blocks.len());
     let vectors = job.packed.widest().map_or(1, |p| p.vectors);
     // Partial sums of a panel: whole vectors for each row.
-    let panel_partial = a.count * vectors * LANES;
+    let panel_partial = a.count * vectors * job.packed.layout().lanes();
     let has_partial = !(first_pass && last_pass);
     if has_partial && partial.len() < panels.len() * panel_partial {
         partial.resize(panels.len() * panel_partial, 0);
@@ -349,7 +349,7 @@ fn run_pass(
                 scratch,
             };
             call_kernel(job, kernel, call);
-            partial_at += run.tiles * run.height * panel.vectors * LANES;
+            partial_at += run.tiles * run.height * panel.vectors * job.packed.layout().lanes();
         }
     }
 }

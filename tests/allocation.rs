@@ -4,7 +4,7 @@ mod common;
 use common::allocator::{Counting, allocations};
 use common::operand::{Order, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{seed, tiers};
+use common::{Sample, seed, tiers};
 use gemmill::{
     Activation, ActivationQuantization, Dequantize, Element, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams,
     Requantize, RunOptions, Threads,
@@ -53,10 +53,12 @@ fn calls_after_the_first_allocate_nothing() {
         let mut weights = Weights::<i8>::plain(rng, k, n, values);
         weights.kc = kc;
         weights.zero_points = common::operand::Params::Column((0..n as i32).map(|j| j % 100).collect());
+        let mut sample = Sample::new("sizes of A");
         let matrices: Vec<Stored<u8>> = [1, 3, 13, 64, 40]
             .map(|m| Stored::integers(rng, (m, k), Order::RowMajor, Values::Uniform, 255))
             .into_iter()
             .chain([Stored::integers(rng, (50, k), Order::ColMajor, Values::Uniform, 255)])
+            .filter(|_| sample.keeps())
             .collect();
         let views: Vec<MatRef<'_, u8>> = matrices.iter().map(Stored::view).collect();
         let signed: Vec<Vec<i8>> = matrices.iter().map(|m| m.data.iter().map(|&x| x as i8).collect()).collect();
@@ -117,8 +119,10 @@ fn calls_after_the_first_allocate_nothing() {
 #[test]
 fn packed_weights_are_small() {
     let rng = &mut Rng::new(seed());
+    let mut sample = Sample::new("sizes of packed weights");
     for (k, n) in [(64, 16), (256, 64), (1000, 48), (1024, 256), (4096, 32), (777, 512)] {
-        for values in [Values::Int4, Values::SevenBit, Values::Gaussian(10.0)] {
+        let all = [Values::Int4, Values::SevenBit, Values::Gaussian(10.0)];
+        for values in all.into_iter().filter(|_| sample.keeps()) {
             let weights = Weights::<i8>::plain(rng, k, n, values);
             for tier in tiers() {
                 let size = weights.pack(tier).size_in_bytes();

@@ -3,7 +3,7 @@ mod common;
 
 use common::operand::{Order, Params, Poisoned, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{SeedOfPanic, announce, seed, tiers};
+use common::{SeedOfPanic, announce, seed, share_of, tiers};
 use gemmill::quant::{QuantElement, reference as quantization};
 use gemmill::reference::{self, Rows, to_row_major};
 use gemmill::{
@@ -148,7 +148,7 @@ where
 #[test]
 fn requantized_bytes() {
     let (tiers, seed) = (tiers(), seed());
-    let cases = 6000;
+    let cases = share_of(6000);
     for case in (0..cases).map(|i| seed.wrapping_add(i)) {
         match case % 5 {
             0 => requantize_case::<u8, i8, u8>(case, &tiers),
@@ -399,7 +399,7 @@ fn dequantize_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed:
 #[test]
 fn dequantized_reals() {
     let (tiers, seed) = (tiers(), seed());
-    let cases = 6000;
+    let cases = share_of(6000);
     for case in (0..cases).map(|i| seed.wrapping_add(i)) {
         match case % 4 {
             0 => dequantize_case::<u8, i8>(case, &tiers),

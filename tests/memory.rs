@@ -7,7 +7,7 @@ mod common;
 use common::guard::{Guarded, Side};
 use common::operand::{Order, Stored, Weights};
 use common::random::{Rng, Values, decode};
-use common::{Bits, assert_same_bits, seed, tiers};
+use common::{Bits, Sample, assert_same_bits, seed, tiers};
 use gemmill::quant::QuantElement;
 use gemmill::reference::{self, Rows};
 use gemmill::{
@@ -138,7 +138,8 @@ fn all_outputs<A: Activation + QuantElement, B: Weight + QuantElement>(
 #[test]
 fn operands_between_guard_pages() {
     let (tiers, rng) = (tiers(), &mut Rng::new(seed()));
-    for shape in shapes(rng) {
+    let mut sample = Sample::new("operands between guard pages");
+    for shape in shapes(rng).into_iter().filter(|_| sample.keeps()) {
         let values = rng.pick(&Values::WEIGHTS);
         all_outputs::<u8, i8>(rng, shape, Order::RowMajor, values, &tiers);
         let order = rng.pick(&Order::ALL);
@@ -202,7 +203,8 @@ fn reals_between_guard_pages() {
 #[test]
 fn unpacking_between_guard_pages() {
     let (tiers, rng) = (tiers(), &mut Rng::new(seed()));
-    for (_, n, k) in shapes(rng) {
+    let mut sample = Sample::new("unpacking between guard pages");
+    for (_, n, k) in shapes(rng).into_iter().filter(|_| sample.keeps()) {
         let values = rng.pick(&Values::WEIGHTS);
         let weights = Weights::<i8>::plain(rng, k, n, values);
         let packed = weights.pack(*tiers.last().unwrap());

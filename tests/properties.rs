@@ -3,7 +3,7 @@ mod common;
 
 use common::operand::{Order, Params, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{Bits, seed, tiers};
+use common::{Bits, seed, share_of, tiers};
 use gemmill::reference::{self, Bias, Rows};
 use gemmill::{Dequantize, Gemm, IntOutput, MatMut, PackEffort, Requantize, RunOptions, Threads};
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ impl Case {
 fn hold(cases_to_try: u32, property: impl Fn(Case) -> Result<(), TestCaseError>) {
     let seed = seed();
     let bytes: Vec<u8> = (0..4).flat_map(|i| (seed ^ i).to_le_bytes()).collect();
-    let config = Config { cases: cases_to_try, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: share_of(cases_to_try.into()) as u32, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     if let Err(e) = runner.run(&cases(), property) {
         panic!("GEMMILL_TEST_SEED={seed}\n{e}");

@@ -3,7 +3,7 @@ mod common;
 
 use common::operand::{Order, Poisoned, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{seed, tiers};
+use common::{Sample, seed, share_of, tiers};
 use gemmill::reference::{Bias, Rows, requantize};
 use gemmill::{
     ActivationQuantization, Dequantize, Error, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams, Requantize,
@@ -31,6 +31,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let rng = &mut Rng::new(seed());
+    let mut sample = Sample::new("products of several threads");
     for (m, n, k, groups, kc) in [
         (200, 70, 300, 1, None),
         (9, 400, 1200, 1, None),
@@ -38,7 +39,10 @@ fn any_number_of_threads_gives_the_same_bits() {
         (3, 2000, 700, 1, Some(100)),
         (5000, 2, 420, 1, None),
         (40, 6 * 20, 900, 6, None),
-    ] {
+    ]
+    .into_iter()
+    .filter(|_| sample.keeps())
+    {
         let mut weights = Weights::<i8>::plain(rng, k, n, Values::Uniform);
         (weights.groups, weights.kc) = (groups, kc);
         let a = Stored::<u8>::integers(rng, (m, k * groups), Order::RowMajor, Values::Uniform, 255);
@@ -48,7 +52,10 @@ fn any_number_of_threads_gives_the_same_bits() {
             let packed = weights.pack(tier);
             for pool_threads in 1..=4 {
                 let pool = pool(pool_threads);
-                for threads in [Threads::Auto, Threads::Max(1), Threads::Max(2), Threads::Max(3), Threads::Max(4)] {
+                let numbers = [Threads::Auto, Threads::Max(1), Threads::Max(2), Threads::Max(3), Threads::Max(4)];
+                // Other numbers from one pool to the next where a share of the cases is done.
+                let numbers = numbers.into_iter().cycle().skip(pool_threads).take(share_of(5) as usize);
+                for threads in numbers {
                     let case = || format!("tier {tier}, {threads:?} of {pool_threads}, {}", weights.describe());
                     let gemm = Gemm::builder(&packed, IntOutput::Store).a_zero_point(17).threads(threads);
                     let gemm = gemm.build().unwrap();
@@ -126,7 +133,7 @@ fn one_handle_serves_many_threads() {
             for thread in 0..16 {
                 let (sums, dequantized, a, reals, want, clamped) = (&sums, &dequantized, &a, &reals, &want, &clamped);
                 scope.spawn(move || {
-                    for round in 0..40 {
+                    for round in 0..share_of(40) as usize {
                         let m = 1 + (thread * 7 + round * 3) % 64;
                         let view = MatRef::row_major(&a.data, m, 150).unwrap();
                         let mut c = Poisoned::new((m, 37), 1);
@@ -156,7 +163,7 @@ fn products_inside_the_callers_tasks() {
         let packed = weights.pack(tier);
         let gemm = Gemm::<i8, i32>::builder(&packed, IntOutput::Store).threads(Threads::Auto).build().unwrap();
         pool(4).install(|| {
-            (0..24).into_par_iter().for_each(|task| {
+            (0..share_of(24) as usize).into_par_iter().for_each(|task| {
                 let mut c = Poisoned::new((m, n), task % 3);
                 gemm.run(a.view(), &mut c.view()).unwrap();
                 c.assert_holds(&want, || format!("tier {tier}, task {task}"));

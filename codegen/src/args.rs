@@ -6,7 +6,7 @@ use crate::desc::Section;
 ///
 /// ```text
 /// panel:    | block 0                          | block 1 ...
-/// vectors:  | sum8 | sum4 | .. | narrow | wide | sum8 | ...        VECTOR_BYTES each, `vectors` per step
+/// vectors:  | sum8 | sum4 | .. | narrow | wide | sum8 | ...        `vectors` per step
 /// offsets:  | sum8 | sum4 | .. | narrow | wide | sum8 | ...        u16 each, bytes from the block's start in a row of A
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,7 +22,7 @@ pub struct BlockHeader {
 ///
 /// The kernel moves `a`, `c` and the per-row pointers forward as it goes: a block serves one call.
 /// Arrays indexed by column start at the panel's first column and are readable for all columns of the panel, rounded up to
-/// whole vectors of [`crate::LANES`], whether or not C has them.
+/// whole vectors of [`crate::Layout::lanes`], whether or not C has them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct KernelArgs {

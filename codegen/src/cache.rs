@@ -32,7 +32,7 @@ impl KernelCache {
     /// use gemmill_codegen::*;
     /// let desc = KernelDesc {
     ///     tier: Tier::Portable,
-    ///     layout: Layout::Columns,
+    ///     layout: Layout::Columns8,
     ///     rows: 1,
     ///     vectors: 1,
     ///     cols: 8,

@@ -4,51 +4,99 @@ use std::fmt;
 
 use crate::tier::Tier;
 
-/// Columns that one vector of accumulators covers, on every tier's layout of packed weights.
-pub const LANES: usize = 8;
 /// Depth elements that are interleaved per dot lane.
 pub const KR: usize = 4;
-/// Bytes of one packed vector: `LANES` columns of `KR` depth elements.
-pub const VECTOR_BYTES: usize = LANES * KR;
 
-/// How the micro-kernel meets an operand A that is row-major with a depth stride of one.
+/// How packed weights lie, and how a micro-kernel meets an operand A that is row-major with a depth stride of one.
 ///
 /// # Examples
 /// ```
 /// use gemmill_codegen::Layout;
-/// assert_eq!((Layout::Columns.columns(2), Layout::Columns.step_depth()), (16, 4));
+/// assert_eq!((Layout::Columns8.columns(2), Layout::Columns8.step_depth()), (16, 4));
+/// assert_eq!((Layout::Columns16.columns(2), Layout::Columns16.step_depth()), (32, 4));
 /// assert_eq!((Layout::Depth.columns(2), Layout::Depth.step_depth()), (2, 32));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Layout {
-    /// A step takes `KR` elements of a row and multiplies them into `LANES` columns per vector.
-    Columns,
-    /// A step takes twice as many and multiplies them into half as many columns per vector; pairs of lanes are summed at
-    /// the end. For products of up to four columns.
+    /// A step takes `KR` elements of a row and multiplies them into eight columns per vector of 256 bits.
+    Columns8,
+    /// A step takes `KR` elements of a row and multiplies them into sixteen columns per vector of 512 bits.
+    Columns16,
+    /// A step takes twice as many as `Columns8` and multiplies them into half as many columns per vector; pairs of lanes
+    /// are summed at the end. For products of up to four columns.
     FourColumns,
-    /// A step takes `VECTOR_BYTES` elements of a row and multiplies them into one column per vector; all its lanes are
+    /// A step takes 32 elements of a row and multiplies them into one column per vector of 256 bits; all its lanes are
     /// summed at the end. For products of one or two columns.
     Depth,
+    /// A step takes 64 elements of a row and multiplies them into sixteen columns per tile of 16 × 64 bytes.
+    Tiles,
 }
 
 impl Layout {
+    /// All layouts.
+    pub const ALL: [Layout; 5] =
+        [Layout::Columns8, Layout::Columns16, Layout::FourColumns, Layout::Depth, Layout::Tiles];
+
+    /// 32-bit accumulators of a vector.
+    pub const fn lanes(self) -> usize {
+        match self {
+            Layout::Columns8 | Layout::FourColumns | Layout::Depth => 8,
+            Layout::Columns16 | Layout::Tiles => 16,
+        }
+    }
+
     /// Elements of K that one step covers.
     pub const fn step_depth(self) -> usize {
         match self {
-            Layout::Columns => KR,
+            Layout::Columns8 | Layout::Columns16 => KR,
             Layout::FourColumns => 2 * KR,
-            Layout::Depth => VECTOR_BYTES,
+            Layout::Depth => 8 * KR,
+            Layout::Tiles => 16 * KR,
         }
+    }
+
+    /// Bytes of one packed vector of a step.
+    pub const fn vector_bytes(self) -> usize {
+        match self {
+            Layout::Tiles => self.lanes() * self.step_depth(),
+            _ => self.lanes() * KR,
+        }
+    }
+
+    /// Bytes of a vector of accumulators.
+    pub const fn accumulator_bytes(self) -> usize {
+        self.lanes() * size_of::<i32>()
     }
 
     /// Lanes of a vector whose sum belongs to one column.
     pub const fn lanes_per_column(self) -> usize {
-        self.step_depth() / KR
+        match self {
+            Layout::Columns8 | Layout::Columns16 | Layout::Tiles => 1,
+            Layout::FourColumns => 2,
+            Layout::Depth => 8,
+        }
     }
 
     /// Columns that `vectors` accumulators of one row cover.
     pub const fn columns(self, vectors: usize) -> usize {
-        vectors * (LANES / self.lanes_per_column())
+        vectors * (self.lanes() / self.lanes_per_column())
+    }
+
+    /// Where element `within` of a step of column `j` stands among the step's packed bytes.
+    ///
+    /// ```text
+    /// vectors: column 0: k0..k3 | column 1: k0..k3 | ...        (Depth: column 0: k0..k31, the next column, ...)
+    /// tiles:   k0..k3 of columns 0..16 | k4..k7 of columns 0..16 | ... | k60..k63 of columns 0..16, the next tile, ...
+    /// ```
+    pub const fn place(self, j: usize, within: usize) -> usize {
+        match self {
+            Layout::Tiles => {
+                let (tile, lane, quad) = (j / self.lanes(), j % self.lanes(), within / KR);
+                tile * self.vector_bytes() + (quad * self.lanes() + lane) * KR + within % KR
+            }
+            _ => j * self.step_depth() + within,
+        }
     }
 }
 
@@ -81,11 +129,15 @@ pub enum Section {
     Wide,
     /// The same, even and odd elements taken apart in registers.
     Split,
+    /// Eight steps that follow each other in A, summed in 32 bits: exact for all weights.
+    Dot8,
+    /// One step, summed in 32 bits.
+    Dot,
 }
 
 impl Section {
     /// All sections, in the order in which a block holds them.
-    pub const ALL: [Section; 8] = [
+    pub const ALL: [Section; 10] = [
         Section::Sum8,
         Section::Sum4,
         Section::Sum3,
@@ -94,16 +146,18 @@ impl Section {
         Section::Shuffled,
         Section::Wide,
         Section::Split,
+        Section::Dot8,
+        Section::Dot,
     ];
 
     /// Steps that one group takes from A.
     pub const fn steps(self) -> usize {
         match self {
-            Section::Sum8 => 8,
+            Section::Sum8 | Section::Dot8 => 8,
             Section::Sum4 => 4,
             Section::Sum3 => 3,
             Section::Sum2 => 2,
-            Section::Narrow | Section::Shuffled | Section::Wide | Section::Split => 1,
+            Section::Narrow | Section::Shuffled | Section::Wide | Section::Split | Section::Dot => 1,
         }
     }
 
@@ -111,7 +165,7 @@ impl Section {
     /// elements for wide ones); for a shuffled step also where its order is in [`SHUFFLES`].
     pub const fn offsets(self) -> usize {
         match self {
-            Section::Sum8 => 1,
+            Section::Sum8 | Section::Dot8 => 1,
             Section::Wide | Section::Shuffled => 2,
             _ => self.steps(),
         }
@@ -125,6 +179,16 @@ impl Section {
         }
     }
 
+    /// Whether a group's steps follow each other in A, so that one offset serves them all.
+    pub const fn is_run(self) -> bool {
+        matches!(self, Section::Sum8 | Section::Dot8)
+    }
+
+    /// Whether products are summed in 32 bits by one instruction, whatever the weights.
+    pub const fn is_dot(self) -> bool {
+        matches!(self, Section::Dot8 | Section::Dot)
+    }
+
     /// Name in kernel names and summaries.
     pub const fn name(self) -> &'static str {
         match self {
@@ -136,6 +200,8 @@ impl Section {
             Section::Shuffled => "shuffled",
             Section::Wide => "wide",
             Section::Split => "split",
+            Section::Dot8 => "dot8",
+            Section::Dot => "dot",
         }
     }
 }
@@ -143,7 +209,7 @@ impl Section {
 /// Orders of the elements of each four that a shuffled step can have. Its second offset is [`SHUFFLE_BYTES`] times an index.
 pub const SHUFFLES: [[usize; KR]; 2] = [[0, 2, 1, 3], [0, 3, 1, 2]];
 /// Distance of two orders in a shuffled step's second offset.
-pub const SHUFFLE_BYTES: usize = 32;
+pub const SHUFFLE_BYTES: usize = 64;
 
 /// A set of sections.
 ///
@@ -155,7 +221,7 @@ pub const SHUFFLE_BYTES: usize = 32;
 /// assert_eq!(sections.to_string(), "sum2+narrow");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Sections(u8);
+pub struct Sections(u16);
 
 impl Sections {
     /// Adds a section.
@@ -311,7 +377,7 @@ pub struct Dequantize {
 /// use gemmill_codegen::*;
 /// let desc = KernelDesc {
 ///     tier: Tier::Avx2,
-///     layout: Layout::Columns,
+///     layout: Layout::Columns8,
 ///     rows: 6,
 ///     vectors: 2,
 ///     cols: 16,
@@ -353,16 +419,18 @@ impl KernelDesc {
 
     /// Bytes of scratch memory per micro-tile.
     pub const fn scratch_bytes(&self) -> usize {
-        self.rows as usize * self.vectors as usize * VECTOR_BYTES
+        self.rows as usize * self.vectors as usize * self.layout.accumulator_bytes()
     }
 }
 
 impl fmt::Display for KernelDesc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layout = match self.layout {
-            Layout::Columns => "",
+            Layout::Columns8 => "",
+            Layout::Columns16 => "zmm",
             Layout::FourColumns => "four",
-            Layout::Depth => "dot",
+            Layout::Depth => "depth",
+            Layout::Tiles => "tiles",
         };
         write!(f, "i8gemm_{}_{layout}{}x{}_c{}", self.tier, self.rows, self.panel_cols(), self.cols)?;
         write!(f, "_{}", self.sections)?;

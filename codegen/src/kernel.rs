@@ -5,10 +5,14 @@ use std::fmt;
 use crate::args::KernelArgs;
 use crate::desc::KernelDesc;
 use crate::gemm_i8;
+#[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+use crate::interpret::Interpreted;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
-use crate::registry::micro_tile;
+use crate::registry::{micro_tile, sections};
 use crate::tier::{Tier, TierError};
+#[cfg(target_arch = "x86_64")]
+use crate::x86::asm::MachineCode;
 
 /// Why a kernel could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,8 @@ enum Code {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Machine(Executable),
+    #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+    Interpreted(Interpreted),
 }
 
 impl Kernel {
@@ -70,7 +76,7 @@ impl Kernel {
     /// use gemmill_codegen::*;
     /// let desc = KernelDesc {
     ///     tier: Tier::Portable,
-    ///     layout: Layout::Columns,
+    ///     layout: Layout::Columns8,
     ///     rows: 4,
     ///     vectors: 2,
     ///     cols: 16,
@@ -90,11 +96,7 @@ impl Kernel {
         let code = match desc.tier {
             Tier::Portable => Code::Portable,
             #[cfg(target_arch = "x86_64")]
-            _ => {
-                let executable = Executable::new(&gemm_i8::generate(*desc)?)?;
-                crate::profile::register(desc, executable.bytes());
-                Code::Machine(executable)
-            }
+            _ => machine(desc, gemm_i8::generate(*desc)?)?,
             #[cfg(not(target_arch = "x86_64"))]
             _ => return Err(CodegenError::Unsupported("this architecture has the portable tier only")),
         };
@@ -112,6 +114,8 @@ impl Kernel {
             Code::Portable => &[],
             #[cfg(target_arch = "x86_64")]
             Code::Machine(executable) => executable.bytes(),
+            #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+            Code::Interpreted(interpreted) => interpreted.bytes(),
         }
     }
 
@@ -138,19 +142,45 @@ impl Kernel {
             // SAFETY: the executable holds code that the builder made for this description, `generate` checked the
             // CPU's features, and the caller promises the arguments.
             Code::Machine(executable) => unsafe { executable.call(args) },
+            #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+            // SAFETY: the caller's promise is the same.
+            Code::Interpreted(interpreted) => unsafe { interpreted.call(args) },
         }
     }
 }
 
-/// Whether the registry has the micro-tile.
+/// Makes machine code callable on this CPU.
+#[cfg(target_arch = "x86_64")]
+fn machine(desc: &KernelDesc, code: MachineCode) -> Result<Code, CodegenError> {
+    let executable = Executable::new(&code.bytes)?;
+    #[cfg(feature = "interpreter")]
+    let executable = match Interpreted::load(desc.tier, executable)? {
+        Ok(interpreted) => return Ok(Code::Interpreted(interpreted)),
+        Err(executable) => executable,
+    };
+    // What the tier promises is checked again from what was emitted.
+    if let Some(feature) = code.features.missing() {
+        return Err(TierError::Missing { tier: desc.tier, feature }.into());
+    }
+    crate::profile::register(desc, executable.bytes());
+    Ok(Code::Machine(executable))
+}
+
+/// Whether the registry has the micro-tile. The portable tier runs every tier's kernels: it is their oracle.
 fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
-    let fits = micro_tile(desc.tier, desc.layout, desc.vectors.into())
-        .is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()));
+    let of_tier = |tier| {
+        let tile = micro_tile(tier, desc.layout, desc.vectors.into());
+        tile.is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()))
+    };
+    let fits = if desc.tier == Tier::Portable { Tier::ALL.into_iter().any(of_tier) } else { of_tier(desc.tier) };
     if !fits {
         return Err(CodegenError::Unsupported("the tier has no such micro-tile"));
     }
     if !(1..=desc.panel_cols()).contains(&desc.cols.into()) {
         return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
+    }
+    if desc.tier != Tier::Portable && !desc.sections.iter().all(|s| sections(desc.tier).contains(s)) {
+        return Err(CodegenError::Unsupported("the tier has no such main loop"));
     }
     Ok(())
 }

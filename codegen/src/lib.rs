@@ -16,6 +16,8 @@ mod cache;
 mod desc;
 mod gemm_i8;
 mod host;
+#[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+pub mod interpret;
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod memory;
@@ -30,10 +32,10 @@ mod x86;
 pub use args::{BlockHeader, KernelArgs};
 pub use cache::KernelCache;
 pub use desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Layout, Output,
-    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, VECTOR_BYTES,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
+    SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start,
 };
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Kernel};
-pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles};
+pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, sections};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

@@ -94,7 +94,7 @@ impl PeakLoop {
     pub fn new(sequence: Sequence) -> Result<PeakLoop, CodegenError> {
         Tier::Avx2.require()?;
         #[cfg(target_arch = "x86_64")]
-        return Ok(PeakLoop { code: Executable::new(&generate(sequence)?)? });
+        return Ok(PeakLoop { code: Executable::new(&generate(sequence)?.bytes)? });
         #[cfg(not(target_arch = "x86_64"))]
         Err(CodegenError::Unsupported(sequence.name()))
     }
@@ -113,12 +113,12 @@ impl PeakLoop {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn generate(sequence: Sequence) -> Result<Vec<u8>, CodegenError> {
-    use crate::x86::asm::{Assembler, Gpr, Mem};
+fn generate(sequence: Sequence) -> Result<crate::x86::asm::MachineCode, CodegenError> {
+    use crate::x86::asm::{Gpr, Mem};
     use crate::x86::avx2::Avx2;
     use crate::x86::lowering::{Lowering, Op, Vector};
 
-    let mut low = Avx2(Assembler::new());
+    let mut low = Avx2::new(None);
     let (ones, a, b) = (Vector(15), Vector(14), Vector(13));
     // The sum and the product of one chain at a time; renaming makes them new registers for each.
     let (sum, product) = (Vector(12), Vector(11));
@@ -144,7 +144,7 @@ fn generate(sequence: Sequence) -> Result<Vec<u8>, CodegenError> {
     low.asm().dec_jump_not_zero(Gpr::Rax, again);
     low.leave();
     low.asm().ret();
-    low.0.finish()
+    low.finish()
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

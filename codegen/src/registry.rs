@@ -1,6 +1,6 @@
 //! The registry of micro-tiles: which kernels a tier has. Planning, tests and benchmarks all read this table.
 
-use crate::desc::Layout;
+use crate::desc::{Layout, Section, Sections};
 use crate::tier::Tier;
 
 /// A shape of micro-kernels.
@@ -22,14 +22,45 @@ const fn tile(layout: Layout, vectors: usize, max_rows: usize, mr: usize, few_ro
     MicroTile { layout, vectors, max_rows, mr, few_rows }
 }
 
-/// Sixteen registers: twelve accumulators at most, four for the epilogue, `vectors + 2` for the main loops.
+/// Sixteen registers of 256 bits: twelve accumulators at most, four for the epilogue, `vectors + 2` for the main loops.
 ///
 /// MR of 4 and 8 rather than the 6 and 12 that fit: rows can then be worked on in pairs that share a packed vector in a
 /// register, and ones for widening have a register too. Measured on 16-bit sums, 4 × 16 is never slower than 6 × 16.
-const SIXTEEN_REGISTERS: [MicroTile; 5] = [
-    tile(Layout::Columns, 2, 6, 4, 6),
-    tile(Layout::Columns, 1, 12, 8, 12),
+const AVX2: [MicroTile; 5] = [
+    tile(Layout::Columns8, 2, 6, 4, 6),
+    tile(Layout::Columns8, 1, 12, 8, 12),
     tile(Layout::FourColumns, 1, 12, 8, 12),
+    tile(Layout::Depth, 1, 12, 8, 8),
+    tile(Layout::Depth, 2, 6, 4, 4),
+];
+
+/// The same registers, for 32-bit dot products: these need no more than A and the vectors of B besides accumulators.
+const AVX2_VNNI: [MicroTile; 5] = [
+    tile(Layout::Columns8, 2, 6, 6, 6),
+    tile(Layout::Columns8, 1, 12, 12, 12),
+    tile(Layout::FourColumns, 1, 12, 12, 12),
+    tile(Layout::Depth, 1, 12, 8, 8),
+    tile(Layout::Depth, 2, 6, 4, 4),
+];
+
+/// Thirty-two registers of 512 bits, and the layouts of 256 bits for products of up to eight columns.
+const AVX512: [MicroTile; 6] = [
+    tile(Layout::Columns16, 2, 12, 8, 12),
+    tile(Layout::Columns16, 1, 12, 12, 12),
+    tile(Layout::Columns8, 1, 12, 8, 12),
+    tile(Layout::FourColumns, 1, 12, 8, 12),
+    tile(Layout::Depth, 1, 12, 8, 8),
+    tile(Layout::Depth, 2, 6, 4, 4),
+];
+
+/// Twenty-four accumulators at most: 6 × 64 loads ten vectors for 24 dot products.
+const AVX512_VNNI: [MicroTile; 8] = [
+    tile(Layout::Columns16, 4, 6, 6, 6),
+    tile(Layout::Columns16, 3, 8, 8, 8),
+    tile(Layout::Columns16, 2, 12, 12, 12),
+    tile(Layout::Columns16, 1, 12, 12, 12),
+    tile(Layout::Columns8, 1, 12, 12, 12),
+    tile(Layout::FourColumns, 1, 12, 12, 12),
     tile(Layout::Depth, 1, 12, 8, 8),
     tile(Layout::Depth, 2, 6, 4, 4),
 ];
@@ -48,8 +79,27 @@ pub const MAX_PREFETCH_ROWS: usize = 7;
 pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
     match tier {
         // The portable tier runs what the AVX2 tier runs, so that the two check each other.
-        Tier::Portable | Tier::Avx2 => &SIXTEEN_REGISTERS,
+        Tier::Portable | Tier::Avx2 => &AVX2,
+        Tier::Avx2Vnni => &AVX2_VNNI,
+        Tier::Avx512 => &AVX512,
+        Tier::Avx512Vnni => &AVX512_VNNI,
     }
+}
+
+/// The sections that a tier's kernels may have.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Section, Tier, sections};
+/// assert!(sections(Tier::Avx2).contains(Section::Sum3));
+/// assert!(sections(Tier::Avx512Vnni).iter().all(Section::is_dot));
+/// ```
+pub fn sections(tier: Tier) -> Sections {
+    let dot = match tier {
+        Tier::Portable | Tier::Avx2 | Tier::Avx512 => false,
+        Tier::Avx2Vnni | Tier::Avx512Vnni => true,
+    };
+    Section::ALL.into_iter().filter(|s| s.is_dot() == dot).collect()
 }
 
 /// The micro-tile of a tier with this layout and number of vectors.
@@ -57,8 +107,8 @@ pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
 /// # Examples
 /// ```
 /// use gemmill_codegen::{Layout, Tier, micro_tile};
-/// assert_eq!(micro_tile(Tier::Avx2, Layout::Columns, 1).map(|t| t.max_rows), Some(12));
-/// assert!(micro_tile(Tier::Avx2, Layout::Columns, 3).is_none());
+/// assert_eq!(micro_tile(Tier::Avx2, Layout::Columns8, 1).map(|t| t.max_rows), Some(12));
+/// assert!(micro_tile(Tier::Avx2, Layout::Columns8, 3).is_none());
 /// ```
 pub fn micro_tile(tier: Tier, layout: Layout, vectors: usize) -> Option<&'static MicroTile> {
     micro_tiles(tier).iter().find(|t| t.layout == layout && t.vectors == vectors)

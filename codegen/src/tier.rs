@@ -5,9 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use crate::x86::features::Features;
+
 /// A cluster of instruction-set extensions. All tiers give the same bits.
 ///
-/// Ordered: a later tier needs all that an earlier one needs, and more.
+/// Ordered by preference: a CPU that runs several is best used by the last of them.
 ///
 /// # Examples
 /// ```
@@ -22,6 +25,12 @@ pub enum Tier {
     Portable,
     /// AVX2, FMA and F16C.
     Avx2,
+    /// AVX2 and AVX-VNNI: 32-bit dot products in 256 bits.
+    Avx2Vnni,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// AVX-512 and its VNNI: 32-bit dot products in 512 bits.
+    Avx512Vnni,
 }
 
 /// The environment variable that caps the tier.
@@ -29,13 +38,16 @@ pub const TIER_VARIABLE: &str = "GEMMILL_TIER";
 
 impl Tier {
     /// All tiers, the plainest first.
-    pub const ALL: [Tier; 2] = [Tier::Portable, Tier::Avx2];
+    pub const ALL: [Tier; 5] = [Tier::Portable, Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni];
 
     /// The name that `GEMMILL_TIER`, the command line and kernel names use.
     pub const fn name(self) -> &'static str {
         match self {
             Tier::Portable => "portable",
             Tier::Avx2 => "avx2",
+            Tier::Avx2Vnni => "avx2-vnni",
+            Tier::Avx512 => "avx512",
+            Tier::Avx512Vnni => "avx512-vnni",
         }
     }
 
@@ -47,22 +59,30 @@ impl Tier {
     /// assert_eq!(Tier::Portable.missing_feature(), None);
     /// ```
     pub fn missing_feature(self) -> Option<&'static str> {
+        #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+        if crate::interpret::covers(self) {
+            return None;
+        }
+        #[cfg(target_arch = "x86_64")]
+        return self.features().missing();
+        #[cfg(not(target_arch = "x86_64"))]
+        return (self != Tier::Portable).then_some("the x86-64 architecture");
+    }
+
+    /// What a CPU must have for this tier.
+    #[cfg(target_arch = "x86_64")]
+    const fn features(self) -> Features {
         match self {
-            Tier::Portable => None,
-            #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => {
-                if !std::arch::is_x86_feature_detected!("avx2") {
-                    Some("AVX2")
-                } else if !std::arch::is_x86_feature_detected!("fma") {
-                    Some("FMA")
-                } else if !std::arch::is_x86_feature_detected!("f16c") {
-                    Some("F16C")
-                } else {
-                    None
-                }
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 => Some("the x86-64 architecture"),
+            Tier::Portable => Features::NONE,
+            Tier::Avx2 => Features::AVX2.and(Features::FMA).and(Features::F16C),
+            Tier::Avx2Vnni => Tier::Avx2.features().and(Features::AVX_VNNI),
+            Tier::Avx512 => Tier::Avx2
+                .features()
+                .and(Features::AVX512F)
+                .and(Features::AVX512BW)
+                .and(Features::AVX512DQ)
+                .and(Features::AVX512VL),
+            Tier::Avx512Vnni => Tier::Avx512.features().and(Features::AVX512_VNNI),
         }
     }
 

@@ -6,18 +6,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use common::{epilogues, has_avx2, section_sets, tiles};
+use common::{epilogues, machine_tiers, section_sets, tiles};
 use gemmill_codegen::*;
 
-/// The best tier that this CPU has.
+/// AVX2, where the CPU has it.
 fn tier() -> Tier {
-    if has_avx2("machine code in the cache (the portable tier stands in)") { Tier::Avx2 } else { Tier::Portable }
+    let tiers = machine_tiers("machine code in the cache (the portable tier stands in)");
+    if tiers.contains(&Tier::Avx2) { Tier::Avx2 } else { Tier::Portable }
 }
 
 /// Twenty kernels that differ.
 fn twenty() -> Vec<KernelDesc> {
-    let sets = section_sets();
-    tiles().into_iter().take(20).zip(sets.iter().cycle()).map(|(tile, &s)| tile.desc(tier(), s)).collect()
+    let sets = section_sets(Tier::Avx2);
+    tiles(Tier::Avx2).into_iter().take(20).zip(sets.iter().cycle()).map(|(tile, &s)| tile.desc(tier(), s)).collect()
 }
 
 /// Runs `f(0..threads)` on as many threads, which start together.
@@ -134,9 +135,9 @@ fn names_are_unique() {
         }
     };
     // Every tile and number of columns, with every set of sections of at most two.
-    let mut sets: HashSet<Sections> = section_sets().into_iter().collect();
+    let mut sets: HashSet<Sections> = section_sets(Tier::Avx2).into_iter().collect();
     sets.extend(Section::ALL.into_iter().flat_map(|a| Section::ALL.map(|b| Sections::from_iter([a, b]))));
-    for tile in tiles() {
+    for tile in tiles(Tier::Avx2) {
         for cols in 1..=tile.panel_cols() {
             for &sections in &sets {
                 add(KernelDesc { cols, ..tile.desc(Tier::Avx2, sections) });
@@ -144,9 +145,9 @@ fn names_are_unique() {
         }
     }
     // Everything else, for a few tiles whose plain form is above.
-    for tile in tiles().into_iter().step_by(7) {
+    for tile in tiles(Tier::Avx2).into_iter().step_by(7) {
         for tier in Tier::ALL {
-            for &sections in &section_sets()[7..10] {
+            for &sections in &section_sets(Tier::Avx2)[7..10] {
                 for &finish in &finishes {
                     for (start, prefetch) in
                         [(Start::Zero, false), (Start::Zero, true), (Start::Scratch, false), (Start::Scratch, true)]
@@ -168,10 +169,10 @@ fn names_are_unique() {
 /// Kernels of the AVX2 tier have memory of their own; the time of their generation is printed.
 #[test]
 fn kernels_share_no_memory() {
-    if !has_avx2("kernels_share_no_memory") {
+    if !machine_tiers("kernels_share_no_memory").contains(&Tier::Avx2) {
         return;
     }
-    let tile = tiles().into_iter().find(|t| (t.rows, t.vectors) == (4, 2)).unwrap();
+    let tile = tiles(Tier::Avx2).into_iter().find(|t| (t.rows, t.vectors) == (4, 2)).unwrap();
     let epilogue = epilogues()[4];
     let sections = [Section::Sum4, Section::Sum2, Section::Narrow].into_iter().collect();
     let desc = KernelDesc { finish: Finish::Epilogue(epilogue), ..tile.desc(Tier::Avx2, sections) };

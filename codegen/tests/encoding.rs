@@ -7,65 +7,79 @@ mod common;
 #[path = "common/listing.rs"]
 mod listing;
 
-use common::{Rng, Tile, epilogues, has_avx2, section_sets, tiles};
+use common::{Rng, Tile, epilogues, has_dots, machine_tiers, section_sets, share_of, tiles};
 use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
 
 /// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur.
-fn sweep() -> Vec<KernelDesc> {
+fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let mut rng = Rng(11);
     let mut finishes: Vec<Finish> = epilogues().into_iter().map(Finish::Epilogue).collect();
     finishes.push(Finish::Scratch);
-    let sets = section_sets();
+    let sets = section_sets(tier);
     let mut descs = Vec::new();
-    for tile in tiles() {
-        for cols in 1..=tile.panel_cols() {
-            for _ in 0..12 {
-                descs.push(KernelDesc {
-                    cols,
-                    start: rng.pick(&[Start::Zero, Start::Scratch]),
-                    finish: finishes[descs.len() % finishes.len()],
-                    prefetch: rng.below(2) == 1,
-                    ..tile.desc(Tier::Avx2, sets[descs.len() % sets.len()])
-                });
-            }
+    for tile in tiles(tier) {
+        let kernels = 12 * usize::from(tile.panel_cols());
+        let kept = share_of(kernels);
+        for at in (0..kept).map(|i| i * kernels / kept) {
+            descs.push(KernelDesc {
+                cols: 1 + (at / 12) as u8,
+                start: rng.pick(&[Start::Zero, Start::Scratch]),
+                finish: finishes[descs.len() % finishes.len()],
+                prefetch: rng.below(2) == 1,
+                ..tile.desc(tier, sets[descs.len() % sets.len()])
+            });
         }
     }
     descs
 }
 
 /// Calls `check` with each kernel of the sweep, decoded.
-fn each_kernel(test: &str, check: impl Fn(&Listing)) {
-    if has_avx2(test) {
-        for desc in sweep() {
-            let kernel = Kernel::generate(&desc).unwrap();
-            check(&Listing::new(desc.to_string(), kernel.bytes()));
-        }
+fn each_kernel(test: &str, check: impl Fn(&KernelDesc, &Listing)) {
+    for desc in machine_tiers(test).into_iter().flat_map(sweep) {
+        let kernel = Kernel::generate(&desc).unwrap();
+        check(&desc, &Listing::new(desc.to_string(), kernel.bytes()));
     }
+}
+
+/// What a tier's kernels may use besides the base instructions.
+fn features(tier: Tier) -> Vec<CpuidFeature> {
+    use CpuidFeature::*;
+    let mut features = vec![AVX, AVX2, FMA, F16C];
+    if matches!(tier, Tier::Avx512 | Tier::Avx512Vnni) {
+        features.extend([AVX512F, AVX512BW, AVX512DQ, AVX512VL]);
+    }
+    features.extend(match tier {
+        Tier::Avx2Vnni => Some(AVX_VNNI),
+        Tier::Avx512Vnni => Some(AVX512_VNNI),
+        _ => None,
+    });
+    features
 }
 
 #[test]
 fn every_instruction_is_one_of_the_tier() {
     const BASE: [CpuidFeature; 3] = [CpuidFeature::INTEL8086, CpuidFeature::INTEL386, CpuidFeature::X64];
-    const TIER: [CpuidFeature; 4] = [CpuidFeature::AVX, CpuidFeature::AVX2, CpuidFeature::FMA, CpuidFeature::F16C];
-    each_kernel("every_instruction_is_one_of_the_tier", |listing| {
+    each_kernel("every_instruction_is_one_of_the_tier", |desc, listing| {
+        let of_tier = features(desc.tier);
         for i in &listing.code {
             for feature in i.cpuid_features() {
                 let is_prefetch = i.mnemonic() == Mnemonic::Prefetcht0;
-                let known = BASE.contains(feature) || TIER.contains(feature) || is_prefetch;
+                let known = BASE.contains(feature) || of_tier.contains(feature) || is_prefetch;
                 assert!(known, "{}: {feature:?} is not of the tier", listing.line(i));
             }
             // Legacy SSE instructions among AVX ones are slow, and leave the upper halves alone.
             let vector = (0..i.op_count()).any(|op| i.op_register(op).is_vector_register());
-            assert!(!vector || i.encoding() == EncodingKind::VEX, "{}: no VEX prefix", listing.line(i));
+            let is_avx = matches!(i.encoding(), EncodingKind::VEX | EncodingKind::EVEX);
+            assert!(!vector || is_avx, "{}: no VEX or EVEX prefix", listing.line(i));
         }
     });
 }
 
 #[test]
 fn branches_stay_inside_and_on_instructions() {
-    each_kernel("branches_stay_inside_and_on_instructions", |listing| {
+    each_kernel("branches_stay_inside_and_on_instructions", |_, listing| {
         for i in listing.code.iter().filter(|i| i.is_jcc_short_or_near() || i.is_jmp_short_or_near()) {
             let target = i.near_branch_target();
             assert!(listing.code.iter().any(|t| t.ip() == target), "{}: not an instruction", listing.line(i));
@@ -77,7 +91,7 @@ fn branches_stay_inside_and_on_instructions() {
 
 #[test]
 fn constants_stand_behind_the_code() {
-    each_kernel("constants_stand_behind_the_code", |listing| {
+    each_kernel("constants_stand_behind_the_code", |_, listing| {
         for i in listing.code.iter().filter(|i| i.is_ip_rel_memory_operand()) {
             let place = i.ip_rel_memory_address() as usize;
             // The address of the shuffle masks: two of 32 bytes.
@@ -95,7 +109,7 @@ fn registers_and_stack_are_handed_back() {
     const SAVED: [Register; 6] =
         [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
     let is_saved = |r: Register| SAVED.contains(&r.full_register());
-    each_kernel("registers_and_stack_are_handed_back", |listing| {
+    each_kernel("registers_and_stack_are_handed_back", |_, listing| {
         let name = &listing.name;
         let pushed: Vec<Register> =
             listing.code.iter().take_while(|i| i.mnemonic() == Mnemonic::Push).map(|i| i.op0_register()).collect();
@@ -127,7 +141,7 @@ fn registers_and_stack_are_handed_back() {
 
 #[test]
 fn main_loops_store_nothing() {
-    each_kernel("main_loops_store_nothing", |listing| {
+    each_kernel("main_loops_store_nothing", |_, listing| {
         let mut info = InstructionInfoFactory::new();
         for i in listing.main_loops().into_iter().flat_map(|range| &listing.code[range]) {
             for used in info.info(i).used_memory() {
@@ -141,10 +155,7 @@ fn main_loops_store_nothing() {
 
 #[test]
 fn generation_is_deterministic() {
-    if !has_avx2("generation_is_deterministic") {
-        return;
-    }
-    for desc in sweep() {
+    for desc in machine_tiers("generation_is_deterministic").into_iter().flat_map(sweep) {
         let [first, second] = [(); 2].map(|()| Kernel::generate(&desc).unwrap());
         assert_eq!(first.bytes(), second.bytes(), "{desc}");
     }
@@ -157,6 +168,7 @@ fn vector_arithmetic_per_group(section: Section, vectors: usize) -> usize {
         // Masking and shifting are for all vectors of a row.
         Section::Split => 4 * vectors + 2,
         Section::Shuffled => 3 * vectors + 1,
+        Section::Dot8 | Section::Dot => section.steps() * vectors,
         _ => (2 * section.steps() + 1) * vectors,
     }
 }
@@ -169,8 +181,8 @@ struct MainLoop {
 }
 
 impl MainLoop {
-    fn new(tile: Tile, section: Section) -> MainLoop {
-        let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
+    fn new(tier: Tier, tile: Tile, section: Section) -> MainLoop {
+        let desc = tile.desc(tier, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();
         let listing = Listing::new(desc.to_string(), kernel.bytes());
         let longest = listing.main_loops().into_iter().max_by_key(|r| r.len()).expect("a loop");
@@ -184,7 +196,8 @@ impl MainLoop {
     /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
     fn vector_arithmetic(&self) -> usize {
         use Mnemonic::*;
-        let counts = |m| matches!(m, Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpsrlw);
+        let counts =
+            |m| matches!(m, Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw | Vpdpbusd);
         self.code.iter().filter(|i| counts(i.mnemonic())).count()
     }
 
@@ -195,33 +208,36 @@ impl MainLoop {
 
 #[test]
 fn main_loops_spend_what_schedules_reckon_with() {
-    if !has_avx2("main_loops_spend_what_schedules_reckon_with") {
-        return;
-    }
-    for (tile, section) in tiles().into_iter().flat_map(|t| Section::ALL.map(|s| (t, s))) {
-        let main_loop = MainLoop::new(tile, section);
-        let per_row = vector_arithmetic_per_group(section, tile.vectors.into());
-        let expected = main_loop.groups * usize::from(tile.rows) * per_row;
-        let groups = main_loop.groups;
-        assert_eq!(main_loop.vector_arithmetic(), expected, "{tile:?} {section:?}: {groups} groups");
-    }
-    // For the documentation: what is left to the front end.
-    eprintln!("| tile | section  | groups | instructions | on vector ports | loads | MAC/instruction |");
-    eprintln!("|------|----------|-------:|-------------:|----------------:|------:|----------------:|");
-    for (rows, vectors) in [(4, 2), (6, 2), (8, 1), (1, 2)] {
-        let tile = Tile { layout: Layout::Columns, rows, vectors };
-        for section in Section::ALL {
-            let main_loop = MainLoop::new(tile, section);
-            let (groups, instructions) = (main_loop.groups, main_loop.code.len());
-            let macs = usize::from(rows * vectors) * VECTOR_BYTES * section.steps() * groups;
-            eprintln!(
-                "| {:<4} | {:<8} | {groups:>6} | {instructions:>12} | {:>15} | {:>5} | {:>15.2} |",
-                format!("{rows}x{}", tile.panel_cols()),
-                section.name(),
-                main_loop.vector_arithmetic(),
-                main_loop.loads(),
-                macs as f64 / instructions as f64
-            );
+    let of_tier = |tier| Section::ALL.into_iter().filter(move |s| s.is_dot() == has_dots(tier));
+    for tier in machine_tiers("main_loops_spend_what_schedules_reckon_with") {
+        for (tile, section) in tiles(tier).into_iter().flat_map(|t| of_tier(tier).map(move |s| (t, s))) {
+            let main_loop = MainLoop::new(tier, tile, section);
+            let per_row = vector_arithmetic_per_group(section, tile.vectors.into());
+            let expected = main_loop.groups * usize::from(tile.rows) * per_row;
+            let groups = main_loop.groups;
+            assert_eq!(main_loop.vector_arithmetic(), expected, "{tier} {tile:?} {section:?}: {groups} groups");
+        }
+        // For the documentation: what is left to the front end.
+        eprintln!("{tier}");
+        eprintln!("| tile | section  | groups | instructions | on vector ports | loads | MAC/instruction |");
+        eprintln!("|------|----------|-------:|-------------:|----------------:|------:|----------------:|");
+        let widest = micro_tiles(tier)[0];
+        for rows in [widest.mr, widest.max_rows, 1] {
+            let tile = Tile { layout: widest.layout, rows: rows as u8, vectors: widest.vectors as u8 };
+            for section in of_tier(tier) {
+                let main_loop = MainLoop::new(tier, tile, section);
+                let (groups, instructions) = (main_loop.groups, main_loop.code.len());
+                let step_bytes = tile.layout.vector_bytes() * widest.vectors;
+                let macs = rows * step_bytes * section.steps() * groups;
+                eprintln!(
+                    "| {:<4} | {:<8} | {groups:>6} | {instructions:>12} | {:>15} | {:>5} | {:>15.2} |",
+                    format!("{rows}x{}", tile.panel_cols()),
+                    section.name(),
+                    main_loop.vector_arithmetic(),
+                    main_loop.loads(),
+                    macs as f64 / instructions as f64
+                );
+            }
         }
     }
 }

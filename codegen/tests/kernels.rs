@@ -8,17 +8,17 @@ mod common;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, Tile, epilogues, has_avx2, section_sets, tiles};
+use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, section_sets, share_of, tiles};
 use gemmill_codegen::*;
 
 /// Group counts on both sides of every unrolling.
 const GROUPS: &[u32] = &[0, 1, 2, 3, 7, 8, 9, 16, 17];
 
-/// Runs a case on both tiers and compares all that they wrote.
+/// Runs a case on its tier and on the portable one, and compares all that they wrote.
 fn compare(case: &Case, memory: &mut Memory) {
     let generate = |tier| Kernel::generate(&KernelDesc { tier, ..case.desc }).unwrap();
     let expected = case.run(&generate(Tier::Portable), memory);
-    let found = case.run(&generate(Tier::Avx2), memory);
+    let found = case.run(&generate(case.desc.tier), memory);
     let name = case.desc;
     for (at, (&was, &is)) in case.c_before().iter().zip(&expected.c).enumerate() {
         assert!(was == is || case.place_in_c(at).is_some(), "{name}: the portable tier wrote outside C, byte {at}");
@@ -35,25 +35,28 @@ fn compare(case: &Case, memory: &mut Memory) {
     }
 }
 
+/// Every tile of every tier that can be exercised.
+fn tiles_of_tiers(test: &str) -> Vec<(Tier, Tile)> {
+    machine_tiers(test).into_iter().flat_map(|tier| tiles(tier).into_iter().map(move |tile| (tier, tile))).collect()
+}
+
 /// Every tile, every set of sections, every fill, both starts, with and without prefetches.
 #[test]
 fn main_loops_match_the_portable_tier() {
-    if !has_avx2("main_loops_match_the_portable_tier") {
-        return;
-    }
     let mut rng = Rng(1);
     let mut memory = Memory::new();
     let store = |output| Epilogue { a_zero_point: AZeroPoint::Folded, b_zero_point: BZeroPoint::Zero, output };
     let mut count = 0;
-    for tile in tiles() {
-        for sections in section_sets() {
-            for fill in Fill::ALL.into_iter().cycle().take(16) {
+    for (tier, tile) in tiles_of_tiers("main_loops_match_the_portable_tier") {
+        for sections in section_sets(tier) {
+            // Other fills from one set to the next where a share of the cases is done.
+            for fill in Fill::ALL.into_iter().cycle().skip(count % Fill::ALL.len()).take(share_of(16)) {
                 let desc = KernelDesc {
                     cols: rng.within(1, tile.panel_cols().into()) as u8,
                     start: rng.pick(&[Start::Zero, Start::Scratch]),
                     finish: rng.pick(&[Finish::Scratch, Finish::Epilogue(store(Output::StoreI32))]),
                     prefetch: rng.below(2) == 1,
-                    ..tile.desc(Tier::Avx2, sections)
+                    ..tile.desc(tier, sections)
                 };
                 let shape = Shape {
                     fill,
@@ -73,21 +76,19 @@ fn main_loops_match_the_portable_tier() {
 /// Every tile with every number of columns and every epilogue.
 #[test]
 fn epilogues_match_the_portable_tier() {
-    if !has_avx2("epilogues_match_the_portable_tier") {
-        return;
-    }
     let mut rng = Rng(2);
     let mut memory = Memory::new();
-    let sets = section_sets();
     let mut count = 0;
-    for tile in tiles() {
+    let mut sample = Sample::new("epilogues of every tile and number of columns");
+    for (tier, tile) in tiles_of_tiers("epilogues_match_the_portable_tier") {
+        let sets = section_sets(tier);
         for cols in 1..=tile.panel_cols() {
-            for epilogue in epilogues() {
+            for epilogue in epilogues().into_iter().filter(|_| sample.keeps()) {
                 let desc = KernelDesc {
                     cols,
                     start: rng.pick(&[Start::Zero, Start::Zero, Start::Scratch]),
                     finish: Finish::Epilogue(epilogue),
-                    ..tile.desc(Tier::Avx2, rng.pick(&sets[..9]))
+                    ..tile.desc(tier, rng.pick(&sets))
                 };
                 let shape = Shape {
                     fill: rng.pick(&Fill::ALL),
@@ -107,18 +108,17 @@ fn epilogues_match_the_portable_tier() {
 /// Lanes that are exactly as heavy as the bound allows, by a formula rather than by the portable tier.
 #[test]
 fn full_lanes_reach_the_bound_and_do_not_saturate() {
-    if !has_avx2("full_lanes_reach_the_bound_and_do_not_saturate") {
-        return;
-    }
     let mut rng = Rng(3);
     let mut memory = Memory::new();
-    let narrow = Section::ALL.into_iter().filter(|s| !matches!(s, Section::Wide | Section::Split));
+    let takes_all = |s: &Section| matches!(s, Section::Wide | Section::Split) || s.is_dot();
+    let narrow: Vec<Section> = Section::ALL.into_iter().filter(|s| !takes_all(s)).collect();
     let mut reached = Vec::new();
-    for (section, tile) in narrow.flat_map(|s| tiles().into_iter().map(move |t| (s, t))) {
+    let tiles = tiles_of_tiers("full_lanes_reach_the_bound_and_do_not_saturate").into_iter().filter(|t| !has_dots(t.0));
+    for ((tier, tile), section) in tiles.flat_map(|t| narrow.iter().map(move |&s| (t, s))) {
         for (activation_max, fill) in
             [255, 128, 127].into_iter().flat_map(|a| [(a, Fill::Largest), (a, Fill::Smallest)])
         {
-            let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
+            let desc = tile.desc(tier, [section].into_iter().collect());
             let shape = Shape { fill, activation_max, row_tiles: 2, blocks: 2, groups: &[1, 8, 9] };
             let case = Case::new(desc, shape, &mut rng);
             let (amax, weights) = (i32::from(activation_max), 2 * section.steps() as i32);
@@ -138,22 +138,19 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
     }
 }
 
-/// Wide and split sections take weights and activations of any size: by a formula again.
+/// Wide, split and dot sections take weights and activations of any size: by a formula again.
 #[test]
 fn wide_lanes_hold_every_product() {
-    if !has_avx2("wide_lanes_hold_every_product") {
-        return;
-    }
     let (mut rng, mut memory) = (Rng(4), Memory::new());
-    for (section, tile) in
-        [Section::Wide, Section::Split].into_iter().flat_map(|s| tiles().into_iter().map(move |t| (s, t)))
-    {
+    for (tier, tile) in tiles_of_tiers("wide_lanes_hold_every_product") {
+        let sections = if has_dots(tier) { [Section::Dot8, Section::Dot] } else { [Section::Wide, Section::Split] };
+        let section = rng.pick(&sections);
         for (fill, weight) in [(Fill::Largest, 127), (Fill::Smallest, -128)] {
-            let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
+            let desc = tile.desc(tier, [section].into_iter().collect());
             let shape = Shape { fill, activation_max: 255, row_tiles: 1, blocks: 1, groups: &[17] };
             let case = Case::new(desc, shape, &mut rng);
             let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
-            let expected = 17 * 4 * 255 * weight;
+            let expected = 17 * section.steps() as i32 * 4 * 255 * weight;
             assert!(outcome.scratch.iter().all(|&x| x == expected), "{desc}: {expected} expected in each lane");
         }
     }
@@ -162,12 +159,9 @@ fn wide_lanes_hold_every_product() {
 /// Two calls with partial sums between them give what one call gives.
 #[test]
 fn the_empty_kernel_passes_partial_sums_on() {
-    if !has_avx2("the_empty_kernel_passes_partial_sums_on") {
-        return;
-    }
     let (mut rng, mut memory) = (Rng(5), Memory::new());
-    for tile in tiles() {
-        let desc = KernelDesc { start: Start::Scratch, ..tile.desc(Tier::Avx2, Sections::default()) };
+    for (tier, tile) in tiles_of_tiers("the_empty_kernel_passes_partial_sums_on") {
+        let desc = KernelDesc { start: Start::Scratch, ..tile.desc(tier, Sections::default()) };
         let shape = Shape { fill: Fill::Random, activation_max: 255, row_tiles: 3, blocks: 2, groups: &[0] };
         let case = Case::new(desc, shape, &mut rng);
         let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
@@ -180,25 +174,27 @@ fn the_empty_kernel_passes_partial_sums_on() {
 fn the_registry_is_complete() {
     for tier in Tier::ALL {
         let registered: usize = micro_tiles(tier).iter().map(|t| t.max_rows).sum();
-        assert_eq!(registered, tiles().len());
-        for tile in tiles() {
+        assert_eq!(registered, tiles(tier).len());
+        for tile in tiles(tier) {
             let found = micro_tile(tier, tile.layout, tile.vectors.into()).unwrap();
             assert!(usize::from(tile.rows) <= found.max_rows, "{tile:?}");
             assert!(found.mr <= found.max_rows && found.few_rows <= found.max_rows, "{found:?}");
         }
+        assert!(sections(tier).iter().all(|s| s.is_dot() == has_dots(tier)));
     }
 }
 
-/// Exactly the tiles of the list are generated, on both tiers; others are refused.
+/// Exactly the tiles of the list are generated; others are refused, and so are other tiers' sections.
 #[test]
 fn other_micro_tiles_are_refused() {
-    let legal = tiles();
-    for layout in [Layout::Columns, Layout::FourColumns, Layout::Depth] {
-        for (rows, vectors) in (0..=20u8).flat_map(|r| (0..=6u8).map(move |v| (r, v))).chain([(255, 255), (128, 2)]) {
-            let tile = Tile { layout, rows, vectors };
-            for cols in [0, 1, tile.panel_cols(), tile.panel_cols().saturating_add(1)] {
-                let fits = legal.contains(&tile) && (1..=tile.panel_cols()).contains(&cols);
-                for tier in Tier::ALL.into_iter().filter(|t| t.missing_feature().is_none()) {
+    for tier in machine_tiers("other_micro_tiles_are_refused") {
+        let legal = tiles(tier);
+        for layout in Layout::ALL {
+            let sizes = (0..=20u8).flat_map(|r| (0..=6u8).map(move |v| (r, v))).chain([(255, 255), (128, 2)]);
+            for (rows, vectors) in sizes {
+                let tile = Tile { layout, rows, vectors };
+                for cols in [0, 1, tile.panel_cols(), tile.panel_cols().saturating_add(1)] {
+                    let fits = legal.contains(&tile) && (1..=tile.panel_cols()).contains(&cols);
                     let desc = KernelDesc { cols, ..tile.desc(tier, Sections::default()) };
                     let result = Kernel::generate(&desc);
                     assert_eq!(result.is_ok(), fits, "{desc}: {:?}", result.err());
@@ -207,6 +203,10 @@ fn other_micro_tiles_are_refused() {
                     }
                 }
             }
+        }
+        for section in Section::ALL {
+            let desc = legal[0].desc(tier, [section].into_iter().collect());
+            assert_eq!(Kernel::generate(&desc).is_ok(), section.is_dot() == has_dots(tier), "{desc}");
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use gemmill_codegen::{Caches, LANES, Layout, Tier, VECTOR_BYTES};
+use gemmill_codegen::{Caches, Layout, Section, Tier, micro_tiles, sections};
 
 use super::bytes::StoredSchedule;
-use super::layout::{PackedPanels, Panel, Scheduled, panels, place};
+use super::layout::{PackedPanels, Panel, Scheduled, panels};
 use super::packed::{Inner, PackOptions, PackedB, ZeroPoints};
-use super::schedule::{Limits, Schedule, Search, Steps, schedule};
+use super::schedule::{Limits, Schedule, Search, Steps, schedule, schedule_dots};
 use super::step::{Block, MAX_KC};
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatRef};
@@ -245,15 +245,23 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         let zero_point = |column: usize| zero_points.get(column) + moved;
         let group_cols = n / self.groups;
         check_size(k, n, self.groups)?;
-        let layout = choose_layout(k, group_cols);
+        let layout = choose_layout(tier, k, group_cols);
         let search = match self.effort {
             PackEffort::Quick => Search { window: 1, planes: false, reorder: false },
             PackEffort::Full => Search { window: 32, planes: false, reorder: true },
         };
-        let mut packing = Packing { b: self.b, layout, limits: Limits::for_activations(self.activation_max), search };
+        let mut packing = Packing {
+            b: self.b,
+            tier,
+            layout,
+            widest: widest_panel(tier, layout, group_cols),
+            dots: sections(tier).contains(Section::Dot),
+            limits: Limits::for_activations(self.activation_max),
+            search,
+        };
         let mut stored = self.stored.filter(|stored| stored.is_for(tier, layout));
         let (blocks, panel_vectors) = match &stored {
-            Some(stored) => (stored.blocks(k, layout)?, stored.panel_vectors(PANEL_VECTORS)?),
+            Some(stored) => (stored.blocks(k, layout)?, stored.panel_vectors(packing.widest)?),
             None => packing.cut(k, group_cols, self.kc),
         };
         let panels = panels(self.groups, group_cols, layout, panel_vectors);
@@ -298,9 +306,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
 /// Products of so few columns run along K.
 const MAX_DEPTH_COLS: usize = 2;
 /// ... if K is long enough for that.
-const MIN_DEPTH_K: usize = 2 * VECTOR_BYTES;
-/// Vectors of a full panel, unless narrow ones allow faster sequences.
-const PANEL_VECTORS: usize = 2;
+const MIN_DEPTH_K: usize = 2 * Layout::Depth.step_depth();
 /// Share of the cost of full panels that narrow ones must not exceed: each step of A serves fewer columns.
 const NARROW_PAY_BELOW: f64 = 0.97;
 /// Columns of a group from which on panels are full: weights stream past single rows fastest.
@@ -314,8 +320,9 @@ const MIN_COLS_FOR_PLANES: usize = 512;
 /// steps, wide weights take two bytes each, and every column and every step has some entries of its own.
 fn check_size(k: usize, n: usize, groups: usize) -> Result<()> {
     const ENTRIES: usize = 64;
+    const MAX_PANEL_COLS: usize = 64;
     let padded = |x: usize| x.checked_add(ENTRIES);
-    let columns = groups.checked_mul(PANEL_VECTORS * LANES).and_then(|x| x.checked_add(n)).and_then(padded);
+    let columns = groups.checked_mul(MAX_PANEL_COLS).and_then(|x| x.checked_add(n)).and_then(padded);
     let bytes = columns.zip(padded(k)).and_then(|(c, k)| c.checked_mul(k)).and_then(|x| x.checked_mul(4));
     match bytes {
         Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
@@ -323,14 +330,23 @@ fn check_size(k: usize, n: usize, groups: usize) -> Result<()> {
     }
 }
 
+/// Vectors of the widest panel that the tier has micro-tiles for, unless columns are fewer.
+fn widest_panel(tier: Tier, layout: Layout, group_cols: usize) -> usize {
+    let most = micro_tiles(tier).iter().filter(|t| t.layout == layout).map(|t| t.vectors).max().unwrap_or(1);
+    group_cols.div_ceil(layout.columns(1)).clamp(1, most)
+}
+
 /// The layout that wastes fewest lanes.
-fn choose_layout(k: usize, group_cols: usize) -> Layout {
+fn choose_layout(tier: Tier, k: usize, group_cols: usize) -> Layout {
+    let has = |layout| micro_tiles(tier).iter().any(|t| t.layout == layout);
     if (1..=MAX_DEPTH_COLS).contains(&group_cols) && k >= MIN_DEPTH_K {
         Layout::Depth
     } else if (1..=Layout::FourColumns.columns(1)).contains(&group_cols) && k >= Layout::FourColumns.step_depth() {
         Layout::FourColumns
+    } else if has(Layout::Columns16) && group_cols > Layout::Columns8.lanes() {
+        Layout::Columns16
     } else {
-        Layout::Columns
+        Layout::Columns8
     }
 }
 
@@ -345,15 +361,21 @@ struct Choice {
 }
 
 /// Elements of K such that a block of a full panel takes half of the first-level cache.
-fn default_kc(caches: Caches) -> usize {
-    (caches.l1 / 2 / (PANEL_VECTORS * LANES)).clamp(256, 4096)
+fn default_kc(caches: Caches, tier: Tier, layout: Layout) -> usize {
+    let widest = micro_tiles(tier).iter().filter(|t| t.layout == layout).map(|t| layout.columns(t.vectors)).max();
+    (caches.l1 / 2 / widest.unwrap_or(1).max(16)).clamp(256, 4096)
 }
 
 /// What scheduling needs to know.
 #[derive(Clone, Copy)]
 struct Packing<'a, T> {
     b: MatRef<'a, T>,
+    tier: Tier,
     layout: Layout,
+    /// Vectors of the widest panel.
+    widest: usize,
+    /// Whether the tier has 32-bit dot products.
+    dots: bool,
     limits: Limits,
     search: Search,
 }
@@ -364,7 +386,7 @@ impl<T: Weight> Packing<'_, T> {
         let depth = self.layout.step_depth();
         // Without columns there is nothing to cut, however deep: no more blocks than one.
         let k = if group_cols == 0 { 0 } else { k };
-        let most = kc.unwrap_or_else(|| default_kc(Caches::of_this_cpu())).min(MAX_KC);
+        let most = kc.unwrap_or_else(|| default_kc(Caches::of_this_cpu(), self.tier, self.layout)).min(MAX_KC);
         let choice = self.choose(group_cols, Block::cut(k, most, depth)[0]);
         self.search.planes = choice.planes;
         // Wide weights take twice the room in the first-level cache.
@@ -375,11 +397,10 @@ impl<T: Weight> Packing<'_, T> {
     /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against the
     /// product, and first-level cache, which must be paid for by faster sequences.
     fn choose(&self, group_cols: usize, block: Block) -> Choice {
-        let widest = match self.layout {
-            Layout::Columns => group_cols.div_ceil(LANES).clamp(1, PANEL_VECTORS),
-            Layout::FourColumns => 1,
-            Layout::Depth => group_cols,
-        };
+        let widest = self.widest;
+        if self.dots {
+            return Choice { panel_vectors: widest, planes: false, bytes_per_weight: 1.0 };
+        }
         let sample = |column: usize, vectors: usize, planes: bool| {
             let cols = (group_cols - column).min(self.layout.columns(vectors));
             let panel = Panel { group: 0, column, cols, vectors, padded_column: 0 };
@@ -392,11 +413,12 @@ impl<T: Weight> Packing<'_, T> {
             planes,
             bytes_per_weight: schedule.vectors_per_step().max(1.0),
         };
-        let can_narrow = self.layout == Layout::Columns && widest > 1 && group_cols < MIN_COLS_FOR_FULL_PANELS;
+        let splits = self.layout.lanes_per_column() == 1 && widest > 1;
+        let can_narrow = splits && group_cols < MIN_COLS_FOR_FULL_PANELS;
         // Offsets of narrow panels take twice the room: safe weights keep the promise of 1.05 bytes each.
         if can_narrow && full.has_unsafe_steps() {
             // The same columns, in two panels.
-            let (left, right) = (sample(0, 1, false), sample(LANES, 1, false));
+            let (left, right) = (sample(0, 1, false), sample(self.layout.columns(1), 1, false));
             if (left.cost(1) + right.cost(1)) / 2.0 < NARROW_PAY_BELOW * full.cost(widest) {
                 return choice(&left, 1, false);
             }
@@ -412,7 +434,11 @@ impl<T: Weight> Packing<'_, T> {
 
     fn schedule_block(&self, panel: &Panel, block: Block) -> Scheduled {
         let weights = self.gather(panel, block);
-        let schedule = schedule(self.steps(&weights, panel, block), self.limits, self.search);
+        let steps = self.steps(&weights, panel, block);
+        let schedule = match self.dots {
+            true => schedule_dots(weights.len() / steps.bytes_per_step, steps.whole),
+            false => schedule(steps, self.limits, self.search),
+        };
         Scheduled { weights, schedule }
     }
 
@@ -423,7 +449,7 @@ impl<T: Weight> Packing<'_, T> {
     }
 
     fn steps<'w>(&self, weights: &'w [i8], panel: &Panel, block: Block) -> Steps<'w> {
-        let bytes_per_step = panel.vectors * VECTOR_BYTES;
+        let bytes_per_step = panel.step_bytes(self.layout);
         Steps { weights, bytes_per_step, whole: block.len / self.layout.step_depth() }
     }
 
@@ -452,13 +478,14 @@ impl<T: Weight> Packing<'_, T> {
     /// The vectors of a block's steps in natural order. Elements that a step repeats are zero.
     fn gather(&self, panel: &Panel, block: Block) -> Vec<i8> {
         let depth = self.layout.step_depth();
-        let mut weights = vec![0i8; block.steps(depth) * panel.vectors * VECTOR_BYTES];
+        let step_bytes = panel.step_bytes(self.layout);
+        let mut weights = vec![0i8; block.steps(depth) * step_bytes];
         for k in 0..block.len {
             let step = k / depth;
             let within = k - block.step_start(step, depth);
-            let vectors = &mut weights[step * panel.vectors * VECTOR_BYTES..];
+            let vectors = &mut weights[step * step_bytes..];
             for j in 0..panel.cols {
-                vectors[place(self.layout, j, within)] = self.b.at(block.start + k, panel.column + j).to_i8();
+                vectors[self.layout.place(j, within)] = self.b.at(block.start + k, panel.column + j).to_i8();
             }
         }
         weights
@@ -466,10 +493,10 @@ impl<T: Weight> Packing<'_, T> {
 
     fn subtract_column_sums(&self, weights: &[i8], panel: &Panel, corrections: &mut [i32]) {
         let corrections = &mut corrections[panel.padded_column..];
-        for step in weights.chunks_exact(panel.vectors * VECTOR_BYTES) {
+        for step in weights.chunks_exact(panel.step_bytes(self.layout)) {
             for (j, correction) in corrections.iter_mut().enumerate().take(panel.cols) {
                 for within in 0..self.layout.step_depth() {
-                    *correction = correction.wrapping_sub(step[place(self.layout, j, within)].into());
+                    *correction = correction.wrapping_sub(step[self.layout.place(j, within)].into());
                 }
             }
         }

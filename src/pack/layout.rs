@@ -1,17 +1,17 @@
 //! The packed form of weights, and how it is written and read back.
 //!
 //! ```text
-//! B (K × N, one group):     columns 0..16 | 16..32 | ... | last panel: 1..=8 columns in one vector, 9..16 in two
+//! B (K × N, one group):     columns 0..NR | NR..2·NR | ... | last panel: as many vectors as its columns need
 //! panel:                    block 0 | block 1 | ...
 //! block:                    groups of its schedule, section after section
 //! group:                    step | step | ...                        (wide: even | odd)
-//! step:                     vector 0 | vector 1                      VECTOR_BYTES each
-//! vector (layout Columns):  b[k0..k3][col 0] b[k0..k3][col 1] ... b[k0..k3][col 7]
+//! step:                     vector 0 | vector 1 | ...                Layout::vector_bytes each
+//! vector (layout Columns8): b[k0..k3][col 0] b[k0..k3][col 1] ... b[k0..k3][col 7]
 //! vector (layout Depth):    b[k0..k31][col]
 //! ```
 
 use bytemuck::{Pod, Zeroable};
-use gemmill_codegen::{BlockHeader, KR, LANES, Layout, SHUFFLE_BYTES, SHUFFLES, Section, Sections, VECTOR_BYTES};
+use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, Section, Sections};
 
 use super::schedule::{Placed, Schedule};
 use super::step::{Block, Plane, Planes};
@@ -39,11 +39,16 @@ pub(crate) struct Panel {
 impl Panel {
     /// Entries of the panel in per-column arrays: whole vectors.
     pub(crate) fn padded_cols(&self, layout: Layout) -> usize {
-        layout.columns(self.vectors).next_multiple_of(LANES)
+        layout.columns(self.vectors).next_multiple_of(layout.lanes())
+    }
+
+    /// Bytes of the panel's vectors of one step.
+    pub(crate) fn step_bytes(&self, layout: Layout) -> usize {
+        self.vectors * layout.vector_bytes()
     }
 }
 
-/// The panels of all groups; those of layout `Columns` are `panel_vectors` vectors wide, but for a group's last.
+/// The panels of all groups; those of layouts with a lane for each column are `panel_vectors` vectors wide, but for a group's last.
 pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout, panel_vectors: usize) -> Vec<Panel> {
     let mut panels = Vec::new();
     if group_cols == 0 {
@@ -57,7 +62,7 @@ pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout, panel_vec
             let vectors = match layout {
                 Layout::Depth => left,
                 Layout::FourColumns => 1,
-                Layout::Columns => left.div_ceil(LANES).min(panel_vectors),
+                _ => left.div_ceil(layout.lanes()).min(panel_vectors),
             };
             let cols = left.min(layout.columns(vectors));
             panels.push(Panel { group, column: group * group_cols + done, cols, vectors, padded_column });
@@ -103,11 +108,6 @@ pub(crate) struct PanelData<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) offsets: &'a [u16],
     pub(crate) headers: &'a [BlockHeader],
-}
-
-/// Where element `within` of column `j` stands in the vectors of a step.
-pub(crate) fn place(layout: Layout, j: usize, within: usize) -> usize {
-    j * layout.step_depth() + within
 }
 
 /// The planes and sections that some schedules use.
@@ -205,7 +205,9 @@ impl PackedPanels {
                         Section::Wide => {
                             self.offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)])
                         }
-                        Section::Sum8 | Section::Split => self.offsets.push(offset(first.step, first.plane)),
+                        Section::Sum8 | Section::Split | Section::Dot8 | Section::Dot => {
+                            self.offsets.push(offset(first.step, first.plane))
+                        }
                         Section::Shuffled => {
                             let shuffle = first.plane.shuffle().unwrap_or_default();
                             let offsets = [offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16];
@@ -214,7 +216,7 @@ impl PackedPanels {
                         _ => self.offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
                     }
                     for placed in group {
-                        let bytes_per_step = panel.vectors * VECTOR_BYTES;
+                        let bytes_per_step = panel.step_bytes(self.layout);
                         let natural = &block_of_panel.weights[placed.step * bytes_per_step..][..bytes_per_step];
                         append_step(&mut data, natural, section, *placed);
                     }
@@ -226,39 +228,56 @@ impl PackedPanels {
         bytemuck::cast_slice_mut::<Line, u8>(&mut self.data)[..data.len()].copy_from_slice(&data);
     }
 
+    /// The schedule that a block of a panel was laid out by, from its header and offsets.
+    pub(crate) fn schedule(&self, panel: usize, block: usize) -> Schedule {
+        let PanelData { headers, mut offsets, .. } = self.panel_data(panel, block);
+        let locate = |offset: u16| {
+            let (step, plane) = self.blocks[block].locate(offset.into(), self.planes, self.layout.step_depth());
+            Placed { step, plane }
+        };
+        let mut schedule = Schedule::default();
+        for section in Section::ALL {
+            let steps = &mut schedule.sections[section as usize];
+            for _ in 0..headers[0].groups[section as usize] {
+                let first = locate(offsets[0]);
+                match section {
+                    Section::Shuffled => {
+                        let shuffle = Some(usize::from(offsets[1]) / SHUFFLE_BYTES);
+                        let pairing = Plane::PAIRINGS.into_iter().find(|p| p.shuffle() == shuffle);
+                        steps.push(Placed { step: first.step, plane: pairing.unwrap_or(Plane::Natural) });
+                    }
+                    _ if section.is_run() => {
+                        steps.extend((0..section.steps()).map(|i| Placed { step: first.step + i, ..first }));
+                    }
+                    _ => steps.extend(offsets[..section.steps()].iter().map(|&offset| locate(offset))),
+                }
+                offsets = &offsets[section.offsets()..];
+            }
+        }
+        schedule
+    }
+
     /// Calls `f(k, column, weight)` for every weight, from the packed form alone.
     pub(crate) fn for_each_weight(&self, mut f: impl FnMut(usize, usize, i8)) {
         let depth = self.layout.step_depth();
-        let data: &[u8] = bytemuck::cast_slice(&self.data);
-        for (i, start) in self.starts.iter().enumerate() {
-            let panel = self.panels[i / self.blocks.len()];
-            let block = self.blocks[i % self.blocks.len()];
-            let bytes_per_step = panel.vectors * VECTOR_BYTES;
-            let mut data = &data[start.data..];
-            let mut offsets = &self.offsets[start.offsets..];
-            for section in Section::ALL {
-                for _ in 0..self.headers[i].groups[section as usize] {
-                    for s in 0..section.steps() {
-                        let natural_run = section == Section::Sum8;
-                        let offset = usize::from(offsets[if natural_run { 0 } else { s }]);
-                        let slot = offset / block.plane_bytes(depth);
-                        let order = match section {
-                            Section::Shuffled => SHUFFLES[usize::from(offsets[1]) / SHUFFLE_BYTES],
-                            _ => self.planes.iter().nth(slot).unwrap_or(Plane::Natural).order(),
-                        };
-                        let within_plane = offset - slot * block.plane_bytes(depth);
-                        let step = within_plane.div_ceil(depth) + if natural_run { s } else { 0 };
-                        let repeated = step * depth - block.step_start(step, depth);
-                        for j in 0..panel.cols {
+        for (i, panel) in self.panels.iter().enumerate() {
+            let bytes_per_step = panel.step_bytes(self.layout);
+            for (j, block) in self.blocks.iter().enumerate() {
+                let mut data = self.panel_data(i, j).data;
+                let schedule = self.schedule(i, j);
+                for section in Section::ALL {
+                    for placed in &schedule.sections[section as usize] {
+                        let (order, start) = (placed.plane.order(), block.step_start(placed.step, depth));
+                        let repeated = placed.step * depth - start;
+                        for column in 0..panel.cols {
                             for within in repeated..depth.min(block.len) {
-                                let k = block.start + block.step_start(step, depth) + within;
-                                let place = place(self.layout, j, within);
-                                f(k, panel.column + j, stored(data, bytes_per_step, section, order, place));
+                                let place = self.layout.place(column, within);
+                                let weight = stored(data, bytes_per_step, section, order, place);
+                                f(block.start + start + within, panel.column + column, weight);
                             }
                         }
                         data = &data[bytes_per_step * section.vectors() / section.steps()..];
                     }
-                    offsets = &offsets[section.offsets()..];
                 }
             }
         }

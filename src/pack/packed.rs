@@ -137,13 +137,14 @@ impl PackedB {
         inner.panels.size_in_bytes() + size_of_val(&inner.corrections[..]) + size_of_val(&inner.column_zero_points[..])
     }
 
-    /// Which sequences the weights were proven fit for.
+    /// Which sequences the weights were proven fit for: 32-bit dot products for all weights on tiers with VNNI,
+    /// otherwise what their values allow.
     ///
     /// # Examples
     /// ```
-    /// use gemmill::{MatRef, PackedB};
+    /// use gemmill::{MatRef, PackedB, Tier};
     /// let b = vec![3i8; 1024 * 16];
-    /// let packed = PackedB::new(MatRef::row_major(&b, 1024, 16)?)?;
+    /// let packed = PackedB::builder(MatRef::row_major(&b, 1024, 16)?).tier(Tier::Portable).build()?;
     /// assert_eq!(packed.sequences().to_string(), "sum8 100%");
     /// # Ok::<(), gemmill::Error>(())
     /// ```
@@ -281,9 +282,9 @@ impl<'a> PackedView<'a> {
 ///
 /// # Examples
 /// ```
-/// use gemmill::{MatRef, PackedB, kernel::Section};
+/// use gemmill::{MatRef, PackedB, Tier, kernel::Section};
 /// let b = vec![127i8; 64 * 16];
-/// let packed = PackedB::new(MatRef::row_major(&b, 64, 16)?)?;
+/// let packed = PackedB::builder(MatRef::row_major(&b, 64, 16)?).tier(Tier::Portable).build()?;
 /// assert!(packed.sequences().shares().all(|(section, _)| section == Section::Split));
 /// # Ok::<(), gemmill::Error>(())
 /// ```

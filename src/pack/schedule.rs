@@ -71,6 +71,7 @@ impl Schedule {
             Section::Shuffled => 3.0 + shared,
             Section::Wide => 4.0,
             Section::Split => 4.0 + 2.0 * shared,
+            Section::Dot8 | Section::Dot => section.steps() as f64,
             // A product and a sum for each step, a widening and the accumulation for all.
             _ => 2.0 * section.steps() as f64 + 1.0,
         };
@@ -161,11 +162,22 @@ pub(crate) struct Steps<'a> {
     pub(crate) whole: usize,
 }
 
-/// Schedules a block.
+/// Schedules a block for 32-bit dot products, which are exact for all weights: steps stay as they follow each other.
+pub(crate) fn schedule_dots(steps: usize, whole: usize) -> Schedule {
+    let mut schedule = Schedule::default();
+    let placed = |step| Placed { step, plane: Plane::Natural };
+    let in_runs = whole / Section::Dot8.steps() * Section::Dot8.steps();
+    schedule.sections[Section::Dot8 as usize].extend((0..in_runs).map(placed));
+    schedule.sections[Section::Dot as usize].extend((in_runs..steps).map(placed));
+    schedule
+}
+
+/// Schedules a block for 16-bit sums.
 pub(crate) fn schedule(steps: Steps<'_>, limits: Limits, search: Search) -> Schedule {
     gemmill_codegen::vectorize(|| match steps.bytes_per_step / 2 {
         ..=16 => schedule_lanes::<16>(steps, limits, search),
-        _ => schedule_lanes::<32>(steps, limits, search),
+        17..=32 => schedule_lanes::<32>(steps, limits, search),
+        _ => schedule_lanes::<64>(steps, limits, search),
     })
 }
 
@@ -174,17 +186,19 @@ pub(crate) fn schedule(steps: Steps<'_>, limits: Limits, search: Search) -> Sche
 pub(crate) fn prove(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Result<()> {
     let overflow = gemmill_codegen::vectorize(|| match steps.bytes_per_step / 2 {
         ..=16 => first_overflow::<16>(steps, schedule, limits),
-        _ => first_overflow::<32>(steps, schedule, limits),
+        17..=32 => first_overflow::<32>(steps, schedule, limits),
+        _ => first_overflow::<64>(steps, schedule, limits),
     });
     let Some(given) = overflow else { return Ok(()) };
     let (low, high) = (-i64::from(limits.negative), limits.positive.into());
     Err(Error::OutOfRange { what: "weights that a group of the schedule sums in a lane", low, high, given })
 }
 
-/// The weight of the first lane that may leave 16 bits. Wide steps have no 16-bit sums.
+/// The weight of the first lane that may leave 16 bits. Wide steps and dot products have no 16-bit sums.
 #[inline(always)]
 fn first_overflow<const L: usize>(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Option<i64> {
-    for section in Section::ALL.into_iter().filter(|s| !matches!(s, Section::Wide | Section::Split)) {
+    let sums_in_16_bits = |s: &Section| !s.is_dot() && !matches!(s, Section::Wide | Section::Split);
+    for section in Section::ALL.into_iter().filter(sums_in_16_bits) {
         for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
             let mut sum = Lanes::<L>::ZERO;
             for placed in group {

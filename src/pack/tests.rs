@@ -1,12 +1,15 @@
 //! Schedules checked by brute force against what 16 bits hold; blocks, steps and planes against their definitions.
 
-use gemmill_codegen::{KR, LANES, Layout, Section, VECTOR_BYTES};
+use gemmill_codegen::{KR, Layout, Section};
+
+const LANES: usize = Layout::Columns8.lanes();
+const VECTOR_BYTES: usize = Layout::Columns8.vector_bytes();
 
 use super::activations::write_planes;
 use super::schedule::{Limits, Schedule, Search, Steps, schedule};
 use super::step::{Block, MAX_KC, Plane, Planes, group_row_bytes, packed_row_bytes};
 
-const LAYOUTS: [Layout; 3] = [Layout::Columns, Layout::FourColumns, Layout::Depth];
+const LAYOUTS: [Layout; 3] = [Layout::Columns8, Layout::FourColumns, Layout::Depth];
 
 /// Random numbers (splitmix64): the same on every run.
 struct Rng(u64);
@@ -362,7 +365,7 @@ fn packed_rows_have_room_and_rows_of_a_tile_different_sets() {
     let blocks = [Block { start: 0, len: 1024 }];
     let mut natural = Planes::default();
     natural.insert(Plane::Natural);
-    assert!(packed_row_bytes(&blocks, natural, Layout::Columns, usize::MAX / 512).is_err());
+    assert!(packed_row_bytes(&blocks, natural, Layout::Columns8, usize::MAX / 512).is_err());
     let most = usize::MAX / 1024;
-    assert!(packed_row_bytes(&blocks, natural, Layout::Columns, most).is_ok_and(|bytes| bytes >= most * 1024));
+    assert!(packed_row_bytes(&blocks, natural, Layout::Columns8, most).is_ok_and(|bytes| bytes >= most * 1024));
 }

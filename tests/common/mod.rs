@@ -18,9 +18,12 @@ pub fn announce(line: Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The tiers that this CPU runs. Says which it does not.
+/// The tiers that can be exercised here, and which cannot: the portable one, and those that `GEMMILL_INTERPRET` names on
+/// the emulated machine; if it names none, those that the CPU has.
 pub fn tiers() -> Vec<Tier> {
+    let interpreted = gemmill_machine::stand_in_as_asked();
     let mut runnable = Tier::ALL.to_vec();
+    runnable.retain(|t| interpreted.is_empty() || *t == Tier::Portable || interpreted.contains(t));
     runnable.retain(|tier| match tier.missing_feature() {
         None => true,
         Some(feature) => {
@@ -31,6 +34,8 @@ pub fn tiers() -> Vec<Tier> {
     assert!(runnable.contains(&Tier::Portable), "the portable tier runs everywhere");
     for expected in std::env::var("GEMMILL_EXPECT_TIERS").unwrap_or_default().split(',').filter(|name| !name.is_empty())
     {
+        let known = Tier::ALL.map(Tier::name);
+        assert!(known.contains(&expected), "GEMMILL_EXPECT_TIERS names {expected}, expected one of {known:?}");
         let exercised = runnable.iter().any(|tier| tier.name() == expected);
         assert!(exercised, "GEMMILL_EXPECT_TIERS names {expected}, which cannot be exercised here");
     }
@@ -74,6 +79,52 @@ pub fn long_mode() -> Option<u64> {
         0 => None,
         1 => Some(1_000_000),
         products => Some(products),
+    }
+}
+
+/// The share of a test's cases that this run does: `GEMMILL_TEST_SHARE`, above 0 and at most 1, which it is unless set.
+/// For machines on which all would take too long.
+pub fn share() -> f64 {
+    let Ok(text) = std::env::var("GEMMILL_TEST_SHARE") else { return 1.0 };
+    let share = text.parse().unwrap_or_else(|e| panic!("GEMMILL_TEST_SHARE={text}: {e}"));
+    assert!(share > 0.0 && share <= 1.0, "GEMMILL_TEST_SHARE={text}: expected a number above 0 and at most 1");
+    share
+}
+
+/// This run's share of so many random cases; at least one.
+pub fn share_of(cases: u64) -> u64 {
+    ((cases as f64 * share()).ceil() as u64).clamp(1, cases.max(1))
+}
+
+/// Which cases of a systematic sweep this run does: all, or a sample that the seed chooses. A sweep's cases are fewer than
+/// random ones and tell more: it keeps the square root of the share. Says how many it kept.
+pub struct Sample {
+    what: &'static str,
+    share: f64,
+    rng: random::Rng,
+    kept: u64,
+    seen: u64,
+}
+
+impl Sample {
+    pub fn new(what: &'static str) -> Sample {
+        Sample { what, share: share().sqrt(), rng: random::Rng::new(seed()), kept: 0, seen: 0 }
+    }
+
+    /// Whether the next case is done. The first one always is.
+    pub fn keeps(&mut self) -> bool {
+        let kept = self.share >= 1.0 || f64::from(self.rng.unit()) < self.share || self.seen == 0;
+        self.seen += 1;
+        self.kept += u64::from(kept);
+        kept
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        if self.kept < self.seen {
+            announce(format_args!("GEMMILL_TEST_SHARE: {}: {} of {} cases", self.what, self.kept, self.seen));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! [`crate::desc::Epilogue`]. The portable tier's version stands beside it in `portable.rs`.
 
 use super::x86::{Builder, advance_by_rows, arg};
-use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, LANES, Output, Requantize, VECTOR_BYTES};
+use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize};
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -16,8 +16,14 @@ const COLUMNS: Gpr = Gpr::R11;
 const COLUMNS_2: Gpr = Gpr::Rax;
 const ROWS: Gpr = Gpr::Rcx;
 
-/// Lane order that undoes the 128-bit halves of the two packing steps.
-const UNPACK_ORDER: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+/// Lane order that undoes the 128-bit parts of the two packing steps: lanes of the `i`-th of four vectors come from lane
+/// `i` of every four.
+fn unpack_order(lanes: usize) -> Vec<u32> {
+    (0..lanes as u32).map(|to| to % (lanes as u32 / 4) * 4 + to / (lanes as u32 / 4)).collect()
+}
+
+/// Bytes of what [`Lowering::part`] takes out of a vector.
+const PART_BYTES: usize = 16;
 
 /// Sums the lanes of each row's accumulators: column `v` goes to lane `v` of the row's first accumulator.
 pub(super) fn sum_lanes<L: Lowering>(b: &mut Builder<L>) {
@@ -26,7 +32,7 @@ pub(super) fn sum_lanes<L: Lowering>(b: &mut Builder<L>) {
         let (first, last) = (b.acc(row, 0), b.acc(row, vectors - 1));
         b.low.op(Op::HorizontalAddI32, t0, first, last.into());
         b.low.op(Op::HorizontalAddI32, t0, t0, t0.into());
-        b.low.upper_half(t1, t0);
+        b.low.part(t1, t0, 1);
         b.low.op(Op::AddI32, first, t0, t1.into());
     }
 }
@@ -64,21 +70,23 @@ pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
 
 /// Vectors of 32-bit results per row.
 fn result_vectors<L: Lowering>(b: &Builder<L>) -> usize {
-    (b.desc.cols as usize).div_ceil(LANES)
+    (b.desc.cols as usize).div_ceil(b.desc.layout.lanes())
 }
 
-/// The accumulator that holds columns `8 * v ..` of a row. (Summed lanes leave a row's later accumulators unused.)
+/// The accumulator that holds columns `lanes * v ..` of a row. (Summed lanes leave a row's later accumulators unused.)
 fn result<L: Lowering>(b: &Builder<L>, row: usize, v: usize) -> Vector {
     b.acc(row, v)
 }
 
 /// Columns of C in result vector `v`.
 fn columns_in<L: Lowering>(b: &Builder<L>, v: usize) -> usize {
-    (b.desc.cols as usize - v * LANES).min(LANES)
+    let lanes = b.desc.layout.lanes();
+    (b.desc.cols as usize - v * lanes).min(lanes)
 }
 
-fn column(v: usize) -> usize {
-    v * VECTOR_BYTES
+/// The arrays by column `COLUMNS` or `COLUMNS_2`, C or the residual at result vector `v`.
+fn at_column<L: Lowering>(b: &Builder<L>, array: Gpr, v: usize) -> Mem {
+    Mem::at(array, v * b.desc.layout.accumulator_bytes())
 }
 
 fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
@@ -90,7 +98,7 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
             b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
             for v in 0..vectors {
                 let acc = result(b, row, v);
-                b.low.op(Op::MulI32, t1, t0, Mem::at(COLUMNS, column(v)).into());
+                b.low.op(Op::MulI32, t1, t0, at_column(b, COLUMNS, v).into());
                 b.low.op(Op::AddI32, acc, acc, t1.into());
             }
         }
@@ -105,7 +113,7 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
                 let acc = result(b, row, v);
                 let term = match epilogue.b_zero_point {
                     BZeroPoint::PerColumn => {
-                        b.low.op(Op::MulI32, t1, t0, Mem::at(COLUMNS, column(v)).into());
+                        b.low.op(Op::MulI32, t1, t0, at_column(b, COLUMNS, v).into());
                         t1
                     }
                     _ => t0,
@@ -122,7 +130,7 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     for row in 0..rows {
         for v in 0..vectors {
             let acc = result(b, row, v);
-            b.low.op(Op::AddI32, acc, acc, Mem::at(COLUMNS, column(v)).into());
+            b.low.op(Op::AddI32, acc, acc, at_column(b, COLUMNS, v).into());
         }
     }
 }
@@ -133,8 +141,8 @@ fn store_i32<L: Lowering>(b: &mut Builder<L>, add: bool) {
     b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
     for row in 0..b.rows() {
         for v in 0..result_vectors(b) {
-            let (acc, count, place) = (result(b, row, v), columns_in(b, v), Mem::at(C, column(v)));
-            if add && count == LANES {
+            let (acc, count, place) = (result(b, row, v), columns_in(b, v), at_column(b, C, v));
+            if add && count == b.desc.layout.lanes() {
                 b.low.op(Op::AddI32, acc, acc, place.into());
             } else if add {
                 b.low.load_first(t0, t1, place, count);
@@ -157,7 +165,7 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
         }
         for v in 0..vectors {
             let acc = result(b, row, v);
-            let scale = Mem::at(COLUMNS, column(v)).into();
+            let scale = at_column(b, COLUMNS, v).into();
             if d.row_scale {
                 b.low.op(Op::MulF32, t1, t0, scale);
             } else {
@@ -165,7 +173,7 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
             }
             b.low.i32_to_f32(acc, acc);
             if d.bias {
-                b.low.multiply_add_f32(acc, t1, Mem::at(COLUMNS_2, column(v)).into());
+                b.low.multiply_add_f32(acc, t1, at_column(b, COLUMNS_2, v).into());
             } else {
                 b.low.op(Op::MulF32, acc, acc, t1.into());
             }
@@ -189,14 +197,14 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
         for v in 0..vectors {
             let (acc, count) = (result(b, row, v), columns_in(b, v));
             if d.residual {
-                b.low.load_first(t0, t1, Mem::at(RESIDUAL, column(v)), count);
+                b.low.load_first(t0, t1, at_column(b, RESIDUAL, v), count);
                 b.low.op(Op::AddF32, acc, acc, t0.into());
             }
             if d.clamp {
                 b.low.op(Op::MaxF32, acc, low, acc.into());
                 b.low.op(Op::MinF32, acc, high, acc.into());
             }
-            b.low.store_first(Mem::at(C, column(v)), acc, count);
+            b.low.store_first(at_column(b, C, v), acc, count);
         }
         b.low.asm().add(C, C_STRIDE);
         if d.residual {
@@ -228,9 +236,9 @@ fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
             let acc = result(b, row, v);
             b.low.i32_to_f32(acc, acc);
             if r.float_bias {
-                b.low.op(Op::AddF32, acc, acc, Mem::at(COLUMNS_2, column(v)).into());
+                b.low.op(Op::AddF32, acc, acc, at_column(b, COLUMNS_2, v).into());
             }
-            b.low.op(Op::MulF32, acc, acc, Mem::at(COLUMNS, column(v)).into());
+            b.low.op(Op::MulF32, acc, acc, at_column(b, COLUMNS, v).into());
             if r.clamp == Clamp::Float {
                 b.low.op(Op::MaxF32, acc, low, acc.into());
                 b.low.op(Op::MinF32, acc, high, acc.into());
@@ -241,11 +249,11 @@ fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
     narrow_and_store(b, r, low, high);
 }
 
-/// Four vectors of i32 at a time become 32 bytes: each vector's eight columns side by side.
+/// Four vectors of i32 at a time become one of bytes: each vector's columns side by side.
 fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector, high: Vector) {
     let (rows, vectors) = (b.rows(), result_vectors(b));
     let (zero_point, order) = (b.temp(2), b.temp(3));
-    let constant = b.low.asm().constant(&UNPACK_ORDER);
+    let constant = b.low.asm().constant(&unpack_order(b.desc.layout.lanes()));
     b.low.broadcast16(zero_point, arg!(zero_point));
     b.low.load(order, Source::Constant(constant));
     b.low.asm().load64(C, arg!(c));
@@ -274,22 +282,24 @@ fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector,
             b.low.op(max, packed, packed, low.into());
             b.low.op(min, packed, packed, high.into());
         }
-        store_packed(b, packed, four);
+        store_packed(b, packed, x[1], four);
     }
 }
 
-/// Stores 32 bytes: eight for each of up to four (row, vector) results, which follow each other.
-fn store_packed<L: Lowering>(b: &mut Builder<L>, packed: Vector, four: &[(usize, usize)]) {
-    for (half, two) in four.chunks(2).enumerate() {
-        if half == 1 {
-            b.low.upper_half(packed, packed);
+/// Stores the bytes of up to four (row, vector) results, which follow each other in `packed`. `part` is free.
+fn store_packed<L: Lowering>(b: &mut Builder<L>, packed: Vector, part: Vector, four: &[(usize, usize)]) {
+    let lanes = b.desc.layout.lanes();
+    for (index, results) in four.chunks(PART_BYTES / lanes).enumerate() {
+        let from = if index == 0 { packed } else { part };
+        if index > 0 {
+            b.low.part(part, packed, index);
         }
-        let whole_row = two.len() == 2 && two[0].0 == two[1].0;
-        for (i, &(_, v)) in two.iter().enumerate() {
+        let whole_row = results.len() == 2 && results[0].0 == results[1].0;
+        for (i, &(_, v)) in results.iter().enumerate() {
             let end_of_row = v + 1 == result_vectors(b);
             if !(whole_row && i == 1) {
-                let count = if whole_row { LANES + columns_in(b, 1) } else { columns_in(b, v) };
-                b.low.store_bytes(Mem::at(C, v * LANES), packed, i * LANES, count);
+                let count = if whole_row { lanes + columns_in(b, 1) } else { columns_in(b, v) };
+                b.low.store_bytes(Mem::at(C, v * lanes), from, i * lanes, count);
             }
             if end_of_row {
                 b.low.asm().add(C, C_STRIDE);

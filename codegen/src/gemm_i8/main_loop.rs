@@ -7,15 +7,15 @@ use std::mem::offset_of;
 
 use super::x86::{Builder, arg, role};
 use crate::args::BlockHeader;
-use crate::desc::{KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section, VECTOR_BYTES};
+use crate::desc::{KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section};
 use crate::x86::asm::{Gpr, Mem, Scale};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// Pairs of ones, to widen 16-bit sums.
-const ONES: [u32; 8] = [0x0001_0001; 8];
+const ONES: u32 = 0x0001_0001;
 
 /// Even bytes of 16-bit lanes.
-const EVEN_BYTES: [u32; 8] = [0x00ff_00ff; 8];
+const EVEN_BYTES: u32 = 0x00ff_00ff;
 /// Address of [`shuffle_masks`] in a shuffled section.
 const MASKS: Gpr = role::STEPS[2];
 
@@ -71,7 +71,7 @@ fn unroll<L: Lowering>(b: &Builder<L>, section: Section) -> usize {
 }
 
 fn advance<L: Lowering>(b: &mut Builder<L>, section: Section, groups: usize) {
-    let bytes = groups * section.vectors() * b.vectors() * VECTOR_BYTES;
+    let bytes = groups * section.vectors() * b.vectors() * b.desc.layout.vector_bytes();
     let asm = b.low.asm();
     asm.add_imm(role::OFFSETS, groups * section.offsets() * size_of::<u16>());
     asm.add_imm(role::B, bytes);
@@ -96,9 +96,14 @@ struct Registers {
 impl Registers {
     fn plan<L: Lowering>(b: &mut Builder<L>, section: Section) -> Registers {
         let (vectors, free) = (b.vectors(), b.temporaries());
-        let ones = Source::Constant(b.low.asm().constant(&ONES));
-        let batch = if b.rows() > 1 && 2 * vectors + 4 <= free { 2 } else { 1 };
+        let ones = Source::Constant(b.repeated(ONES));
         let mut temps = (0..free).map(|i| b.temp(i)).collect::<Vec<_>>();
+        if section.is_dot() {
+            let (a, rows) = (temps.remove(0), b.rows());
+            temps.truncate(if rows > 1 { vectors } else { 0 });
+            return Registers { batch: rows, sums: Vec::new(), a, product: a, ones, cached: temps };
+        }
+        let batch = if b.rows() > 1 && 2 * vectors + 4 <= free { 2 } else { 1 };
         let sums = temps.drain(..batch * vectors).collect();
         let (a, product) = (temps.remove(0), temps.remove(0));
         let needs_ones = !matches!(section, Section::Wide | Section::Split);
@@ -109,7 +114,7 @@ impl Registers {
 
     fn load_constants<L: Lowering>(&self, b: &mut Builder<L>) {
         if let Source::Register(ones) = self.ones {
-            let constant = b.low.asm().constant(&ONES);
+            let constant = b.repeated(ONES);
             b.low.load(ones, Source::Constant(constant));
         }
     }
@@ -133,6 +138,7 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
         match section {
             Section::Wide => wide_rows(b, regs, batch, index),
             Section::Split => split_rows(b, regs, batch, index),
+            Section::Dot8 | Section::Dot => dot_rows(b, section, regs, batch, index),
             _ => narrow_rows(b, section, regs, batch, index),
         }
     }
@@ -140,20 +146,22 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
 
 /// Vector `vector` of step `step` of group `index`.
 fn packed<L: Lowering>(b: &Builder<L>, section: Section, index: usize, step: usize, vector: usize) -> Mem {
-    Mem::at(role::B, ((index * section.vectors() + step) * b.vectors() + vector) * VECTOR_BYTES)
+    Mem::at(role::B, ((index * section.vectors() + step) * b.vectors() + vector) * b.desc.layout.vector_bytes())
 }
 
 /// The step of A that starts at `at`.
 fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
     match b.desc.layout {
-        Layout::Columns => b.low.broadcast32(dst, at),
+        Layout::Columns8 | Layout::Columns16 => b.low.broadcast32(dst, at),
         Layout::FourColumns => b.low.broadcast64(dst, at),
-        Layout::Depth => b.low.load(dst, at.into()),
+        Layout::Depth | Layout::Tiles => b.low.load(dst, at.into()),
     }
 }
 
 /// Most vectors of columns that a micro-tile has.
-const MAX_VECTORS: usize = 2;
+const MAX_VECTORS: usize = 4;
+/// Bytes of a cache line, which a prefetch brings in.
+const LINE: usize = 64;
 
 /// Loads what is cached of a step of B and says where each of its vectors is found.
 fn step_of_b<L: Lowering>(
@@ -163,14 +171,13 @@ fn step_of_b<L: Lowering>(
     index: usize,
     step: usize,
 ) -> [Source; MAX_VECTORS] {
-    // Every second vector starts a cache line.
-    if b.prefetches() && (step * b.vectors()).is_multiple_of(2) {
-        let place = packed(b, section, index, step, 0);
-        b.low.asm().prefetch(Mem { index: Some((role::PREFETCH, Scale::X1)), ..place });
-    }
     let mut found = [packed(b, section, index, step, 0).into(); MAX_VECTORS];
     for (v, found) in found.iter_mut().enumerate().take(b.vectors()) {
         let place = packed(b, section, index, step, v);
+        let starts_line = ((step * b.vectors() + v) * b.desc.layout.vector_bytes()).is_multiple_of(LINE);
+        if b.prefetches() && starts_line {
+            b.low.asm().prefetch(Mem { index: Some((role::PREFETCH, Scale::X1)), ..place });
+        }
         *found = place.into();
         if let Some(&register) = regs.cached.get(v) {
             b.low.load(register, place.into());
@@ -178,6 +185,35 @@ fn step_of_b<L: Lowering>(
         }
     }
     found
+}
+
+/// Where row `row` of A stands at step `step` of a group.
+fn step_of_a<L: Lowering>(b: &Builder<L>, section: Section, step: usize, row: usize) -> Mem {
+    match section.is_run() {
+        true => b.row_of_a(role::STEPS[0], row).offset(step * b.desc.layout.step_depth()),
+        false => b.row_of_a(role::STEPS[step], row),
+    }
+}
+
+fn dot_rows<L: Lowering>(
+    b: &mut Builder<L>,
+    section: Section,
+    regs: &Registers,
+    rows: std::ops::Range<usize>,
+    index: usize,
+) {
+    for step in 0..section.steps() {
+        let weights = step_of_b(b, section, regs, index, step);
+        let copy = (index * section.steps() + step) % b.copies();
+        for row in rows.clone() {
+            let at = step_of_a(b, section, step, row);
+            load_a(b, regs.a, at);
+            for (v, &weight) in weights.iter().enumerate().take(b.vectors()) {
+                let acc = b.acc_copy(copy, row, v);
+                b.low.dot(acc, regs.a, weight);
+            }
+        }
+    }
 }
 
 fn narrow_rows<L: Lowering>(
@@ -191,11 +227,7 @@ fn narrow_rows<L: Lowering>(
     for step in 0..section.steps() {
         let weights = step_of_b(b, section, regs, index, step);
         for (slot, row) in rows.clone().enumerate() {
-            let (pointer, disp) = match section {
-                Section::Sum8 => (role::STEPS[0], step * b.desc.layout.step_depth()),
-                _ => (role::STEPS[step], 0),
-            };
-            let at = b.row_of_a(pointer, row).offset(disp);
+            let at = step_of_a(b, section, step, row);
             load_a(b, regs.a, at);
             if section == Section::Shuffled {
                 b.low.op(Op::ShuffleBytes, regs.a, regs.a, Mem::at(role::STEPS[1], 0).into());
@@ -243,7 +275,7 @@ fn wide_rows<L: Lowering>(b: &mut Builder<L>, regs: &Registers, rows: std::ops::
 }
 
 fn split_rows<L: Lowering>(b: &mut Builder<L>, regs: &Registers, rows: std::ops::Range<usize>, index: usize) {
-    let even_bytes = b.low.asm().constant(&EVEN_BYTES);
+    let even_bytes = b.repeated(EVEN_BYTES);
     let weight = |b: &Builder<L>, half: usize, v: usize| packed(b, Section::Split, index, half, v).into();
     for (slot, row) in rows.enumerate() {
         let at = b.row_of_a(role::STEPS[0], row);

@@ -16,15 +16,19 @@ pub(crate) use x86::generate;
 mod x86 {
     use std::mem::offset_of;
 
+    use dynasmrt::DynamicLabel;
+
     use super::{epilogue, main_loop};
     use crate::CodegenError;
     use crate::args::BlockHeader;
-    use crate::desc::{Finish, KernelDesc, Layout, Start, VECTOR_BYTES};
+    use crate::desc::{Finish, KernelDesc, Layout, Section, Start};
     use crate::registry::MAX_PREFETCH_ROWS;
     use crate::tier::Tier;
-    use crate::x86::asm::{Assembler, Gpr, Mem, Scale};
+    use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem, Scale};
     use crate::x86::avx2::Avx2;
-    use crate::x86::lowering::{Lowering, Vector};
+    use crate::x86::avx512::Avx512;
+    use crate::x86::encode::table;
+    use crate::x86::lowering::{Lowering, Op, Vector};
 
     /// General-purpose registers by role.
     pub(in crate::gemm_i8) mod role {
@@ -62,6 +66,13 @@ mod x86 {
     }
     pub(in crate::gemm_i8) use arg;
 
+    /// Lanes of the widest vector.
+    const MAX_LANES: usize = 16;
+    /// Chains of 32-bit dot products that keep two ports busy for a latency of five cycles.
+    const DOT_CHAINS: usize = 10;
+    /// Registers that main loops of 32-bit dot products need besides accumulators: A, and up to four vectors of B.
+    const MAIN_LOOP_TEMPORARIES: usize = 5;
+
     /// The kernel under construction: its description and its tier's lowering.
     pub(in crate::gemm_i8) struct Builder<L> {
         pub(in crate::gemm_i8) desc: KernelDesc,
@@ -81,7 +92,7 @@ mod x86 {
         /// from start to finish, where a lane is a column.
         pub(in crate::gemm_i8) fn starts_at_term(&self) -> bool {
             let whole = self.desc.start == Start::Zero && self.desc.finish != Finish::Scratch;
-            whole && self.desc.layout == Layout::Columns
+            whole && self.desc.layout.lanes_per_column() == 1
         }
 
         /// Whether the main loops prefetch packed vectors.
@@ -92,6 +103,28 @@ mod x86 {
         /// Accumulator of row `r`, vector `v`.
         pub(in crate::gemm_i8) fn acc(&self, r: usize, v: usize) -> Vector {
             Vector((r * self.vectors() + v) as u8)
+        }
+
+        /// Copy `copy` of that accumulator.
+        pub(in crate::gemm_i8) fn acc_copy(&self, copy: usize, r: usize, v: usize) -> Vector {
+            Vector(self.acc(r, v).0 + (copy * self.rows() * self.vectors()) as u8)
+        }
+
+        /// Sets of accumulators that the steps of 32-bit dot products take in turns, so that enough of them are under way
+        /// to hide an instruction's latency. They are summed after the main loops.
+        pub(in crate::gemm_i8) fn copies(&self) -> usize {
+            if !self.desc.sections.iter().all(Section::is_dot) {
+                return 1;
+            }
+            let accumulators = self.rows() * self.vectors();
+            let fit = (L::REGISTERS - MAIN_LOOP_TEMPORARIES) / accumulators;
+            [8, 4, 2].into_iter().find(|&n| n <= fit && n / 2 * accumulators < DOT_CHAINS).unwrap_or(1)
+        }
+
+        /// A constant whose 32-bit lanes are all `x`.
+        pub(in crate::gemm_i8) fn repeated(&mut self, x: u32) -> DynamicLabel {
+            let lanes = self.desc.layout.lanes();
+            self.low.asm().constant(&[x; MAX_LANES][..lanes])
         }
 
         /// All accumulators, row after row.
@@ -105,9 +138,9 @@ mod x86 {
             Vector((L::REGISTERS - 1 - i) as u8)
         }
 
-        /// Registers that hold no accumulator.
+        /// Registers that hold no accumulator, nor a copy of one while the main loops run.
         pub(in crate::gemm_i8) fn temporaries(&self) -> usize {
-            L::REGISTERS - self.rows() * self.vectors()
+            L::REGISTERS - self.rows() * self.vectors() * self.copies()
         }
 
         /// Row `r` of A, `p` being row 0.
@@ -182,11 +215,12 @@ mod x86 {
             asm.store64(arg!(cursor), role::SCRATCH);
             asm.dec_mem_jump_not_zero(arg!(blocks_left), next_block);
 
+            self.sum_copies();
             match self.desc.finish {
                 Finish::Scratch => self.store_scratch(),
                 Finish::Epilogue(e) => {
                     match self.desc.layout {
-                        Layout::Columns => {}
+                        Layout::Columns8 | Layout::Columns16 | Layout::Tiles => {}
                         Layout::FourColumns => epilogue::sum_pairs(self),
                         Layout::Depth => epilogue::sum_lanes(self),
                     }
@@ -203,28 +237,40 @@ mod x86 {
         }
 
         fn start(&mut self) {
+            let bytes = self.desc.layout.accumulator_bytes();
+            let accs = self.rows() * self.vectors();
+            (accs..accs * self.copies()).for_each(|i| self.low.zero(Vector(i as u8)));
             match self.desc.start {
                 Start::Zero if self.starts_at_term() => {
                     self.low.asm().load64(role::SCRATCH, arg!(column_term));
                     for (i, acc) in self.accs().enumerate() {
                         let v = i % self.vectors();
-                        self.low.load(acc, Mem::at(role::SCRATCH, v * VECTOR_BYTES).into());
+                        self.low.load(acc, Mem::at(role::SCRATCH, v * bytes).into());
                     }
                 }
                 Start::Zero => self.accs().for_each(|acc| self.low.zero(acc)),
                 Start::Scratch => {
                     self.low.asm().load64(role::SCRATCH, arg!(scratch));
                     for (i, acc) in self.accs().enumerate() {
-                        self.low.load(acc, Mem::at(role::SCRATCH, i * VECTOR_BYTES).into());
+                        self.low.load(acc, Mem::at(role::SCRATCH, i * bytes).into());
                     }
                 }
             }
         }
 
+        /// Sums the copies of accumulators, which begin at zero, into the first.
+        fn sum_copies(&mut self) {
+            let accs: Vec<Vector> = self.accs().collect();
+            for copy in (1..self.copies()).map(|copy| (copy * accs.len()) as u8) {
+                accs.iter().for_each(|&acc| self.low.op(Op::AddI32, acc, acc, Vector(acc.0 + copy).into()));
+            }
+        }
+
         fn store_scratch(&mut self) {
+            let bytes = self.desc.layout.accumulator_bytes();
             self.low.asm().load64(role::SCRATCH, arg!(scratch));
             for (i, acc) in self.accs().enumerate() {
-                self.low.store(Mem::at(role::SCRATCH, i * VECTOR_BYTES), acc);
+                self.low.store(Mem::at(role::SCRATCH, i * bytes), acc);
             }
         }
 
@@ -247,15 +293,22 @@ mod x86 {
         asm.add_to(pointer, role::SCRATCH);
     }
 
-    /// The bytes of a kernel.
-    pub(crate) fn generate(desc: KernelDesc) -> Result<Vec<u8>, CodegenError> {
-        match desc.tier {
-            Tier::Avx2 => {
-                let mut builder = Builder { desc, low: Avx2(Assembler::new()) };
-                builder.kernel();
-                builder.low.0.finish()
-            }
-            Tier::Portable => Err(CodegenError::Unsupported("the portable tier has no machine code")),
+    /// The code of a kernel.
+    pub(crate) fn generate(desc: KernelDesc) -> Result<MachineCode, CodegenError> {
+        // Layouts of eight lanes are for products of few columns: sixteen registers serve them on every tier.
+        match (desc.tier, desc.layout.lanes()) {
+            (Tier::Portable, _) => Err(CodegenError::Unsupported("the portable tier has no machine code")),
+            (Tier::Avx2 | Tier::Avx512, 8) => build(desc, Avx2::new(None)),
+            (Tier::Avx2Vnni, 8) => build(desc, Avx2::new(Some(&table::VPDPBUSD_VEX))),
+            (Tier::Avx512Vnni, 8) => build(desc, Avx2::new(Some(&table::VPDPBUSD))),
+            (Tier::Avx512 | Tier::Avx512Vnni, _) => build(desc, Avx512::new()),
+            (Tier::Avx2 | Tier::Avx2Vnni, _) => Err(CodegenError::Unsupported("the tier has no vectors of 512 bits")),
         }
+    }
+
+    fn build<L: Lowering>(desc: KernelDesc, low: L) -> Result<MachineCode, CodegenError> {
+        let mut builder = Builder { desc, low };
+        builder.kernel();
+        builder.low.finish()
     }
 }

@@ -5,12 +5,12 @@
 
 use crate::args::{BlockHeader, KernelArgs};
 use crate::desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, LANES, Output, Requantize,
-    SHUFFLE_BYTES, SHUFFLES, Section, Start, VECTOR_BYTES,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
+    SHUFFLE_BYTES, SHUFFLES, Section, Start,
 };
 
-/// Most accumulators that a micro-tile has, in lanes.
-const MAX_LANES: usize = 16 * LANES;
+/// Most accumulators that a micro-tile has, in lanes: 32 × 32 of the tiles.
+const MAX_LANES: usize = 1024;
 
 /// Runs the kernel that `desc` describes.
 ///
@@ -18,7 +18,7 @@ const MAX_LANES: usize = 16 * LANES;
 /// As [`crate::Kernel::run`].
 pub(crate) unsafe fn run(desc: &KernelDesc, args: &mut KernelArgs) {
     let rows = desc.rows as usize;
-    let lanes = desc.vectors as usize * LANES;
+    let lanes = desc.vectors as usize * desc.layout.lanes();
     for _ in 0..args.row_tiles {
         let mut acc = [0i32; MAX_LANES];
         let acc = &mut acc[..rows * lanes];
@@ -52,7 +52,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
             for _ in 0..block.groups[section as usize] {
                 for step in 0..section.vectors() {
                     let (entry, disp) = match section {
-                        Section::Sum8 => (0, step * desc.layout.step_depth()),
+                        _ if section.is_run() => (0, step * desc.layout.step_depth()),
                         Section::Split => (0, 0),
                         _ => (step, 0),
                     };
@@ -70,7 +70,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
                             form = Form::Bytes(SHUFFLES[usize::from(*offsets.add(1)) / SHUFFLE_BYTES]);
                         }
                         multiply_step(desc, form, at, args.a_row_stride, b, acc);
-                        b = b.add(desc.vectors as usize * VECTOR_BYTES);
+                        b = b.add(desc.vectors as usize * desc.layout.vector_bytes());
                     }
                 }
                 // SAFETY: one past the group's offsets at most.
@@ -121,19 +121,25 @@ unsafe fn multiply_step(
     b: *const u8,
     acc: &mut [i32],
 ) {
-    let vectors = desc.vectors as usize;
+    let layout = desc.layout;
+    let (lanes, bytes) = (layout.lanes(), desc.vectors as usize * layout.vector_bytes());
     for row in 0..desc.rows as usize {
-        for v in 0..vectors {
-            // SAFETY: the caller's promise; packed vectors have VECTOR_BYTES each.
-            let (step, packed) = unsafe {
-                let step = std::slice::from_raw_parts(a.add(row * a_row_stride), desc.layout.step_depth());
-                (step, std::slice::from_raw_parts(b.add(v * VECTOR_BYTES), VECTOR_BYTES))
+        // SAFETY: the caller's promise.
+        let (step, packed) = unsafe {
+            let step = std::slice::from_raw_parts(a.add(row * a_row_stride), layout.step_depth());
+            (step, std::slice::from_raw_parts(b, bytes))
+        };
+        let sums = &mut acc[row * desc.vectors as usize * lanes..][..desc.vectors as usize * lanes];
+        for (i, weights) in packed.chunks_exact(KR).enumerate() {
+            // Which lane, and which four elements of the step.
+            let (lane, quad) = match layout {
+                Layout::Tiles => {
+                    let quads = layout.step_depth() / KR;
+                    (i / (quads * lanes) * lanes + i % lanes, i / lanes % quads)
+                }
+                _ => (i, i % layout.lanes_per_column()),
             };
-            let sums = &mut acc[(row * vectors + v) * LANES..][..LANES];
-            for (lane, (sum, weights)) in sums.iter_mut().zip(packed.chunks_exact(KR)).enumerate() {
-                let x = &step[lane % desc.layout.lanes_per_column() * KR..][..KR];
-                *sum = sum.wrapping_add(form.dot(x, weights));
-            }
+            sums[lane] = sums[lane].wrapping_add(form.dot(&step[quad * KR..][..KR], weights));
         }
     }
 }
@@ -146,7 +152,8 @@ unsafe fn finish(desc: &KernelDesc, args: &mut KernelArgs, epilogue: Epilogue, a
     let (rows, cols) = (desc.rows as usize, desc.cols as usize);
     for row in 0..rows {
         for col in 0..cols {
-            let acc = &acc[row * desc.vectors as usize * LANES..][..desc.vectors as usize * LANES];
+            let row_lanes = desc.vectors as usize * desc.layout.lanes();
+            let acc = &acc[row * row_lanes..][..row_lanes];
             let lanes = desc.layout.lanes_per_column();
             let sum = acc[col * lanes..][..lanes].iter().fold(0i32, |sum, &x| sum.wrapping_add(x));
             // SAFETY: per-row arrays hold every row of the call, per-column arrays every column of the panel, C and the

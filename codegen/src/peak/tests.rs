@@ -6,7 +6,7 @@ use super::*;
 
 /// Instructions up to the return.
 fn decode(sequence: Sequence) -> Vec<Instruction> {
-    let bytes = generate(sequence).unwrap();
+    let bytes = generate(sequence).unwrap().bytes;
     let mut decoder = Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE);
     let mut code: Vec<Instruction> = Vec::new();
     while code.last().is_none_or(|i| i.mnemonic() != Mnemonic::Ret) {

@@ -3,6 +3,8 @@
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
 
+use super::encode::Emitted;
+use super::features::Features;
 use crate::CodegenError;
 
 /// A 64-bit general-purpose register.
@@ -101,12 +103,27 @@ pub(crate) use store;
 pub(crate) struct Assembler {
     pub(crate) ops: VecAssembler<X64Relocation>,
     constants: Vec<(DynamicLabel, Vec<u32>)>,
+    /// What the table-driven encoder notes; see [`Assembler::emit`].
+    pub(super) emitted: Emitted,
+    /// The first thing that a lowering was asked for and cannot do.
+    failure: Option<&'static str>,
+}
+
+/// A finished kernel: its bytes, and what a CPU must have to run them.
+pub(crate) struct MachineCode {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) features: Features,
 }
 
 impl Assembler {
     pub(crate) fn new() -> Assembler {
         // Room for most kernels, so that they are assembled without growing.
-        Assembler { ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32), constants: Vec::with_capacity(8) }
+        Assembler {
+            ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32),
+            constants: Vec::with_capacity(8),
+            emitted: Emitted::default(),
+            failure: None,
+        }
     }
 
     /// A label to jump to, not placed yet.
@@ -118,7 +135,7 @@ impl Assembler {
         dynasm!(self.ops ; .arch x64 ; =>label);
     }
 
-    /// A label for a multiple of 32 bytes that will stand behind the code. Equal constants share a place.
+    /// A label for 32 bytes or a multiple of 64 that will stand behind the code. Equal constants share a place.
     pub(crate) fn constant(&mut self, dwords: &[u32]) -> DynamicLabel {
         if let Some((label, _)) = self.constants.iter().find(|(_, c)| c == dwords) {
             return *label;
@@ -133,12 +150,30 @@ impl Assembler {
         dynasm!(self.ops ; .arch x64 ; lea Rq(dst.id()), [=>label]);
     }
 
+    /// Makes [`Assembler::finish`] fail: a lowering was asked for what its tier does not have.
+    #[cold]
+    pub(crate) fn fail(&mut self, reason: &'static str) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// The finished kernel.
+    pub(crate) fn machine_code(self) -> Result<MachineCode, CodegenError> {
+        let features = self.features();
+        Ok(MachineCode { bytes: self.finish()?, features })
+    }
+
     /// The finished bytes.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, CodegenError> {
-        if !self.constants.is_empty() {
-            dynasm!(self.ops ; .arch x64 ; .align 32);
+        if let Some(refused) = self.emitted.refused().or(self.failure.map(str::to_owned)) {
+            return Err(CodegenError::Assemble(refused));
         }
-        for (label, dwords) in std::mem::take(&mut self.constants) {
+        if !self.constants.is_empty() {
+            dynasm!(self.ops ; .arch x64 ; .align 64);
+        }
+        let mut constants = std::mem::take(&mut self.constants);
+        // The longest first, so that none of them crosses a cache line.
+        constants.sort_by_key(|(_, dwords)| std::cmp::Reverse(dwords.len()));
+        for (label, dwords) in constants {
             self.place(label);
             dwords.iter().for_each(|&d| self.ops.push_u32(d));
         }
@@ -167,6 +202,15 @@ impl Assembler {
 
     pub(crate) fn load16(&mut self, dst: Gpr, mem: Mem) {
         load!(self, mem; movzx Rd(dst.id()), WORD);
+    }
+
+    /// `dst = imm`, zero-extended.
+    pub(crate) fn load_imm(&mut self, dst: Gpr, imm: u32) {
+        dynasm!(self.ops ; .arch x64 ; mov Rd(dst.id()), DWORD imm as i32);
+    }
+
+    pub(crate) fn vzeroupper(&mut self) {
+        dynasm!(self.ops ; .arch x64 ; vzeroupper);
     }
 
     pub(crate) fn store64(&mut self, mem: Mem, src: Gpr) {

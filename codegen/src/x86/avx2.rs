@@ -1,20 +1,32 @@
-//! AVX2 and FMA: sixteen 256-bit registers, no masks.
+//! AVX2 and FMA: sixteen 256-bit registers, no masks; with VNNI 32-bit dot products.
 
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
-use super::asm::{Assembler, Mem, load, store};
+use super::asm::{Assembler, MachineCode, Mem, load, store};
+use super::encode::{Instruction, Operands, Width};
 use super::lowering::{Lowering, Op, Source, Vector};
+use crate::CodegenError;
 
-pub(crate) struct Avx2(pub(crate) Assembler);
+pub(crate) struct Avx2 {
+    pub(crate) asm: Assembler,
+    /// The instruction of 32-bit dot products: in VEX or EVEX encoding, or none.
+    pub(crate) dot: Option<&'static Instruction>,
+}
+
+impl Avx2 {
+    pub(crate) fn new(dot: Option<&'static Instruction>) -> Avx2 {
+        Avx2 { asm: Assembler::new(), dot }
+    }
+}
 
 /// `$ins dst, a, b` for each kind of source `b`.
 macro_rules! three {
     ($self:ident, $ins:ident, $d:expr, $a:expr, $b:expr) => {{
         let (d, a) = ($d.0, $a.0);
         match $b {
-            Source::Register(b) => dynasm!($self.0.ops ; .arch x64 ; $ins Ry(d), Ry(a), Ry(b.0)),
-            Source::Memory(m) => load!($self.0, m; $ins Ry(d), Ry(a), ),
-            Source::Constant(label) => dynasm!($self.0.ops ; .arch x64 ; $ins Ry(d), Ry(a), [=>label]),
+            Source::Register(b) => dynasm!($self.asm.ops ; .arch x64 ; $ins Ry(d), Ry(a), Ry(b.0)),
+            Source::Memory(m) => load!($self.asm, m; $ins Ry(d), Ry(a), ),
+            Source::Constant(label) => dynasm!($self.asm.ops ; .arch x64 ; $ins Ry(d), Ry(a), [=>label]),
         }
     }};
 }
@@ -23,39 +35,43 @@ impl Lowering for Avx2 {
     const REGISTERS: usize = 16;
 
     fn asm(&mut self) -> &mut Assembler {
-        &mut self.0
+        &mut self.asm
+    }
+
+    fn finish(self) -> Result<MachineCode, CodegenError> {
+        self.asm.machine_code()
     }
 
     fn zero(&mut self, dst: Vector) {
-        dynasm!(self.0.ops ; .arch x64 ; vpxor Ry(dst.0), Ry(dst.0), Ry(dst.0));
+        dynasm!(self.asm.ops ; .arch x64 ; vpxor Ry(dst.0), Ry(dst.0), Ry(dst.0));
     }
 
     fn load(&mut self, dst: Vector, src: Source) {
         match src {
-            Source::Register(src) => dynasm!(self.0.ops ; .arch x64 ; vmovdqa Ry(dst.0), Ry(src.0)),
-            Source::Memory(m) => load!(self.0, m; vmovdqu Ry(dst.0), ),
-            Source::Constant(label) => dynasm!(self.0.ops ; .arch x64 ; vmovdqa Ry(dst.0), [=>label]),
+            Source::Register(src) => dynasm!(self.asm.ops ; .arch x64 ; vmovdqa Ry(dst.0), Ry(src.0)),
+            Source::Memory(m) => load!(self.asm, m; vmovdqu Ry(dst.0), ),
+            Source::Constant(label) => dynasm!(self.asm.ops ; .arch x64 ; vmovdqa Ry(dst.0), [=>label]),
         }
     }
 
     fn store(&mut self, dst: Mem, src: Vector) {
-        store!(self.0, dst; vmovdqu YWORD; Ry(src.0));
+        store!(self.asm, dst; vmovdqu YWORD; Ry(src.0));
     }
 
     fn broadcast64(&mut self, dst: Vector, src: Mem) {
-        load!(self.0, src; vpbroadcastq Ry(dst.0), );
+        load!(self.asm, src; vpbroadcastq Ry(dst.0), );
     }
 
     fn broadcast32(&mut self, dst: Vector, src: Mem) {
-        load!(self.0, src; vpbroadcastd Ry(dst.0), );
+        load!(self.asm, src; vpbroadcastd Ry(dst.0), );
     }
 
     fn broadcast16(&mut self, dst: Vector, src: Mem) {
-        load!(self.0, src; vpbroadcastw Ry(dst.0), );
+        load!(self.asm, src; vpbroadcastw Ry(dst.0), );
     }
 
     fn broadcast8(&mut self, dst: Vector, src: Mem) {
-        load!(self.0, src; vpbroadcastb Ry(dst.0), );
+        load!(self.asm, src; vpbroadcastb Ry(dst.0), );
     }
 
     fn op(&mut self, op: Op, dst: Vector, a: Vector, b: Source) {
@@ -83,40 +99,48 @@ impl Lowering for Avx2 {
         }
     }
 
+    fn dot(&mut self, acc: Vector, a: Vector, b: Source) {
+        match self.dot {
+            Some(instruction) => self.asm.emit(instruction, Width::Y, Operands::new(acc.0, a.0, b)),
+            None => self.asm.fail("the tier has no 32-bit dot products"),
+        }
+    }
+
     fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source) {
         three!(self, vfmadd213ps, dst, a, b);
     }
 
     fn i32_to_f32(&mut self, dst: Vector, src: Vector) {
-        dynasm!(self.0.ops ; .arch x64 ; vcvtdq2ps Ry(dst.0), Ry(src.0));
+        dynasm!(self.asm.ops ; .arch x64 ; vcvtdq2ps Ry(dst.0), Ry(src.0));
     }
 
     fn f32_to_i32(&mut self, dst: Vector, src: Vector) {
-        dynasm!(self.0.ops ; .arch x64 ; vcvtps2dq Ry(dst.0), Ry(src.0));
+        dynasm!(self.asm.ops ; .arch x64 ; vcvtps2dq Ry(dst.0), Ry(src.0));
     }
 
     fn high_bytes(&mut self, dst: Vector, src: Vector) {
-        dynasm!(self.0.ops ; .arch x64 ; vpsrlw Ry(dst.0), Ry(src.0), 8);
+        dynasm!(self.asm.ops ; .arch x64 ; vpsrlw Ry(dst.0), Ry(src.0), 8);
     }
 
     fn permute32(&mut self, dst: Vector, order: Vector, src: Vector) {
-        dynasm!(self.0.ops ; .arch x64 ; vpermd Ry(dst.0), Ry(order.0), Ry(src.0));
+        dynasm!(self.asm.ops ; .arch x64 ; vpermd Ry(dst.0), Ry(order.0), Ry(src.0));
     }
 
-    fn upper_half(&mut self, dst: Vector, src: Vector) {
-        dynasm!(self.0.ops ; .arch x64 ; vextracti128 Rx(dst.0), Ry(src.0), 1);
+    fn part(&mut self, dst: Vector, src: Vector, index: usize) {
+        debug_assert_eq!(index, 1);
+        dynasm!(self.asm.ops ; .arch x64 ; vextracti128 Rx(dst.0), Ry(src.0), 1);
     }
 
     fn load_first(&mut self, dst: Vector, mask: Vector, src: Mem, count: usize) {
         let lanes: [u32; 8] = std::array::from_fn(|i| if i < count { u32::MAX } else { 0 });
-        let constant = self.0.constant(&lanes);
+        let constant = self.asm.constant(&lanes);
         self.load(mask, Source::Constant(constant));
-        load!(self.0, src; vpmaskmovd Ry(dst.0), Ry(mask.0), );
+        load!(self.asm, src; vpmaskmovd Ry(dst.0), Ry(mask.0), );
     }
 
     fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize) {
         if count == 16 {
-            store!(self.0, dst; vmovdqu OWORD; Rx(src.0));
+            store!(self.asm, dst; vmovdqu OWORD; Rx(src.0));
             return;
         }
         let (mut at, mut left, mut to) = (from, count, dst);
@@ -126,12 +150,12 @@ impl Lowering for Avx2 {
             }
             let lane = (at / piece) as i8;
             match piece {
-                8 if lane == 0 => store!(self.0, to; vmovq QWORD; Rx(src.0)),
-                8 => store!(self.0, to; vpextrq QWORD; Rx(src.0), lane),
-                4 if lane == 0 => store!(self.0, to; vmovd DWORD; Rx(src.0)),
-                4 => store!(self.0, to; vpextrd DWORD; Rx(src.0), lane),
-                2 => store!(self.0, to; vpextrw WORD; Rx(src.0), lane),
-                _ => store!(self.0, to; vpextrb BYTE; Rx(src.0), lane),
+                8 if lane == 0 => store!(self.asm, to; vmovq QWORD; Rx(src.0)),
+                8 => store!(self.asm, to; vpextrq QWORD; Rx(src.0), lane),
+                4 if lane == 0 => store!(self.asm, to; vmovd DWORD; Rx(src.0)),
+                4 => store!(self.asm, to; vpextrd DWORD; Rx(src.0), lane),
+                2 => store!(self.asm, to; vpextrw WORD; Rx(src.0), lane),
+                _ => store!(self.asm, to; vpextrb BYTE; Rx(src.0), lane),
             }
             (at, left, to) = (at + piece, left - piece, to.offset(piece));
         }
@@ -143,7 +167,7 @@ impl Lowering for Avx2 {
             4.. => {
                 self.store_bytes(dst, src, 0, 16);
                 if count > 4 {
-                    self.upper_half(src, src);
+                    self.part(src, src, 1);
                     self.store_first(dst.offset(16), src, count - 4);
                 }
             }
@@ -152,6 +176,6 @@ impl Lowering for Avx2 {
     }
 
     fn leave(&mut self) {
-        dynasm!(self.0.ops ; .arch x64 ; vzeroupper);
+        self.asm.vzeroupper();
     }
 }

@@ -2,7 +2,9 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::asm::{Assembler, Mem};
+use super::asm::{Assembler, MachineCode, Mem};
+use super::encode::Rm;
+use crate::CodegenError;
 
 /// A vector register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,17 @@ impl From<Mem> for Source {
     }
 }
 
-/// An operation `dst = op(a, b)` on eight 32-bit or sixteen 16-bit lanes.
+impl From<Source> for Rm {
+    fn from(source: Source) -> Rm {
+        match source {
+            Source::Register(v) => Rm::Register(v.0),
+            Source::Memory(m) => Rm::Memory(m),
+            Source::Constant(label) => Rm::Constant(label),
+        }
+    }
+}
+
+/// An operation `dst = op(a, b)` on all 32-bit, 16-bit or 8-bit lanes of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     /// `u8 × i8` products, summed in pairs to i16. Saturates: packing proves that it never has to.
@@ -37,14 +49,14 @@ pub(crate) enum Op {
     /// `i16 × i16` products, summed in pairs to i32; never overflows for weights and activations of 8 or 9 bits.
     MulPairsI16,
     And,
-    /// Byte `i` is byte `b[i]` of `a`, in each 128-bit half.
+    /// Byte `i` is byte `b[i]` of `a`, in each 128-bit part.
     ShuffleBytes,
     AddI16,
     AddSaturatingI16,
     AddI32,
     /// Low 32 bits of the product.
     MulI32,
-    /// Sums of neighbours: `a0+a1, a2+a3, b0+b1, b2+b3`, in each 128-bit half.
+    /// Sums of neighbours: `a0+a1, a2+a3, b0+b1, b2+b3`, in each 128-bit part.
     HorizontalAddI32,
     AddF32,
     MulF32,
@@ -56,11 +68,11 @@ pub(crate) enum Op {
     MinU8,
     MaxI8,
     MinI8,
-    /// i32 to i16, saturating, in each 128-bit half: four lanes of `a`, four of `b`.
+    /// i32 to i16, saturating, in each 128-bit part: four lanes of `a`, four of `b`.
     PackI32I16,
-    /// i16 to u8, saturating, in each 128-bit half.
+    /// i16 to u8, saturating, in each 128-bit part.
     PackI16U8,
-    /// i16 to i8, saturating, in each 128-bit half.
+    /// i16 to i8, saturating, in each 128-bit part.
     PackI16I8,
 }
 
@@ -70,12 +82,14 @@ pub(crate) trait Lowering {
     const REGISTERS: usize;
 
     fn asm(&mut self) -> &mut Assembler;
+    /// The finished code.
+    fn finish(self) -> Result<MachineCode, CodegenError>;
 
     /// `dst = 0`
     fn zero(&mut self, dst: Vector);
-    /// 32 bytes from memory.
+    /// A whole vector.
     fn load(&mut self, dst: Vector, src: Source);
-    /// 32 bytes to memory.
+    /// A whole vector to memory.
     fn store(&mut self, dst: Mem, src: Vector);
     /// Eight bytes, repeated.
     fn broadcast64(&mut self, dst: Vector, src: Mem);
@@ -86,6 +100,8 @@ pub(crate) trait Lowering {
     /// One byte, repeated.
     fn broadcast8(&mut self, dst: Vector, src: Mem);
     fn op(&mut self, op: Op, dst: Vector, a: Vector, b: Source);
+    /// `acc += a · b`: four `u8 × i8` products for each 32-bit lane, wrapping. On tiers that have it.
+    fn dot(&mut self, acc: Vector, a: Vector, b: Source);
     /// `dst = fma(dst, a, b)`
     fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source);
     /// i32 to f32, to nearest even.
@@ -96,13 +112,13 @@ pub(crate) trait Lowering {
     fn high_bytes(&mut self, dst: Vector, src: Vector);
     /// Lane `i` of `dst` is lane `order[i]` of `src`; `order` in a register.
     fn permute32(&mut self, dst: Vector, order: Vector, src: Vector);
-    /// The upper half of `src` to the lower half of `dst`.
-    fn upper_half(&mut self, dst: Vector, src: Vector);
+    /// The `index`-th 128 bits of `src` to the lowest of `dst`; not the lowest.
+    fn part(&mut self, dst: Vector, src: Vector, index: usize);
     /// The first `count` 32-bit lanes, others zero; memory of the others is not touched. `mask` is a free register.
     fn load_first(&mut self, dst: Vector, mask: Vector, src: Mem, count: usize);
-    /// `count` bytes of the lower half, from byte `from` on; `from` is 0 or 8.
+    /// `count` of the lowest 16 bytes, from byte `from` on; `from` is 0, or 8 where vectors have eight lanes.
     fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize);
-    /// The first `count` of eight 32-bit lanes. `src` may be clobbered.
+    /// The first `count` 32-bit lanes. `src` may be clobbered.
     fn store_first(&mut self, dst: Mem, src: Vector, count: usize);
     /// Leaves the vector unit as compiled code expects it.
     fn leave(&mut self);

@@ -7,4 +7,7 @@
 
 pub(crate) mod asm;
 pub(crate) mod avx2;
+pub(crate) mod avx512;
+pub(crate) mod encode;
+pub(crate) mod features;
 pub(crate) mod lowering;

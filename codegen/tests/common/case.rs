@@ -69,7 +69,7 @@ const MARGIN: usize = 64;
 
 /// Number of elements of A that a group of a section reads from one of its offsets on.
 fn reach(section: Section, depth: usize) -> usize {
-    if section == Section::Sum8 { 8 * depth } else { depth }
+    if section.is_run() { section.steps() * depth } else { depth }
 }
 
 /// Weights of one lane of a 16-bit sum, as heavy as `activation_max` lets them be if `fill` says so.
@@ -189,7 +189,7 @@ impl Case {
     fn push_weights(&mut self, section: Section, rng: &mut Rng) {
         let vectors = usize::from(self.desc.vectors);
         let start = self.b.len();
-        let step_bytes = vectors * VECTOR_BYTES;
+        let step_bytes = vectors * self.desc.layout.vector_bytes();
         self.b.resize(start + section.vectors() * step_bytes, 0);
         let group = &mut self.b[start..];
         if matches!(section, Section::Wide | Section::Split) {
@@ -202,6 +202,17 @@ impl Case {
                 }
                 .to_le_bytes();
             }
+            return;
+        }
+        if section.is_dot() {
+            let fill = self.shape.fill;
+            let weight = |rng: &mut Rng| match fill {
+                Fill::Random => rng.next() as u8,
+                Fill::Largest => 127,
+                Fill::Smallest => 128,
+                Fill::Extremes => rng.pick(&[127, 128]),
+            };
+            group.iter_mut().for_each(|w| *w = weight(rng));
             return;
         }
         for pair in (0..step_bytes).step_by(2) {
@@ -222,7 +233,7 @@ impl Case {
         self.c = (0..c_len).map(|_| rng.next() as u8).collect();
 
         // Whole vectors, as packing lays per-column arrays out.
-        let padded = self.desc.panel_cols().next_multiple_of(LANES);
+        let padded = self.desc.panel_cols().next_multiple_of(self.desc.layout.lanes());
         let wild = rng.below(2) == 1;
         let number = |rng: &mut Rng| if wild { rng.next() as i32 } else { rng.within(-3000, 3000) };
         self.columns.iter_mut().for_each(|c| c.extend((0..padded).map(|_| number(rng))));
@@ -290,6 +301,12 @@ impl Case {
     /// Calls a kernel of this case's description, on whichever tier.
     pub fn run(&self, kernel: &Kernel, memory: &mut Memory) -> Outcome {
         assert_eq!(KernelDesc { tier: self.desc.tier, ..*kernel.desc() }, self.desc);
+        // SAFETY: `run_with` makes arguments that satisfy the contract of a kernel of this description.
+        self.run_with(memory, |args| unsafe { kernel.run(args) })
+    }
+
+    /// Has `execute` do what a kernel of this case's description does with its arguments.
+    pub fn run_with(&self, memory: &mut Memory, execute: impl FnOnce(&mut KernelArgs)) -> Outcome {
         let mut args = KernelArgs {
             a: memory.a.put(&self.a),
             a_row_stride: self.a_row_stride,
@@ -307,10 +324,10 @@ impl Case {
         if let Finish::Epilogue(epilogue) = self.desc.finish {
             self.place_epilogue(epilogue, memory, &mut args);
         }
-        // SAFETY: A holds every row with all steps that the offsets lead to; headers, offsets and packed vectors were
-        // made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and the arrays
-        // that the description names have all rows and padded columns, and stay in `memory` during the call.
-        unsafe { kernel.run(&mut args) };
+        // What a kernel asks for: A holds every row with all steps that the offsets lead to; headers, offsets and packed
+        // vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and
+        // the arrays that the description names have all rows and padded columns, and stay in `memory` during the call.
+        execute(&mut args);
         let scratch = if uses_scratch { memory.scratch.take(self.scratch.len()) } else { Vec::new() };
         Outcome { c: memory.c.take(self.c.len()), scratch }
     }

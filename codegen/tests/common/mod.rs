@@ -15,18 +15,32 @@ pub struct Tile {
     pub vectors: u8,
 }
 
-/// Every legal micro-tile, from a list of its own rather than from the rule that is tested.
-pub fn tiles() -> Vec<Tile> {
-    let most_rows = [
-        (Layout::Columns, 1, 12),
-        (Layout::Columns, 2, 6),
-        (Layout::FourColumns, 1, 12),
-        (Layout::Depth, 1, 12),
-        (Layout::Depth, 2, 6),
-    ];
+/// Every legal micro-tile of a tier, from a list of its own rather than from the rule that is tested.
+pub fn tiles(tier: Tier) -> Vec<Tile> {
+    let columns: &[(Layout, u8, u8)] = match tier {
+        Tier::Avx2 | Tier::Avx2Vnni | Tier::Portable => &[(Layout::Columns8, 1, 12), (Layout::Columns8, 2, 6)],
+        Tier::Avx512 => &[(Layout::Columns8, 1, 12), (Layout::Columns16, 1, 12), (Layout::Columns16, 2, 12)],
+        Tier::Avx512Vnni => &[
+            (Layout::Columns8, 1, 12),
+            (Layout::Columns16, 1, 12),
+            (Layout::Columns16, 2, 12),
+            (Layout::Columns16, 3, 8),
+            (Layout::Columns16, 4, 6),
+        ],
+        other => panic!("{other} is not in the list"),
+    };
+    let few_columns = [(Layout::FourColumns, 1, 12), (Layout::Depth, 1, 12), (Layout::Depth, 2, 6)];
     let each = |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, rows, vectors });
-    most_rows.into_iter().flat_map(each).collect()
+    columns.iter().copied().chain(few_columns).flat_map(each).collect()
 }
+
+/// Whether a tier multiplies by 32-bit dot products.
+pub fn has_dots(tier: Tier) -> bool {
+    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni)
+}
+
+/// The tiers with machine code.
+pub const MACHINE_TIERS: [Tier; 4] = [Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni];
 
 impl Tile {
     /// Columns of its packed panel.
@@ -73,17 +87,19 @@ pub fn epilogues() -> Vec<Epilogue> {
     epilogues
 }
 
-/// Every section alone, none, all, and mixes that packing makes.
-pub fn section_sets() -> Vec<Sections> {
+/// Every section of a tier alone, none, all, and mixes that packing makes.
+pub fn section_sets(tier: Tier) -> Vec<Sections> {
     use Section::*;
-    let mut sets: Vec<Sections> = Section::ALL.into_iter().map(|s| Sections::from_iter([s])).collect();
-    sets.extend([
-        Sections::default(),
-        Sections::from_iter(Section::ALL),
-        Sections::from_iter([Sum8, Sum4, Sum2, Narrow]),
-        Sections::from_iter([Sum4, Sum3, Sum2, Narrow, Wide]),
-        Sections::from_iter([Sum2, Narrow, Shuffled, Split]),
-    ]);
+    let sections = || Section::ALL.into_iter().filter(|s| s.is_dot() == has_dots(tier));
+    let mut sets: Vec<Sections> = sections().map(|s| Sections::from_iter([s])).collect();
+    sets.extend([Sections::default(), sections().collect()]);
+    if !has_dots(tier) {
+        sets.extend([
+            Sections::from_iter([Sum8, Sum4, Sum2, Narrow]),
+            Sections::from_iter([Sum4, Sum3, Sum2, Narrow, Wide]),
+            Sections::from_iter([Sum2, Narrow, Shuffled, Split]),
+        ]);
+    }
     sets
 }
 
@@ -118,14 +134,73 @@ impl Rng {
     }
 }
 
-/// Whether this CPU runs AVX2 kernels. Says so aloud where a test has to be left out.
-pub fn has_avx2(test: &str) -> bool {
-    match Tier::Avx2.missing_feature() {
-        None => true,
-        Some(feature) => {
+/// The share of a test's cases that this run does: `GEMMILL_TEST_SHARE`, above 0 and at most 1, which it is unless set.
+/// For machines on which all would take too long.
+pub fn share() -> f64 {
+    let Ok(text) = std::env::var("GEMMILL_TEST_SHARE") else { return 1.0 };
+    let share = text.parse().unwrap_or_else(|e| panic!("GEMMILL_TEST_SHARE={text}: {e}"));
+    assert!(share > 0.0 && share <= 1.0, "GEMMILL_TEST_SHARE={text}: expected a number above 0 and at most 1");
+    share
+}
+
+/// This run's share of so many cases; at least one.
+pub fn share_of(cases: usize) -> usize {
+    ((cases as f64 * share()).ceil() as usize).clamp(1, cases.max(1))
+}
+
+/// Which cases of a systematic sweep this run does: all, or a sample. Says how many it kept.
+pub struct Sample {
+    what: &'static str,
+    share: f64,
+    rng: Rng,
+    kept: u64,
+    seen: u64,
+}
+
+impl Sample {
+    pub fn new(what: &'static str) -> Sample {
+        Sample { what, share: share(), rng: Rng(6), kept: 0, seen: 0 }
+    }
+
+    /// Whether the next case is done. The first one always is.
+    pub fn keeps(&mut self) -> bool {
+        let kept = self.share >= 1.0 || f64::from(self.rng.unit()) < self.share || self.seen == 0;
+        self.seen += 1;
+        self.kept += u64::from(kept);
+        kept
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        if self.kept < self.seen {
             // Not `eprintln!`, which the test harness keeps to itself.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: this CPU lacks {feature}");
-            false
+            let _ =
+                writeln!(std::io::stderr(), "GEMMILL_TEST_SHARE: {}: {} of {} cases", self.what, self.kept, self.seen);
         }
     }
+}
+
+/// The tiers with machine code that can be exercised here: those that `GEMMILL_INTERPRET` names on the emulated machine;
+/// if it names none, those that the CPU has. Says aloud which a test leaves out, and fails if `GEMMILL_EXPECT_TIERS` names
+/// one of them.
+pub fn machine_tiers(test: &str) -> Vec<Tier> {
+    let interpreted = gemmill_machine::stand_in_as_asked();
+    let expected = std::env::var("GEMMILL_EXPECT_TIERS").unwrap_or_default();
+    for name in expected.split(',').filter(|name| !name.is_empty()) {
+        assert!(name.parse::<Tier>().is_ok(), "GEMMILL_EXPECT_TIERS names {name}, which is no tier");
+    }
+    let mut tiers = MACHINE_TIERS.to_vec();
+    tiers.retain(|tier| {
+        let missing = match tier.missing_feature() {
+            None if interpreted.is_empty() || interpreted.contains(tier) => return true,
+            None => "it is not among the interpreted ones",
+            Some(feature) => feature,
+        };
+        assert!(!expected.split(',').any(|name| name == tier.name()), "{tier} is expected, but left out: {missing}");
+        // Not `eprintln!`, which the test harness keeps to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test} on {tier}: {missing}");
+        false
+    });
+    tiers
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! scheme            u8       1: sums of pairs in 16 bits, as below
 //! layout            u8       1 columns, 2 four columns, 3 depth
-//! lanes             u8       columns of a vector
+//! lanes             u8       sums of a vector: 8, or 16
 //! A is read         u8       0 in place, 1 from planes
 //! vectors           u32      of the widest panel
 //! block             u32      elements of K in a block
@@ -16,16 +16,15 @@
 //! ```
 //!
 //! Scheme, layout and lanes identify the form that a schedule is for; tiers that share a form share schedules. To load for
-//! another form, the schedule is passed over.
+//! another form, the schedule is passed over. Tiers with 32-bit dot products need no schedule, and write none.
 
-use gemmill_codegen::{LANES, Layout, Section, Tier};
+use gemmill_codegen::{Layout, Section, Tier, sections};
 
 use super::read::Reader;
 use crate::error::{Error, Result};
-use crate::pack::layout::PackedPanels;
 use crate::pack::packed::PackedB;
 use crate::pack::schedule::{Limits, Placed, Schedule, Steps, prove};
-use crate::pack::step::{Block, MAX_KC, Plane, Planes};
+use crate::pack::step::{Block, MAX_KC, Plane};
 
 /// Sums of pairs in 16 bits, in these sections.
 const PAIR_SUMS: u8 = 1;
@@ -50,18 +49,20 @@ const STEP_MASK: u16 = (1 << STEP_BITS) - 1;
 // The last block may be longer by less than a step, of four elements at least.
 const _: () = assert!(MAX_KC / 4 < STEP_MASK as usize);
 
-/// What a schedule has to be for: scheme, layout, lanes. `None` for a form whose schedules are not stored.
+/// What a schedule has to be for: scheme, layout, lanes. `None` for a form whose schedules are not stored: those of 32-bit
+/// dot products follow from the number of steps.
 fn form(tier: Tier, layout: Layout) -> Option<[u8; 3]> {
-    let scheme = match tier {
-        Tier::Portable | Tier::Avx2 => PAIR_SUMS,
-        _ => return None,
-    };
-    let layout = match layout {
-        Layout::Columns => 1,
+    if sections(tier).iter().any(Section::is_dot) {
+        return None;
+    }
+    let code = match layout {
+        Layout::Columns8 | Layout::Columns16 => 1,
         Layout::FourColumns => 2,
         Layout::Depth => 3,
+        // Tiles have dot products alone.
+        _ => return None,
     };
-    Some([scheme, layout, LANES as u8])
+    Some([PAIR_SUMS, code, layout.lanes() as u8])
 }
 
 /// The schedule of packed weights, unless there are none or their form has no stored schedules.
@@ -70,7 +71,7 @@ pub(super) fn write(packed: &PackedB) -> Option<Vec<u8>> {
     let (first_panel, first_block) = (panels.panels.first()?, panels.blocks.first().filter(|b| b.len > 0)?);
     let form = form(packed.tier(), panels.layout)?;
     let schedules: Vec<Schedule> = (0..panels.panels.len())
-        .flat_map(|panel| (0..panels.blocks.len()).map(move |block| schedule_of(panels, panel, block)))
+        .flat_map(|panel| (0..panels.blocks.len()).map(move |block| panels.schedule(panel, block)))
         .collect();
     let reads = |schedule: &Schedule| legal(schedule, IN_PLACE).is_ok();
     let reads = if schedules.iter().all(reads) { IN_PLACE } else { FROM_PLANES };
@@ -100,43 +101,6 @@ fn write_block(out: &mut Vec<u8>, schedule: &Schedule) {
             }
         }
     }
-}
-
-/// The schedule that a block was laid out by, from its header and offsets.
-fn schedule_of(panels: &PackedPanels, panel: usize, block: usize) -> Schedule {
-    let data = panels.panel_data(panel, block);
-    let (header, mut offsets) = (&data.headers[0], data.offsets);
-    let locate = |offset: u16| locate(panels.blocks[block], offset.into(), panels.planes, panels.layout.step_depth());
-    let mut schedule = Schedule::default();
-    for section in SECTIONS {
-        let placed = &mut schedule.sections[section as usize];
-        for _ in 0..header.groups[section as usize] {
-            let first = locate(offsets[0]);
-            match section {
-                Section::Sum8 => placed.extend((0..section.steps()).map(|i| Placed { step: first.step + i, ..first })),
-                Section::Shuffled => {
-                    let is_made = |p: &Plane| p.shuffle().is_some_and(|s| s == shuffle_of(offsets[1]));
-                    let plane = Plane::PAIRINGS.into_iter().find(is_made).unwrap_or(Plane::Natural);
-                    placed.push(Placed { step: first.step, plane });
-                }
-                Section::Wide | Section::Split => placed.push(first),
-                _ => placed.extend(offsets[..section.steps()].iter().map(|&offset| locate(offset))),
-            }
-            offsets = &offsets[section.offsets()..];
-        }
-    }
-    schedule
-}
-
-fn shuffle_of(offset: u16) -> usize {
-    usize::from(offset) / gemmill_codegen::SHUFFLE_BYTES
-}
-
-/// The step and plane at an offset: the inverse of [`Block::offset`].
-fn locate(block: Block, offset: usize, planes: Planes, depth: usize) -> Placed {
-    let slot = offset / block.plane_bytes(depth);
-    let within = offset % block.plane_bytes(depth);
-    Placed { step: within.div_ceil(depth), plane: planes.iter().nth(slot).unwrap_or(Plane::Natural) }
 }
 
 /// A schedule in bytes of which nothing is known.

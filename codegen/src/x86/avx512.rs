@@ -1,0 +1,161 @@
+//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products.
+
+use super::asm::{Assembler, Gpr, MachineCode, Mem};
+use super::encode::{Instruction, Operands, Rm, Width, table};
+use super::lowering::{Lowering, Op, Source, Vector};
+use crate::CodegenError;
+
+pub(crate) struct Avx512 {
+    pub(crate) asm: Assembler,
+}
+
+/// The opmask of edge tiles.
+const EDGE: u8 = 1;
+/// Free where masks are set: in the epilogue.
+const MASK_BITS: Gpr = Gpr::Rdx;
+
+impl Avx512 {
+    pub(crate) fn new() -> Avx512 {
+        Avx512 { asm: Assembler::new() }
+    }
+
+    fn three(&mut self, instruction: &'static Instruction, dst: Vector, a: Vector, b: Source) {
+        self.asm.emit(instruction, Width::Z, Operands::new(dst.0, a.0, b));
+    }
+
+    fn two(&mut self, instruction: &'static Instruction, dst: Vector, src: Source) {
+        self.asm.emit(instruction, Width::Z, Operands::new(dst.0, 0, src));
+    }
+
+    /// Sets the opmask to the first `count` lanes.
+    fn mask_first(&mut self, count: usize) {
+        self.asm.load_imm(MASK_BITS, (1 << count) - 1);
+        self.asm.emit(&table::KMOVW_FROM_GPR, Width::X, Operands::new(EDGE, 0, Rm::Register(MASK_BITS.id())));
+    }
+}
+
+impl Lowering for Avx512 {
+    const REGISTERS: usize = 32;
+
+    fn asm(&mut self) -> &mut Assembler {
+        &mut self.asm
+    }
+
+    fn finish(self) -> Result<MachineCode, CodegenError> {
+        self.asm.machine_code()
+    }
+
+    fn zero(&mut self, dst: Vector) {
+        self.three(&table::VPXORD, dst, dst, dst.into());
+    }
+
+    fn load(&mut self, dst: Vector, src: Source) {
+        self.two(&table::VMOVDQU32, dst, src);
+    }
+
+    fn store(&mut self, dst: Mem, src: Vector) {
+        self.two(&table::VMOVDQU32_STORE, src, dst.into());
+    }
+
+    fn broadcast64(&mut self, dst: Vector, src: Mem) {
+        self.two(&table::VPBROADCASTQ, dst, src.into());
+    }
+
+    fn broadcast32(&mut self, dst: Vector, src: Mem) {
+        self.two(&table::VPBROADCASTD, dst, src.into());
+    }
+
+    fn broadcast16(&mut self, dst: Vector, src: Mem) {
+        self.two(&table::VPBROADCASTW, dst, src.into());
+    }
+
+    fn broadcast8(&mut self, dst: Vector, src: Mem) {
+        self.two(&table::VPBROADCASTB, dst, src.into());
+    }
+
+    fn op(&mut self, op: Op, dst: Vector, a: Vector, b: Source) {
+        let instruction = match op {
+            Op::MulPairsU8I8 => &table::VPMADDUBSW,
+            Op::MulPairsI16 => &table::VPMADDWD,
+            Op::And => &table::VPANDD,
+            Op::ShuffleBytes => &table::VPSHUFB,
+            Op::AddI16 => &table::VPADDW,
+            Op::AddSaturatingI16 => &table::VPADDSW,
+            Op::AddI32 => &table::VPADDD,
+            Op::MulI32 => &table::VPMULLD,
+            Op::AddF32 => &table::VADDPS,
+            Op::MulF32 => &table::VMULPS,
+            Op::MaxF32 => &table::VMAXPS,
+            Op::MinF32 => &table::VMINPS,
+            Op::MaxU8 => &table::VPMAXUB,
+            Op::MinU8 => &table::VPMINUB,
+            Op::MaxI8 => &table::VPMAXSB,
+            Op::MinI8 => &table::VPMINSB,
+            Op::PackI32I16 => &table::VPACKSSDW,
+            Op::PackI16U8 => &table::VPACKUSWB,
+            Op::PackI16I8 => &table::VPACKSSWB,
+            Op::HorizontalAddI32 => return self.asm.fail("no horizontal additions of 512 bits"),
+        };
+        self.three(instruction, dst, a, b);
+    }
+
+    fn dot(&mut self, acc: Vector, a: Vector, b: Source) {
+        self.three(&table::VPDPBUSD, acc, a, b);
+    }
+
+    fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source) {
+        self.three(&table::VFMADD213PS, dst, a, b);
+    }
+
+    fn i32_to_f32(&mut self, dst: Vector, src: Vector) {
+        self.two(&table::VCVTDQ2PS, dst, src.into());
+    }
+
+    fn f32_to_i32(&mut self, dst: Vector, src: Vector) {
+        self.two(&table::VCVTPS2DQ, dst, src.into());
+    }
+
+    fn high_bytes(&mut self, dst: Vector, src: Vector) {
+        self.asm.emit(&table::VPSRLW_IMM, Width::Z, Operands::new(0, dst.0, Rm::Register(src.0)).imm(8));
+    }
+
+    fn permute32(&mut self, dst: Vector, order: Vector, src: Vector) {
+        self.three(&table::VPERMD, dst, order, src.into());
+    }
+
+    fn part(&mut self, dst: Vector, src: Vector, index: usize) {
+        let operands = Operands::new(src.0, 0, Rm::Register(dst.0)).imm(index as u8);
+        self.asm.emit(&table::VEXTRACTI32X4, Width::Z, operands);
+    }
+
+    fn load_first(&mut self, dst: Vector, _mask: Vector, src: Mem, count: usize) {
+        if count == 16 {
+            return self.load(dst, src.into());
+        }
+        self.mask_first(count);
+        let operands = Operands::new(dst.0, 0, Rm::Memory(src)).zeroed(EDGE);
+        self.asm.emit(&table::VMOVDQU32, Width::Z, operands);
+    }
+
+    fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize) {
+        debug_assert_eq!(from, 0);
+        let operands = Operands::new(src.0, 0, Rm::Memory(dst));
+        if count == 16 {
+            return self.asm.emit(&table::VMOVDQU8_STORE, Width::X, operands);
+        }
+        self.mask_first(count);
+        self.asm.emit(&table::VMOVDQU8_STORE, Width::X, operands.masked(EDGE));
+    }
+
+    fn store_first(&mut self, dst: Mem, src: Vector, count: usize) {
+        if count == 16 {
+            return self.store(dst, src);
+        }
+        self.mask_first(count);
+        self.asm.emit(&table::VMOVDQU32_STORE, Width::Z, Operands::new(src.0, 0, Rm::Memory(dst)).masked(EDGE));
+    }
+
+    fn leave(&mut self) {
+        self.asm.vzeroupper();
+    }
+}

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Makes llvm_table.txt, encodings by LLVM's assembler that the tests of the encoder compare with.
+
+    llvm_table.py [path of llvm-mc]
+
+Below stands what LLVM is asked to assemble: name in table.rs, mnemonic, widths, and the operands in the order of Intel's
+syntax, each as FIELD=CLASS. Classes of FIELD rm may be alternatives: registers before the bar, memory behind it.
+    v, h, q, x, y   vector of the instruction's width, half, a quarter, 128 bits, 256 bits
+    k, t, d, g      opmask, tile, 32-bit and 64-bit general-purpose register
+    v4, v8          memory: a vector, or a broadcast element of 4 or 8 bytes
+    1 to 32         memory: so many bytes;  m: memory without a size;  sib: memory with an index
+"""
+
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+INSTRUCTIONS = """
+VMOVDQU8         vmovdqu8        XYZ reg=v rm=v|v
+VMOVDQU8_STORE   vmovdqu8        XYZ rm=v|v reg=v
+VMOVDQU16        vmovdqu16       XYZ reg=v rm=v|v
+VMOVDQU16_STORE  vmovdqu16       XYZ rm=v|v reg=v
+VMOVDQU32        vmovdqu32       XYZ reg=v rm=v|v
+VMOVDQU32_STORE  vmovdqu32       XYZ rm=v|v reg=v
+VMOVDQU64        vmovdqu64       XYZ reg=v rm=v|v
+VMOVDQU64_STORE  vmovdqu64       XYZ rm=v|v reg=v
+VMOVUPS          vmovups         XYZ reg=v rm=v|v
+VMOVUPS_STORE    vmovups         XYZ rm=v|v reg=v
+VPBROADCASTB     vpbroadcastb    XYZ reg=v rm=x|1
+VPBROADCASTW     vpbroadcastw    XYZ reg=v rm=x|2
+VPBROADCASTD     vpbroadcastd    XYZ reg=v rm=x|4
+VPBROADCASTQ     vpbroadcastq    XYZ reg=v rm=x|8
+VPBROADCASTB_GPR vpbroadcastb    XYZ reg=v rm=d
+VPBROADCASTW_GPR vpbroadcastw    XYZ reg=v rm=d
+VPBROADCASTD_GPR vpbroadcastd    XYZ reg=v rm=d
+VPBROADCASTQ_GPR vpbroadcastq    XYZ reg=v rm=g
+VBROADCASTI32X4  vbroadcasti32x4 YZ  reg=v rm=|16
+VBROADCASTI64X2  vbroadcasti64x2 YZ  reg=v rm=|16
+VBROADCASTI32X8  vbroadcasti32x8 Z   reg=v rm=|32
+VBROADCASTI64X4  vbroadcasti64x4 Z   reg=v rm=|32
+VEXTRACTI32X4    vextracti32x4   YZ  rm=x|16 reg=v imm
+VEXTRACTI32X8    vextracti32x8   Z   rm=y|32 reg=v imm
+VEXTRACTI64X4    vextracti64x4   Z   rm=y|32 reg=v imm
+VINSERTI32X4     vinserti32x4    YZ  reg=v vvvv=v rm=x|16 imm
+VINSERTI32X8     vinserti32x8    Z   reg=v vvvv=v rm=y|32 imm
+VINSERTI64X4     vinserti64x4    Z   reg=v vvvv=v rm=y|32 imm
+VPANDD           vpandd          XYZ reg=v vvvv=v rm=v|v4
+VPANDQ           vpandq          XYZ reg=v vvvv=v rm=v|v8
+VPORD            vpord           XYZ reg=v vvvv=v rm=v|v4
+VPXORD           vpxord          XYZ reg=v vvvv=v rm=v|v4
+VPXORQ           vpxorq          XYZ reg=v vvvv=v rm=v|v8
+VPTERNLOGD       vpternlogd      XYZ reg=v vvvv=v rm=v|v4 imm
+VPADDW           vpaddw          XYZ reg=v vvvv=v rm=v|v
+VPADDSW          vpaddsw         XYZ reg=v vvvv=v rm=v|v
+VPADDD           vpaddd          XYZ reg=v vvvv=v rm=v|v4
+VPSUBD           vpsubd          XYZ reg=v vvvv=v rm=v|v4
+VPMULLD          vpmulld         XYZ reg=v vvvv=v rm=v|v4
+VPMULLW          vpmullw         XYZ reg=v vvvv=v rm=v|v
+VPMADDUBSW       vpmaddubsw      XYZ reg=v vvvv=v rm=v|v
+VPMADDWD         vpmaddwd        XYZ reg=v vvvv=v rm=v|v
+VPDPBUSD         vpdpbusd        XYZ reg=v vvvv=v rm=v|v4
+VPDPWSSD         vpdpwssd        XYZ reg=v vvvv=v rm=v|v4
+VPMAXUB          vpmaxub         XYZ reg=v vvvv=v rm=v|v
+VPMINUB          vpminub         XYZ reg=v vvvv=v rm=v|v
+VPMAXSB          vpmaxsb         XYZ reg=v vvvv=v rm=v|v
+VPMINSB          vpminsb         XYZ reg=v vvvv=v rm=v|v
+VPMAXSD          vpmaxsd         XYZ reg=v vvvv=v rm=v|v4
+VPMINSD          vpminsd         XYZ reg=v vvvv=v rm=v|v4
+VPSRLW_IMM       vpsrlw          XYZ vvvv=v rm=v|v imm
+VPSRAW_IMM       vpsraw          XYZ vvvv=v rm=v|v imm
+VPSRLD_IMM       vpsrld          XYZ vvvv=v rm=v|v4 imm
+VPSRAD_IMM       vpsrad          XYZ vvvv=v rm=v|v4 imm
+VPSLLD_IMM       vpslld          XYZ vvvv=v rm=v|v4 imm
+VPSHUFB          vpshufb         XYZ reg=v vvvv=v rm=v|v
+VPSHUFD          vpshufd         XYZ reg=v rm=v|v4 imm
+VPERMD           vpermd          YZ  reg=v vvvv=v rm=v|v4
+VPERMQ           vpermq          YZ  reg=v vvvv=v rm=v|v8
+VPERMQ_IMM       vpermq          YZ  reg=v rm=v|v8 imm
+VPERMT2D         vpermt2d        XYZ reg=v vvvv=v rm=v|v4
+VPERMI2D         vpermi2d        XYZ reg=v vvvv=v rm=v|v4
+VPUNPCKLDQ       vpunpckldq      XYZ reg=v vvvv=v rm=v|v4
+VPUNPCKHDQ       vpunpckhdq      XYZ reg=v vvvv=v rm=v|v4
+VPUNPCKLQDQ      vpunpcklqdq     XYZ reg=v vvvv=v rm=v|v8
+VPUNPCKHQDQ      vpunpckhqdq     XYZ reg=v vvvv=v rm=v|v8
+VSHUFI32X4       vshufi32x4      YZ  reg=v vvvv=v rm=v|v4 imm
+VALIGND          valignd         XYZ reg=v vvvv=v rm=v|v4 imm
+VPACKSSDW        vpackssdw       XYZ reg=v vvvv=v rm=v|v4
+VPACKUSWB        vpackuswb       XYZ reg=v vvvv=v rm=v|v
+VPACKSSWB        vpacksswb       XYZ reg=v vvvv=v rm=v|v
+VPMOVDB          vpmovdb         XYZ rm=q|q reg=v
+VPMOVSDB         vpmovsdb        XYZ rm=q|q reg=v
+VPMOVUSDB        vpmovusdb       XYZ rm=q|q reg=v
+VPMOVWB          vpmovwb         XYZ rm=h|h reg=v
+VPMOVZXBW        vpmovzxbw       XYZ reg=v rm=h|h
+VPMOVSXBW        vpmovsxbw       XYZ reg=v rm=h|h
+VPMOVZXBD        vpmovzxbd       XYZ reg=v rm=q|q
+VPMOVSXBD        vpmovsxbd       XYZ reg=v rm=q|q
+VPMOVZXWD        vpmovzxwd       XYZ reg=v rm=h|h
+VPMOVSXWD        vpmovsxwd       XYZ reg=v rm=h|h
+VADDPS           vaddps          XYZ reg=v vvvv=v rm=v|v4
+VSUBPS           vsubps          XYZ reg=v vvvv=v rm=v|v4
+VMULPS           vmulps          XYZ reg=v vvvv=v rm=v|v4
+VDIVPS           vdivps          XYZ reg=v vvvv=v rm=v|v4
+VMAXPS           vmaxps          XYZ reg=v vvvv=v rm=v|v4
+VMINPS           vminps          XYZ reg=v vvvv=v rm=v|v4
+VFMADD132PS      vfmadd132ps     XYZ reg=v vvvv=v rm=v|v4
+VFMADD213PS      vfmadd213ps     XYZ reg=v vvvv=v rm=v|v4
+VFMADD231PS      vfmadd231ps     XYZ reg=v vvvv=v rm=v|v4
+VRNDSCALEPS      vrndscaleps     XYZ reg=v rm=v|v4 imm
+VCVTDQ2PS        vcvtdq2ps       XYZ reg=v rm=v|v4
+VCVTPS2DQ        vcvtps2dq       XYZ reg=v rm=v|v4
+VCVTTPS2DQ       vcvttps2dq      XYZ reg=v rm=v|v4
+VCVTPH2PS        vcvtph2ps       XYZ reg=v rm=h|h
+VCVTPS2PH        vcvtps2ph       XYZ rm=h|h reg=v imm
+VDPBF16PS        vdpbf16ps       XYZ reg=v vvvv=v rm=v|v4
+VCVTNEPS2BF16    vcvtneps2bf16   XYZ reg=h rm=v|v4
+VCVTNE2PS2BF16   vcvtne2ps2bf16  XYZ reg=v vvvv=v rm=v|v4
+VPDPBUSD_VEX     vpdpbusd        XY  reg=v vvvv=v rm=v|v
+VPDPWSSD_VEX     vpdpwssd        XY  reg=v vvvv=v rm=v|v
+KMOVW_FROM_GPR   kmovw           X   reg=k rm=d
+KMOVW_TO_GPR     kmovw           X   reg=d rm=k
+KMOVD_FROM_GPR   kmovd           X   reg=k rm=d
+KMOVD_TO_GPR     kmovd           X   reg=d rm=k
+KMOVQ_FROM_GPR   kmovq           X   reg=k rm=g
+KMOVQ_TO_GPR     kmovq           X   reg=g rm=k
+KXNORW           kxnorw          Y   reg=k vvvv=k rm=k
+LDTILECFG        ldtilecfg       X   rm=|m
+STTILECFG        sttilecfg       X   rm=|m
+TILERELEASE      tilerelease     X
+TILEZERO         tilezero        X   reg=t
+TILELOADD        tileloadd       X   reg=t rm=|sib
+TILELOADDT1      tileloaddt1     X   reg=t rm=|sib
+TILESTORED       tilestored      X   rm=|sib reg=t
+TDPBSSD          tdpbssd         X   reg=t rm=t vvvv=t
+TDPBSUD          tdpbsud         X   reg=t rm=t vvvv=t
+TDPBUSD          tdpbusd         X   reg=t rm=t vvvv=t
+TDPBUUD          tdpbuud         X   reg=t rm=t vvvv=t
+TDPBF16PS        tdpbf16ps       X   reg=t rm=t vvvv=t
+"""
+
+FEATURES = (
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avxvnni,amx-tile,amx-int8,amx-bf16"
+)
+GPR64 = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
+GPR32 = "eax ecx edx ebx esp ebp esi edi r8d r9d r10d r11d r12d r13d r14d r15d".split()
+NOT_RSP = [n for n in range(16) if n != 4]
+SIZES = {1: "byte", 2: "word", 4: "dword", 8: "qword", 16: "xmmword", 32: "ymmword", 64: "zmmword"}
+
+numbers = random.Random(20240917)
+
+
+def vector_bytes(kind, width):
+    whole = {"X": 16, "Y": 32, "Z": 64}[width]
+    return {"v": whole, "h": whole // 2, "q": whole // 4, "x": 16, "y": 32}[kind]
+
+
+def register(kind, width, vex):
+    """A random register of a class: its number and its name."""
+    if kind in "dg":
+        number = numbers.choice(NOT_RSP)
+        return number, (GPR32 if kind == "d" else GPR64)[number]
+    if kind in "kt":
+        number = numbers.randrange(8)
+        return number, ("k" if kind == "k" else "tmm") + str(number)
+    number = numbers.randrange(16 if vex else 32)
+    return number, SIZES[max(16, vector_bytes(kind, width))][:3] + str(number)
+
+
+def memory(kind, width, index, broadcast):
+    """A random address: its fields and its text."""
+    size = None
+    element = int(kind[1:]) if kind in ("v4", "v8") else None
+    if kind.isdigit():
+        size = int(kind)
+    elif kind not in ("m", "sib"):
+        size = element if broadcast else vector_bytes(kind[0], width)
+    unit = size or 1
+    # Displacements that compress, that just do not for their size, and that are no multiple of the unit.
+    disp = numbers.choice([0, 127 * unit, -128 * unit, 128 * unit, -129 * unit, unit, -unit, 3 * unit + 1, 100000])
+    base = numbers.choice(NOT_RSP)
+    text = GPR64[base]
+    fields = f"{base},-,1"
+    if index or kind == "sib":
+        index, scale = numbers.choice(NOT_RSP), numbers.choice([1, 2, 4, 8])
+        text += f" + {scale}*{GPR64[index]}"
+        fields = f"{base},{index},{scale}"
+    if disp:
+        text += f" {'+' if disp > 0 else '-'} {abs(disp)}"
+    text = f"[{text}]" if size is None else f"{SIZES[size]} ptr [{text}]"
+    if broadcast:
+        text += f"{{1to{vector_bytes('v', width) // element}}}"
+    return f"m{fields},{disp}", text
+
+
+class Row:
+    """One instruction with random operands of a form: what the encoder is given, and what LLVM is given."""
+
+    def __init__(self, name, mnemonic, width, operands, form, always_masked):
+        vex = name.endswith("_VEX") or not mnemonic.startswith("v")
+        fields = {"reg": 0, "vvvv": 0, "rm": "r0", "mask": "-", "broadcast": "-", "imm": "-"}
+        tiles = numbers.sample(range(8), 3)
+        texts = []
+        for operand in operands:
+            if operand == "imm":
+                fields["imm"] = numbers.randrange(256)
+                texts.append(str(fields["imm"]))
+                continue
+            field, _, classes = operand.partition("=")
+            of_register, _, of_memory = classes.partition("|")
+            if field == "rm" and form != "register":
+                fields["rm"], text = memory(of_memory, width, form == "index", form == "broadcast")
+            else:
+                number, text = register(of_register, width, vex)
+                if len(operands) == 3 and of_register == "t":
+                    number = tiles.pop()
+                    text = f"tmm{number}"
+                fields[field] = f"r{number}" if field == "rm" else number
+            texts.append(text)
+        if form == "broadcast":
+            fields["broadcast"] = "b"
+        if not vex:
+            zeroing = not (operands[0].startswith("rm") and form != "register")
+            masks = ["none", "merge", "zero" if zeroing else "merge"]
+            mask = numbers.choice(masks[1:] if always_masked else masks)
+            if mask != "none":
+                opmask = numbers.randrange(1, 8)
+                fields["mask"] = f"k{opmask}" + ("z" if mask == "zero" else "")
+                texts[0] += f" {{k{opmask}}}" + (" {z}" if mask == "zero" else "")
+        # With a register on both sides, LLVM writes the form that loads unless told otherwise.
+        if name.endswith("_STORE") and form == "register":
+            mnemonic += ".s"
+        prefix = "" if not mnemonic.startswith("v") else "{vex} " if vex else "{evex} "
+        self.text = f"{prefix}{mnemonic} {', '.join(texts)}".strip()
+        self.fields = " ".join(str(f) for f in [name, width, *fields.values()])
+
+
+def rows():
+    for line in INSTRUCTIONS.split("\n"):
+        if not line:
+            continue
+        name, mnemonic, widths, *operands = line.split()
+        rm = next((o for o in operands if o.startswith("rm=")), "rm=r")
+        of_register, _, of_memory = rm[3:].partition("|")
+        forms = ["register"] * 2 * bool(of_register)
+        forms += ["index", "index", "base"] * bool(of_memory)
+        forms += ["broadcast"] * 2 * (of_memory in ("v4", "v8"))
+        forms += ["register"] * (3 - len(forms)) if operands else []
+        first = numbers.randrange(len(widths))
+        for n, form in enumerate(forms if operands else ["register"]):
+            yield Row(name, mnemonic, widths[(first + n) % len(widths)], operands, form, n == 1)
+
+
+def main():
+    assembler = sys.argv[1] if len(sys.argv) > 1 else "llvm-mc-14"
+    version = re.search(r"LLVM version \S+", subprocess.check_output([assembler, "--version"], text=True))[0]
+    made = list(rows())
+    command = [assembler, "-triple=x86_64", "-show-encoding", "-x86-asm-syntax=intel"]
+    command.append("-mattr=" + ",".join("+" + f for f in FEATURES.split(",")))
+    answer = subprocess.run(
+        command, input="\n".join(row.text for row in made), text=True, stdout=subprocess.PIPE, check=True
+    )
+    encodings = re.findall(r"encoding: \[([^\]]*)\]", answer.stdout)
+    assert len(encodings) == len(made), "one encoding for each row"
+    lines = [
+        f"# Made by llvm_table.py with llvm-mc of {version}.",
+        "# name in table.rs, width, reg, vvvv, rm (register, or memory: base,index,scale,displacement), opmask,",
+        "# broadcast, immediate | bytes | what LLVM assembled",
+    ]
+    for row, encoding in zip(made, encodings):
+        code = " ".join(byte[2:] for byte in encoding.split(","))
+        lines.append(f"{row.fields} | {code} | {row.text}")
+    Path(__file__).with_name("llvm_table.txt").write_text("\n".join(lines) + "\n")
+    print(len(made), "encodings")
+
+
+main()
