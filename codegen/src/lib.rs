@@ -16,6 +16,8 @@ mod cache;
 mod desc;
 mod gemm_i8;
 mod host;
+#[cfg(all(target_arch = "x86_64", feature = "inspect"))]
+pub mod inspect;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 pub mod interpret;
 mod kernel;

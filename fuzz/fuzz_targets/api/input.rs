@@ -57,7 +57,7 @@ impl Input {
     }
 
     pub fn n(&self) -> usize {
-        usize::from(self.group_cols) % 41 * self.groups() + usize::from(self.group_cols == 255)
+        usize::from(self.group_cols) % 81 * self.groups() + usize::from(self.group_cols == 255)
     }
 
     /// Small where the rest is large: the reference is slow.
