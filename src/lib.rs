@@ -45,8 +45,8 @@
 //! Start with `gemm/operation.rs`, then `run.rs`.
 //!
 //! # The environment
-//! `GEMMILL_TIER` names the tier of kernels (`portable` or `avx2`) where [`PackBuilder::tier`] does not; a tier that the CPU
-//! lacks is an error. `GEMMILL_PROFILE=perfmap` or `jitdump` names kernels for `perf`.
+//! `GEMMILL_TIER` names the tier of kernels (see [`Tier`]) where [`PackBuilder::tier`] does not; one that the CPU or its
+//! operating system lacks is an error that says what is missing. `GEMMILL_PROFILE=perfmap` or `jitdump` names kernels for `perf`.
 //!
 //! Running out of memory aborts the process, as everywhere in Rust.
 

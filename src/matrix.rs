@@ -53,6 +53,14 @@ pub(crate) fn taken_stride(rows: usize, row_stride: usize) -> usize {
     if rows > 1 { row_stride } else { 0 }
 }
 
+impl<'a> MatRef<'a, i8> {
+    /// The same elements, bit by bit.
+    pub(crate) fn as_bytes(self) -> MatRef<'a, u8> {
+        let MatRef { data, rows, cols, row_stride, col_stride } = self;
+        MatRef { data: bytemuck::cast_slice(data), rows, cols, row_stride, col_stride }
+    }
+}
+
 impl<'a, T: Element> MatRef<'a, T> {
     /// A view of `rows × cols` elements, one row after the other.
     ///

@@ -1,19 +1,43 @@
 //! The plan of a product: micro-tiles, cache blocks and the split among threads.
 //!
-//! A pure function of what is written in [`Problem`]: no clock, no environment, no CPU. A golden table in the tests pins
-//! its choices.
+//! A pure function of what is written in [`Problem`]: no clock, no environment, no CPU. A golden table
+//! (`gemm/dispatch.txt`) pins its choices, together with those of packing.
+//!
+//! # Assumptions
+//! Tiers say which instructions a CPU has, not how it carries them out. What packing and planning take for granted about
+//! that, beyond the sizes of caches:
+//!
+//! - *Ports.* Sequences are compared by how many instructions they give the vector multipliers and adders
+//!   (`Schedule::cost`): loads, broadcasts and the front end are assumed to keep up, and every such instruction to cost the
+//!   same. Measured on Emerald Rapids, modelled for Zen 3 (llvm-mca); it holds where multiplications start on two vector ports (Intel's P-cores from
+//!   Haswell on with 256 bits, Xeons with two 512-bit units, Zen 2 and later), and is assumed elsewhere: a Xeon or client core with
+//!   one 512-bit port has half the multiplications, but the same ratios.
+//! - *Frequency.* No sequence is avoided because a core runs slower while it is used. Skylake-X, which lowers its frequency
+//!   most for 512-bit multiplications, is assumed to gain by them all the same.
+//! - *Registers.* MR and NR (the registry of micro-tiles) cover a latency of 4 to 5 cycles of a dot product and of a
+//!   multiplication by at least eight independent accumulators on two ports.
+//! - *Caches.* Half of the first level holds a block of a panel; a quarter of the second one a block of rows, whatever its
+//!   associativity. The last level is not reckoned with. A core's second thread is assumed to be idle.
+//! - *Prefetchers* of the hardware follow a panel's stream within a page; past that, one or two rows need prefetches by
+//!   software ([`Plan::prefetch`]).
 
-use gemmill_codegen::{Caches, Layout, Tier, micro_tile};
+use gemmill_codegen::{Caches, Layout, Section, Tier, micro_tile, sections};
 
-/// All that a plan depends on.
+/// What a product may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) tier: Tier,
+pub(crate) struct Resources {
     pub(crate) caches: Caches,
     /// Most threads that may be used.
     pub(crate) threads: usize,
     /// Multiply-accumulates that a thread must have to itself.
     pub(crate) macs_per_thread: usize,
+}
+
+/// All that a plan depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) tier: Tier,
+    pub(crate) resources: Resources,
     pub(crate) rows: usize,
     /// Depth of one group.
     pub(crate) k: usize,
@@ -124,16 +148,22 @@ impl Plan {
         let tiles = row_tiles(p);
         let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
         // A quarter: a panel that comes from the next cache and partial sums pass through as well.
-        let tiles_per_block = (p.caches.l2 / 4 / tile_bytes).max(1);
+        let tiles_per_block = (p.resources.caches.l2 / 4 / tile_bytes).max(1);
         let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
         let panel_scratch =
             tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * p.layout.accumulator_bytes();
-        let panels_per_block =
-            if blocks_per_pass < p.blocks { (p.caches.l2 / 4 / panel_scratch).max(1) } else { p.panels.max(1) };
+        let panels_per_block = if blocks_per_pass < p.blocks {
+            (p.resources.caches.l2 / 4 / panel_scratch).max(1)
+        } else {
+            p.panels.max(1)
+        };
         let (row_parts, panel_parts) = split(p, tiles.count());
         // One micro-tile of several rows gives the hardware's prefetcher time enough, and does better without ours.
         let streams = tiles.count() > 1 || p.rows <= STREAMED_ROWS;
-        let prefetch = p.b_bytes > p.caches.l2 / 2 && streams;
+        // MEASURED on Emerald Rapids: dot products eat weights faster than prefetches into the first-level cache can have
+        // them under way, and the hardware's, into the second, do better alone (10 × 4096 × 1024: 208 instead of 182).
+        let dots = sections(p.tier).contains(Section::Dot);
+        let prefetch = p.b_bytes > p.resources.caches.l2 / 2 && streams && !dots;
         Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, prefetch, row_parts, panel_parts }
     }
 
@@ -181,8 +211,8 @@ fn row_tiles(p: &Problem) -> RowTiles {
 /// Parts of rows and of panels whose largest piece is smallest.
 fn split(p: &Problem, tiles: usize) -> (usize, usize) {
     let macs = p.rows.saturating_mul(p.cols).saturating_mul(p.k);
-    let worth = macs.checked_div(p.macs_per_thread).unwrap_or(usize::MAX);
-    let threads = p.threads.min(worth).max(1);
+    let worth = macs.checked_div(p.resources.macs_per_thread).unwrap_or(usize::MAX);
+    let threads = p.resources.threads.min(worth).max(1);
     let mut best = (usize::MAX, (1, 1));
     for row_parts in 1..=threads.min(tiles.max(1)) {
         let panel_parts = (threads / row_parts).clamp(1, p.panels.max(1));

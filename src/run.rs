@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{Kernel, KernelArgs};
+use gemmill_codegen::{Byte, Kernel, KernelArgs, Layout};
 
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatMut, taken_stride};
@@ -31,6 +31,8 @@ pub(crate) struct Job<'a> {
     pub(crate) packed: PackedView<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) a: Source<'a>,
+    /// The type in which kernels get A.
+    pub(crate) activations: Byte,
     pub(crate) kernels: &'a Kernels,
     pub(crate) columns: Columns<'a>,
     pub(crate) rows: Rows<'a>,
@@ -188,10 +190,10 @@ struct PreparedRows<'a> {
     count: usize,
 }
 
-/// Whether kernels can read A where it lies, `rows_of_u8` saying that its rows hold u8 side by side.
-pub(crate) fn reads_in_place(packed: PackedView<'_>, rows_of_u8: bool, k: usize) -> bool {
+/// Whether kernels can read A where it lies, `rows_of_bytes` saying that its rows hold what they read side by side.
+pub(crate) fn reads_in_place(packed: PackedView<'_>, rows_of_bytes: bool, k: usize) -> bool {
     let whole_steps = k == 0 || k >= packed.layout().step_depth();
-    rows_of_u8 && whole_steps && packed.planes().only_natural()
+    rows_of_bytes && whole_steps && packed.planes().only_natural()
 }
 
 /// Bytes of a row of A as kernels read it.
@@ -218,9 +220,9 @@ fn prepare_rows<'w>(
     row_term.clear();
     row_term.resize(if needs_sums { count * groups } else { 0 }, 0);
 
-    let rows_of_u8 = a.as_rows_of_u8();
-    if reads_in_place(packed, rows_of_u8.is_some(), k)
-        && let Some(m) = rows_of_u8
+    let rows_of_bytes = a.as_rows_of(job.activations);
+    if reads_in_place(packed, rows_of_bytes.is_some(), k)
+        && let Some(m) = rows_of_bytes
     {
         if needs_sums {
             gemmill_codegen::vectorize(|| {
@@ -249,7 +251,7 @@ fn prepare_rows<'w>(
         packed_a.resize(bytes, 0);
     }
     let pitch = a.cols().max(1);
-    if rows_of_u8.is_none() && natural.len() < ROW_CHUNK * pitch {
+    if rows_of_bytes.is_none() && natural.len() < ROW_CHUNK * pitch {
         natural.resize(ROW_CHUNK * pitch, 0);
     }
     // Short rows are many: they take the short way.
@@ -257,11 +259,11 @@ fn prepare_rows<'w>(
     gemmill_codegen::vectorize(|| {
         for chunk in (0..count).step_by(ROW_CHUNK) {
             let in_chunk = ROW_CHUNK.min(count - chunk);
-            if rows_of_u8.is_none() {
-                a.natural_rows(rows.start + chunk, &mut natural[..in_chunk * pitch], pitch);
+            if rows_of_bytes.is_none() {
+                a.natural_rows(rows.start + chunk, job.activations, &mut natural[..in_chunk * pitch], pitch);
             }
             for i in 0..in_chunk {
-                let natural = match rows_of_u8 {
+                let natural = match rows_of_bytes {
                     Some(m) => m.row(rows.start + chunk + i).unwrap_or_default(),
                     None => &natural[i * pitch..][..a.cols()],
                 };
@@ -290,7 +292,7 @@ fn prepare_rows<'w>(
 #[inline(always)]
 fn sum_groups(job: &Job<'_>, row: &[u8], k: usize, i: usize, count: usize, row_term: &mut [i32]) {
     for group in 0..job.packed.groups() {
-        let sum = row_sum(&row[group * k..][..k]);
+        let sum = row_sum(&row[group * k..][..k], job.activations);
         row_term[group * count + i] = sum.wrapping_mul(job.row_sum_factor);
     }
 }
@@ -313,8 +315,14 @@ fn run_pass(
     // Partial sums of a panel: whole vectors for each row.
     let panel_partial = a.count * vectors * job.packed.layout().lanes();
     let has_partial = !(first_pass && last_pass);
-    if has_partial && partial.len() < panels.len() * panel_partial {
-        partial.resize(panels.len() * panel_partial, 0);
+    let scratch_len = match job.packed.layout() {
+        _ if has_partial => panels.len() * panel_partial,
+        // Sums of tiles pass through scratch memory: one micro-tile after the other.
+        layout @ Layout::Tiles => job.plan.tiles.height * vectors * layout.lanes(),
+        _ => 0,
+    };
+    if partial.len() < scratch_len {
+        partial.resize(scratch_len, 0);
     }
     let planes_before = job.packed.planes().count();
     let a_offset: usize =
@@ -336,7 +344,7 @@ fn run_pass(
             }
             let kernel = job.kernels.get(index).expect("a job has every kernel of its plan");
             let row = run.first_row - a.first_row;
-            let scratch = if has_partial { &mut partial[partial_at..] } else { &mut [] };
+            let scratch = if has_partial { &mut partial[partial_at..] } else { &mut partial[..] };
             let call = Call {
                 a: &a.data[row * a.row_stride + panel.group * a.group_stride + a_offset..],
                 a_row_stride: a.row_stride,

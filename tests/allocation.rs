@@ -4,7 +4,7 @@ mod common;
 use common::allocator::{Counting, allocations};
 use common::operand::{Order, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{Sample, seed, tiers};
+use common::{Sample, native_tiers, seed};
 use gemmill::{
     Activation, ActivationQuantization, Dequantize, Element, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams,
     Requantize, RunOptions, Threads,
@@ -77,7 +77,7 @@ fn calls_after_the_first_allocate_nothing() {
         let (row_scales, row_zero_points, residual) = (vec![0.5f32; 64], vec![7i32; 64], vec![0.25f32; 64 * n]);
         let bias = vec![3; n];
         let none = |_: usize| RunOptions::new();
-        for tier in tiers() {
+        for tier in native_tiers() {
             let packed = weights.pack(tier);
             let case = |what: &str| format!("tier {tier}, {what}, {}", weights.describe());
             let one = Threads::Max(1);
@@ -122,7 +122,7 @@ fn packed_weights_are_small() {
         let all = [Values::Int4, Values::SevenBit, Values::Gaussian(10.0)];
         for values in all.into_iter().filter(|_| sample.keeps()) {
             let weights = Weights::<i8>::plain(rng, k, n, values);
-            for tier in tiers() {
+            for tier in native_tiers() {
                 let size = weights.pack(tier).size_in_bytes();
                 let limit = k * n * 105 / 100 + 64 * n;
                 assert!(size <= limit, "{size} > {limit}: tier {tier}, {}", weights.describe());

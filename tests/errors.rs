@@ -133,7 +133,7 @@ fn weights_that_cannot_be_packed() {
     }
     for tier in Tier::ALL.into_iter().filter(|t| t.missing_feature().is_some()) {
         let builder = PackedB::builder(MatRef::row_major(&b, K, N).unwrap()).tier(tier);
-        refused(builder.build(), |e| matches!(e, Error::Tier(_)), &["lacks"]);
+        refused(builder.build(), |e| matches!(e, Error::Tier(_)), &["lacks", tier.name()]);
     }
 }
 

@@ -12,7 +12,7 @@ use gemmill::reference::{Rows, ZeroPoints, raw};
 use gemmill::{
     Activation, Gemm, IntOutput, MatMut, MatRef, PackEffort, PackedB, RunOptions, Threads, Tier, Weight, multiply,
 };
-use gemmill_codegen::{Layout, Section, Start, micro_tiles, sections};
+use gemmill_codegen::{Byte, Layout, Section, Start, micro_tiles, multiplies_signed, sections};
 
 /// What has been exercised: products by tier and feature.
 #[derive(Default)]
@@ -22,11 +22,13 @@ struct Tally {
 }
 
 /// Features other than sequences that a run must exercise, where the tier has them.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 12] = [
     "layout columns8",
     "layout columns16",
     "layout four columns",
     "layout depth",
+    "layout tiles",
+    "signed as they are",
     "several passes",
     "packed A",
     "A in place",
@@ -47,8 +49,13 @@ impl Tally {
 
     /// What a run must exercise on a tier.
     fn names(tier: Tier) -> impl Iterator<Item = &'static str> {
-        let has_columns16 = micro_tiles(tier).iter().any(|t| t.layout == Layout::Columns16);
-        let of_tier = FEATURES.into_iter().filter(move |&name| name != "layout columns16" || has_columns16);
+        let has = move |layout| micro_tiles(tier).iter().any(|t| t.layout == layout);
+        let of_tier = FEATURES.into_iter().filter(move |&name| match name {
+            "layout columns16" => has(Layout::Columns16),
+            "layout tiles" => has(Layout::Tiles),
+            "signed as they are" => Layout::ALL.into_iter().any(|layout| multiplies_signed(tier, layout)),
+            _ => true,
+        });
         sections(tier).iter().map(Section::name).chain(of_tier)
     }
 
@@ -85,8 +92,12 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
         Layout::Columns16 => "layout columns16",
         Layout::FourColumns => "layout four columns",
         Layout::Depth => "layout depth",
+        Layout::Tiles => "layout tiles",
         other => panic!("{other:?} is not in the list of features"),
     }));
+    if kernels().any(|k| k.activations == Byte::I8) {
+        found.push("signed as they are");
+    }
     if kernels().any(|k| k.start == Start::Scratch) {
         found.push("several passes");
     }
@@ -106,11 +117,13 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
 
 /// Sizes of which small ones, and those next to multiples of a step, are likely.
 fn random_depth(rng: &mut Rng) -> usize {
-    match rng.below(12) {
-        0..=3 => rng.below(14),
-        4..=7 => rng.below(70),
-        8..=9 => rng.pick(&[32usize, 48, 64, 96, 128]) + rng.below(5) - 2,
-        10 => rng.below(300),
+    match rng.below(24) {
+        0..=7 => rng.below(14),
+        8..=15 => rng.below(70),
+        16..=19 => rng.pick(&[32usize, 48, 64, 96, 128]) + rng.below(5) - 2,
+        20..=21 => rng.below(300),
+        // Eight steps of tiles and more.
+        22 => rng.pick(&[512usize, 576, 640]) + rng.below(5) - 2,
         _ => rng.below(100),
     }
 }

@@ -12,7 +12,7 @@ use crate::args::{self, Activations, Format, Op, Shape, ShapeArgs, WeightKind};
 use crate::case::{Case, Setup};
 use crate::measure::{self, Timing};
 use crate::output;
-use crate::peak::{self, NarrowPeak};
+use crate::peak::{self, TierPeak};
 use crate::peers::{self, Peers};
 use crate::table::{self, Record};
 use crate::verify::Verdict;
@@ -24,8 +24,9 @@ Verification: products of at most 2e8 multiply-accumulates are compared with the
 random sample of rows of about that cost, with the first and the last row. All compared elements have to have the \
 reference's bits: otherwise `verified` is false and the exit status is not 0.
 
-Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the narrow sequence, measured in this process \
-before each shape (the best measurement so far).
+Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence \
+(narrow: pairs widened one by one; with VNNI dot, with AMX tiles), measured in this process before each shape (the best \
+measurement so far).
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {
@@ -101,7 +102,7 @@ pub struct Measurement<'a> {
 
 impl Measurement<'_> {
     /// The record of a shape, and what the comparison found.
-    pub fn run(&self, shape: &Shape, peak: &mut NarrowPeak, peers: Option<&mut Peers>) -> Result<(Record, Verdict)> {
+    pub fn run(&self, shape: &Shape, peak: &mut TierPeak, peers: Option<&mut Peers>) -> Result<(Record, Verdict)> {
         let mut case = Case::new(self.op, shape, self.setup)?;
         let peak_gmacs = peak.refresh()?;
         let (timing, peers) = match peers {
@@ -179,7 +180,7 @@ pub fn run(args: &GemmArgs) -> Result<()> {
         Measurement { op: args.op, setup: &setup, seconds: args.seconds, turns: args.turns, verify_budget };
     let mut peers = args.peer.as_deref().map(|path| Peers::start(path, tier)).transpose()?;
     let names: Vec<String> = peers.as_ref().map(|p| p.names().to_vec()).unwrap_or_default();
-    let mut peak = NarrowPeak::new()?;
+    let mut peak = TierPeak::new(tier)?;
     let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(0.1)).transpose()?;
 
     let mut sink = Sink { to_file: args.output.is_some(), text: String::new() };
@@ -204,7 +205,7 @@ pub fn run(args: &GemmArgs) -> Result<()> {
     bar.finish_and_clear();
     let comparison = peers::comparison(&records, &names);
     if args.format == Format::Table {
-        sink.put(&summary(&records))?;
+        sink.put(&summary(&records, tier))?;
         sink.put(&comparison)?;
     } else if !comparison.is_empty() {
         eprint!("{comparison}");
@@ -239,7 +240,7 @@ impl Sink {
 }
 
 /// Means over several shapes.
-fn summary(records: &[Record]) -> String {
+fn summary(records: &[Record], tier: Tier) -> String {
     if records.len() < 2 {
         return String::new();
     }
@@ -247,5 +248,6 @@ fn summary(records: &[Record]) -> String {
     let ratios: Vec<f64> = records.iter().filter_map(|r| r.peak_ratio).collect();
     let mean = measure::geometric_mean(&gmacs).unwrap_or(0.0);
     let of_peak = table::percent(measure::geometric_mean(&ratios));
-    format!("geometric mean {mean:.1} GMAC/s, {of_peak} of the narrow peak, {} shapes\n", records.len())
+    let (_, sequence) = peak::measure_of(tier);
+    format!("geometric mean {mean:.1} GMAC/s, {of_peak} of the {} peak, {} shapes\n", sequence.name(), records.len())
 }

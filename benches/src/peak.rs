@@ -5,7 +5,7 @@ use std::hint::black_box;
 use anyhow::Result;
 use clap::Args;
 use gemmill_codegen::peak::{PeakLoop, Sequence};
-use gemmill_codegen::{Caches, vectorize};
+use gemmill_codegen::{Caches, Tier, vectorize};
 use serde::Serialize;
 
 use crate::args::Format;
@@ -24,16 +24,23 @@ pub struct PeakArgs {
     format: Format,
 }
 
-/// The peak of the narrow sequence on one core: what every `peak_ratio` refers to.
-pub struct NarrowPeak {
+/// The peak of a tier's first sequence on one core: what every `peak_ratio` refers to.
+pub struct TierPeak {
     sequence: Option<PeakLoop>,
     best: Option<f64>,
 }
 
-impl NarrowPeak {
+/// The sequence that products of a tier are measured by, and the tier that runs it: AVX2's for plain Rust.
+pub fn measure_of(tier: Tier) -> (Tier, Sequence) {
+    let tier = if tier == Tier::Portable { Tier::Avx2 } else { tier };
+    (tier, Sequence::of(tier).first().copied().unwrap_or(Sequence::Narrow))
+}
+
+impl TierPeak {
     /// A first measurement. On a CPU that cannot run the sequence there is no peak.
-    pub fn new() -> Result<NarrowPeak> {
-        let mut peak = NarrowPeak { sequence: PeakLoop::new(Sequence::Narrow).ok(), best: None };
+    pub fn new(tier: Tier) -> Result<TierPeak> {
+        let (tier, sequence) = measure_of(tier);
+        let mut peak = TierPeak { sequence: PeakLoop::new(tier, sequence).ok(), best: None };
         peak.measure(0.15)?;
         Ok(peak)
     }
@@ -48,28 +55,28 @@ impl NarrowPeak {
 
     fn measure(&mut self, seconds: f64) -> Result<()> {
         if let Some(sequence) = &self.sequence {
-            let now = sequence_gmacs(Sequence::Narrow, sequence, seconds)?;
+            let now = sequence_gmacs(sequence, seconds)?;
             self.best = Some(self.best.map_or(now, |best| best.max(now)));
         }
         Ok(())
     }
 }
 
-fn sequence_gmacs(sequence: Sequence, peak: &PeakLoop, seconds: f64) -> Result<f64> {
+fn sequence_gmacs(peak: &PeakLoop, seconds: f64) -> Result<f64> {
     const ITERATIONS: u64 = 20_000;
     let timing = measure::time(seconds, || {
         peak.run(ITERATIONS);
         Ok(())
     })?;
-    Ok(ITERATIONS as f64 * sequence.macs_per_iteration() as f64 / timing.best / 1e9)
+    Ok(ITERATIONS as f64 * peak.macs_per_iteration() as f64 / timing.best / 1e9)
 }
 
-/// Name and GMAC/s of every sequence that this CPU runs.
-pub fn sequences(seconds: f64) -> Result<Vec<(String, f64)>> {
+/// Name and GMAC/s of every sequence of some tiers that this CPU runs.
+pub fn sequences(tiers: &[Tier], seconds: f64) -> Result<Vec<(String, f64)>> {
     let mut all = Vec::new();
-    for sequence in Sequence::ALL {
-        if let Ok(peak) = PeakLoop::new(sequence) {
-            all.push((sequence.name().to_string(), sequence_gmacs(sequence, &peak, seconds)?));
+    for (tier, sequence) in tiers.iter().flat_map(|&tier| Sequence::of(tier).iter().map(move |&s| (tier, s))) {
+        if let Ok(peak) = PeakLoop::new(tier, sequence) {
+            all.push((format!("{tier} {}", sequence.name()), sequence_gmacs(&peak, seconds)?));
         }
     }
     Ok(all)
@@ -122,7 +129,7 @@ struct Limits {
 /// The subcommand.
 pub fn run(args: &PeakArgs) -> Result<()> {
     let bar = crate::progress(BUFFERS.len() as u64 + 1, "limits");
-    let sequences_gmacs = sequences(args.seconds)?;
+    let sequences_gmacs = sequences(&Tier::ALL, args.seconds)?;
     bar.inc(1);
     let mut read_gbs = Vec::new();
     for bytes in BUFFERS {
@@ -153,8 +160,8 @@ pub fn sequence_table(sequences: &[(String, f64)]) -> String {
     if sequences.is_empty() {
         return "no generated instruction sequence runs on this CPU\n".to_owned();
     }
-    let mut text = format!("{:<12} {:>8}\n", "sequence", "GMAC/s");
-    sequences.iter().for_each(|(name, x)| text.push_str(&format!("{name:<12} {x:>8.1}\n")));
+    let mut text = format!("{:<16} {:>8}\n", "sequence", "GMAC/s");
+    sequences.iter().for_each(|(name, x)| text.push_str(&format!("{name:<16} {x:>8.1}\n")));
     text
 }
 

@@ -26,12 +26,15 @@ const WARM_UP: Shape = Shape { m: 16, n: 16, k: 16, label: None };
 /// What keeps FBGEMM, oneDNN and OpenBLAS to one thread, and to the instructions of a tier.
 fn environment(tier: Tier) -> Vec<(&'static str, &'static str)> {
     let mut variables = vec![("OMP_NUM_THREADS", "1")];
-    if tier <= Tier::Avx2 {
-        variables.extend([
-            ("FBGEMM_ENABLE_INSTRUCTIONS", "AVX2"),
-            ("ONEDNN_MAX_CPU_ISA", "AVX2"),
-            ("OPENBLAS_CORETYPE", "Haswell"),
-        ]);
+    let capped = |fbgemm, onednn, openblas| {
+        [("FBGEMM_ENABLE_INSTRUCTIONS", fbgemm), ("ONEDNN_MAX_CPU_ISA", onednn), ("OPENBLAS_CORETYPE", openblas)]
+    };
+    match tier {
+        Tier::Portable | Tier::Avx2 => variables.extend(capped("AVX2", "AVX2", "Haswell")),
+        Tier::Avx2Vnni => variables.extend(capped("AVX2", "AVX2_VNNI", "Haswell")),
+        Tier::Avx512 => variables.extend(capped("AVX512", "AVX512_CORE", "SkylakeX")),
+        Tier::Avx512Vnni => variables.extend(capped("AVX512_E1", "AVX512_CORE_VNNI", "SkylakeX")),
+        _ => {}
     }
     variables
 }

@@ -172,7 +172,7 @@ fn roofline<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record
     if let Some(peak) = peak {
         let line = LineSeries::new([(x_low, peak), (x_high, peak)], RED.stroke_width(2));
         drawn(chart.draw_series(line))?
-            .label(format!("narrow peak: {peak:.0} GMAC/s"))
+            .label(format!("sequence peak: {peak:.0} GMAC/s"))
             .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], RED.stroke_width(2)));
     }
     for (name, color) in series(records) {
@@ -216,7 +216,7 @@ fn bars<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record]) -
             .configure_mesh()
             .disable_y_mesh()
             .y_labels(0)
-            .x_desc("GMAC/s; the line is the narrow peak of one core")
+            .x_desc("GMAC/s; the line is the sequence peak of one core")
             .label_style((FONT, 14))
             .draw(),
     )?;

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use gemmill_codegen::{Caches, cpu_name};
+use gemmill_codegen::{Caches, Tier, cpu_name};
 
 use crate::args::{self, Activations, Format, Op, Shape, Type, WeightKind};
 use crate::case::Setup;
 use crate::gemm::Measurement;
-use crate::peak::{self, NarrowPeak, size_name};
+use crate::peak::{self, TierPeak, size_name};
 use crate::table;
 
 #[path = "../../examples/digits/network.rs"]
@@ -50,12 +50,13 @@ pub fn machine() -> Result<String> {
 pub fn run() -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", machine()?)?;
-    writeln!(out, "{}", peak::sequence_table(&peak::sequences(0.1)?))?;
+    let tier = args::tier_or_best(None)?;
+    let tiers = if tier == Tier::Avx2 { vec![tier] } else { vec![Tier::Avx2, tier] };
+    writeln!(out, "{}", peak::sequence_table(&peak::sequences(&tiers, 0.1)?))?;
     let (l2, memory) = peak::l2_and_memory(0.1)?;
     writeln!(out, "one core reads {l2:.0} GB/s from L2, {memory:.0} GB/s from memory\n")?;
 
-    let tier = args::tier_or_best(None)?;
-    let mut narrow = NarrowPeak::new()?;
+    let mut peak = TierPeak::new(tier)?;
     let bar = crate::progress(SELECTION.len() as u64, "shapes");
     write!(out, "{}", table::header(Format::Table, &[])?)?;
     let mut wrong = Vec::new();
@@ -72,7 +73,7 @@ pub fn run() -> Result<()> {
         let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
         let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
         bar.set_message(shape.to_string());
-        let (record, verdict) = measurement.run(&shape, &mut narrow, None)?;
+        let (record, verdict) = measurement.run(&shape, &mut peak, None)?;
         if !record.verified {
             wrong.push(format!("{op} {shape}: {verdict}"));
         }
@@ -81,7 +82,12 @@ pub fn run() -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    writeln!(out, "peak: of the narrow sequence; verified: all rows, or a sample of them, bit for bit\n")?;
+    let (peak_tier, sequence) = peak::measure_of(tier);
+    writeln!(
+        out,
+        "peak: of the sequence {peak_tier} {}; verified: all rows, or a sample of them, bit for bit\n",
+        sequence.name()
+    )?;
     digits(&mut out)?;
     if !wrong.is_empty() {
         bail!("results differ from the reference:\n{}", wrong.join("\n"));

@@ -28,9 +28,9 @@ pub struct Record {
     /// GMAC/s of the median sample.
     #[serde(default)]
     pub gmacs_median: f64,
-    /// `gmacs` over the peak of the narrow sequence times the threads; absent where that cannot run.
+    /// `gmacs` over the tier's peak times the threads; absent where its sequence cannot run.
     pub peak_ratio: Option<f64>,
-    /// The peak of the narrow sequence on one core, GMAC/s.
+    /// The peak of the tier's plainest exact sequence on one core, GMAC/s.
     #[serde(default)]
     pub peak_gmacs: Option<f64>,
     /// What one core reads from its second-level cache and from memory, GB/s.

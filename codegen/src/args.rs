@@ -44,7 +44,8 @@ pub struct KernelArgs {
     pub c: *mut u8,
     /// Bytes from row to row of C.
     pub c_row_stride: usize,
-    /// Partial sums, micro-tile after micro-tile.
+    /// Partial sums, micro-tile after micro-tile. Kernels of tiles always have some: their sums pass through memory on the
+    /// way to the epilogue.
     pub scratch: *mut i32,
     /// i32 per column: everything that is added to each row alike.
     pub column_term: *const i32,

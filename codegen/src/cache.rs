@@ -33,6 +33,7 @@ impl KernelCache {
     /// let desc = KernelDesc {
     ///     tier: Tier::Portable,
     ///     layout: Layout::Columns8,
+    ///     activations: Byte::U8,
     ///     rows: 1,
     ///     vectors: 1,
     ///     cols: 8,

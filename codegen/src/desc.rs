@@ -378,6 +378,7 @@ pub struct Dequantize {
 /// let desc = KernelDesc {
 ///     tier: Tier::Avx2,
 ///     layout: Layout::Columns8,
+///     activations: Byte::U8,
 ///     rows: 6,
 ///     vectors: 2,
 ///     cols: 16,
@@ -394,6 +395,8 @@ pub struct KernelDesc {
     pub tier: Tier,
     /// How a step meets A.
     pub layout: Layout,
+    /// The type of A's elements: [`Byte::I8`] where [`crate::multiplies_signed`] says so.
+    pub activations: Byte,
     /// Rows of the micro-tile, at most MR.
     pub rows: u8,
     /// Vectors of accumulators per row.
@@ -407,7 +410,7 @@ pub struct KernelDesc {
     /// What becomes of them.
     pub finish: Finish,
     /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead. A hint: kernels of more than
-    /// [`crate::MAX_PREFETCH_ROWS`] rows don't.
+    /// [`crate::MAX_PREFETCH_ROWS`] rows don't, nor do those of tiles.
     pub prefetch: bool,
 }
 
@@ -432,7 +435,8 @@ impl fmt::Display for KernelDesc {
             Layout::Depth => "depth",
             Layout::Tiles => "tiles",
         };
-        write!(f, "i8gemm_{}_{layout}{}x{}_c{}", self.tier, self.rows, self.panel_cols(), self.cols)?;
+        let signed = if self.activations == Byte::I8 { "signed" } else { "" };
+        write!(f, "i8gemm_{}_{signed}{layout}{}x{}_c{}", self.tier, self.rows, self.panel_cols(), self.cols)?;
         write!(f, "_{}", self.sections)?;
         f.write_str(match self.start {
             Start::Zero => "_zero",

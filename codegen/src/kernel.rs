@@ -9,7 +9,7 @@ use crate::gemm_i8;
 use crate::interpret::Interpreted;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
-use crate::registry::{micro_tile, sections};
+use crate::registry::{micro_tile, multiplies, sections};
 use crate::tier::{Tier, TierError};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::asm::MachineCode;
@@ -77,6 +77,7 @@ impl Kernel {
     /// let desc = KernelDesc {
     ///     tier: Tier::Portable,
     ///     layout: Layout::Columns8,
+    ///     activations: Byte::U8,
     ///     rows: 4,
     ///     vectors: 2,
     ///     cols: 16,
@@ -129,6 +130,8 @@ impl Kernel {
     ///   shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
     /// - `c` writable (and readable for [`crate::Output::AddI32`]) for `desc.cols` columns of those rows, not aliased by
     ///   any other argument; scratch likewise;
+    /// - `scratch` also for kernels of [`crate::Layout::Tiles`] that neither start nor end with partial sums: one
+    ///   micro-tile's bytes, which all of the call use;
     /// - `scratch`, the residual and the per-row and per-column arrays that the description names readable (scratch
     ///   writable) for all those rows and for all columns of the panel, rounded up to whole vectors, and aligned for their
     ///   types (C and the residual need not be); multipliers and float biases such that no NaN meets a clamp;
@@ -170,11 +173,12 @@ fn machine(desc: &KernelDesc, code: MachineCode) -> Result<Code, CodegenError> {
 pub(crate) fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
     let of_tier = |tier| {
         let tile = micro_tile(tier, desc.layout, desc.vectors.into());
-        tile.is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()))
+        let fits = tile.is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()));
+        fits && multiplies(tier, desc.layout, desc.activations)
     };
     let fits = if desc.tier == Tier::Portable { Tier::ALL.into_iter().any(of_tier) } else { of_tier(desc.tier) };
     if !fits {
-        return Err(CodegenError::Unsupported("the tier has no such micro-tile"));
+        return Err(CodegenError::Unsupported("the tier has no such micro-tile for these activations"));
     }
     if !(1..=desc.panel_cols()).contains(&desc.cols.into()) {
         return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));

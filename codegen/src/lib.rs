@@ -14,6 +14,7 @@
 mod args;
 mod cache;
 mod desc;
+mod features;
 mod gemm_i8;
 mod host;
 #[cfg(all(target_arch = "x86_64", feature = "inspect"))]
@@ -39,5 +40,5 @@ pub use desc::{
 };
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Kernel};
-pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, sections};
+pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

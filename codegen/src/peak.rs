@@ -8,20 +8,24 @@ use crate::args::KernelArgs;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
 use crate::tier::Tier;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::asm::MachineCode;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::lowering::Lowering;
 
-/// A sequence of vector instructions whose throughput bounds a kernel.
+/// A sequence of instructions whose throughput bounds a kernel.
 ///
 /// # Examples
 /// ```
-/// use gemmill_codegen::peak::Sequence;
-/// assert_eq!(Sequence::ALL[0].name(), "narrow");
-/// assert_eq!(Sequence::Sum2.macs_per_iteration(), 2 * Sequence::Narrow.macs_per_iteration());
+/// use gemmill_codegen::{Tier, peak::Sequence};
+/// assert_eq!(Sequence::of(Tier::Avx2)[0].name(), "narrow");
+/// assert_eq!(Sequence::of(Tier::Avx512Vnni), [Sequence::Dot]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sequence {
-    /// Pair products, widened by ones, accumulated: three instructions for 32 multiply-accumulates.
+    /// Pair products, widened by ones, accumulated: three instructions for four multiply-accumulates a lane.
     Narrow,
-    /// 16-bit operands, two products summed, accumulated: four instructions for 32.
+    /// 16-bit operands, two products summed, accumulated: four instructions for as many.
     Wide,
     /// Two pair products summed in 16 bits before one widening.
     Sum2,
@@ -31,12 +35,26 @@ pub enum Sequence {
     Sum4,
     /// Eight pair products summed in 16 bits.
     Sum8,
+    /// 32-bit dot products: one instruction for four multiply-accumulates a lane.
+    Dot,
+    /// Products of tiles: one instruction for 16 × 16 × 64 multiply-accumulates.
+    Tiles,
 }
 
+const OF_PAIRS: [Sequence; 6] =
+    [Sequence::Narrow, Sequence::Wide, Sequence::Sum2, Sequence::Sum3, Sequence::Sum4, Sequence::Sum8];
+
 impl Sequence {
-    /// All sequences; the first is the measure of the others.
-    pub const ALL: [Sequence; 6] =
-        [Sequence::Narrow, Sequence::Wide, Sequence::Sum2, Sequence::Sum3, Sequence::Sum4, Sequence::Sum8];
+    /// The sequences of a tier's kernels, in its widest registers; the first is the measure of its products. None on the
+    /// portable tier.
+    pub const fn of(tier: Tier) -> &'static [Sequence] {
+        match tier {
+            Tier::Portable => &[],
+            Tier::Avx2 | Tier::Avx512 => &OF_PAIRS,
+            Tier::Avx2Vnni | Tier::Avx512Vnni => &[Sequence::Dot],
+            Tier::Amx => &[Sequence::Tiles, Sequence::Dot],
+        }
+    }
 
     /// Name in tables.
     pub const fn name(self) -> &'static str {
@@ -47,32 +65,35 @@ impl Sequence {
             Sequence::Sum3 => "sum3",
             Sequence::Sum4 => "sum4",
             Sequence::Sum8 => "sum8",
+            Sequence::Dot => "dot",
+            Sequence::Tiles => "tiles",
         }
     }
 
     /// Pair products that are summed before a widening.
     const fn steps(self) -> usize {
         match self {
-            Sequence::Narrow | Sequence::Wide => 1,
+            Sequence::Narrow | Sequence::Wide | Sequence::Dot | Sequence::Tiles => 1,
             Sequence::Sum2 => 2,
             Sequence::Sum3 => 3,
             Sequence::Sum4 => 4,
             Sequence::Sum8 => 8,
         }
     }
-
-    /// Multiply-accumulates of one iteration of [`PeakLoop::run`].
-    pub const fn macs_per_iteration(self) -> u64 {
-        (ACCUMULATORS * self.steps() * 32) as u64
-    }
 }
 
 /// Chains of accumulators: enough to cover the latency of the longest sequence.
 const ACCUMULATORS: usize = 10;
+/// The same for 32-bit dot products, which need no other registers: two more than a latency of five cycles on two ports.
+const DOT_ACCUMULATORS: usize = 12;
+/// The same in tiles: some four cover a latency of 52 cycles at 16 cycles each (Intel's figures).
+const TILE_ACCUMULATORS: usize = 6;
 
 /// A generated loop over one sequence.
 #[derive(Debug)]
 pub struct PeakLoop {
+    #[cfg(target_arch = "x86_64")]
+    macs: u64,
     #[cfg(target_arch = "x86_64")]
     code: Executable,
 }
@@ -81,22 +102,39 @@ impl PeakLoop {
     /// Generates the loop.
     ///
     /// # Errors
-    /// [`CodegenError::Tier`] where there is no AVX2, otherwise as [`crate::Kernel::generate`].
+    /// [`CodegenError::Tier`] if the CPU lacks the tier, [`CodegenError::Unsupported`] if the tier has no such sequence,
+    /// otherwise as [`crate::Kernel::generate`].
     ///
     /// # Examples
     /// ```
     /// use gemmill_codegen::{Tier, peak::{PeakLoop, Sequence}};
     /// if Tier::Avx2.missing_feature().is_none() {
-    ///     PeakLoop::new(Sequence::Narrow)?.run(1000);
+    ///     let narrow = PeakLoop::new(Tier::Avx2, Sequence::Narrow)?;
+    ///     assert_eq!(narrow.macs_per_iteration(), 320);
+    ///     narrow.run(1000);
     /// }
     /// # Ok::<(), gemmill_codegen::CodegenError>(())
     /// ```
-    pub fn new(sequence: Sequence) -> Result<PeakLoop, CodegenError> {
-        Tier::Avx2.require()?;
+    pub fn new(tier: Tier, sequence: Sequence) -> Result<PeakLoop, CodegenError> {
+        tier.require()?;
+        if !Sequence::of(tier).contains(&sequence) {
+            return Err(CodegenError::Unsupported("the tier has no such sequence"));
+        }
         #[cfg(target_arch = "x86_64")]
-        return Ok(PeakLoop { code: Executable::new(&generate(sequence)?.bytes)? });
+        return Ok(PeakLoop {
+            macs: macs_per_iteration(tier, sequence),
+            code: Executable::new(&generate(tier, sequence)?.bytes)?,
+        });
         #[cfg(not(target_arch = "x86_64"))]
-        Err(CodegenError::Unsupported(sequence.name()))
+        Err(CodegenError::Unsupported("this architecture has the portable tier only"))
+    }
+
+    /// Multiply-accumulates of one iteration of [`PeakLoop::run`].
+    pub fn macs_per_iteration(&self) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        return self.macs;
+        #[cfg(not(target_arch = "x86_64"))]
+        0
     }
 
     /// Runs the loop `iterations` times; zero counts as one.
@@ -104,7 +142,7 @@ impl PeakLoop {
         #[cfg(target_arch = "x86_64")]
         {
             let mut args = KernelArgs { row_tiles: iterations.max(1) as usize, ..KernelArgs::EMPTY };
-            // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for AVX2.
+            // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for the tier.
             unsafe { self.code.call(&mut args) }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -113,35 +151,96 @@ impl PeakLoop {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn generate(sequence: Sequence) -> Result<crate::x86::asm::MachineCode, CodegenError> {
-    use crate::x86::asm::{Gpr, Mem};
-    use crate::x86::avx2::Avx2;
-    use crate::x86::lowering::{Lowering, Op, Vector};
+fn macs_per_iteration(tier: Tier, sequence: Sequence) -> u64 {
+    let lanes = if has_512_bits(tier) { 16 } else { 8 };
+    match sequence {
+        Sequence::Tiles => (TILE_ACCUMULATORS * 16 * 16 * 64) as u64,
+        Sequence::Dot => (DOT_ACCUMULATORS * lanes * 4) as u64,
+        _ => (ACCUMULATORS * sequence.steps() * lanes * 4) as u64,
+    }
+}
 
-    let mut low = Avx2::new(None);
+#[cfg(target_arch = "x86_64")]
+fn has_512_bits(tier: Tier) -> bool {
+    matches!(tier, Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn generate(tier: Tier, sequence: Sequence) -> Result<MachineCode, CodegenError> {
+    use crate::x86::avx2::Avx2;
+    use crate::x86::avx512::Avx512;
+    use crate::x86::encode::table;
+
+    if has_512_bits(tier) {
+        return generate_with(Avx512::new(), sequence);
+    }
+    let dot = if tier == Tier::Avx2Vnni { Some(&table::VPDPBUSD_VEX) } else { None };
+    generate_with(Avx2::new(dot), sequence)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCode, CodegenError> {
+    use crate::desc::Byte;
+    use crate::x86::asm::{Gpr, Mem};
+    use crate::x86::lowering::{Op, Tile, TileOp, Vector};
+
     let (ones, a, b) = (Vector(15), Vector(14), Vector(13));
     // The sum and the product of one chain at a time; renaming makes them new registers for each.
     let (sum, product) = (Vector(12), Vector(11));
-    (0..16).for_each(|r| low.zero(Vector(r)));
+    match sequence {
+        Sequence::Tiles => {
+            // Palette 1, eight tiles of 64 bytes by 16 rows.
+            let sizes: [u32; 16] = std::array::from_fn(|i| match i {
+                0 => 1,
+                4..8 => 0x0040_0040,
+                12..14 => 0x1010_1010,
+                _ => 0,
+            });
+            let sizes = low.asm().constant(&sizes);
+            low.tile(TileOp::Configure(sizes));
+            (0..8).for_each(|tile| low.tile(TileOp::Zero(Tile(tile))));
+        }
+        _ => (0..16).for_each(|r| low.zero(Vector(r))),
+    }
     low.asm().load64(Gpr::Rax, Mem::at(Gpr::Rdi, std::mem::offset_of!(KernelArgs, row_tiles)));
     let again = low.asm().label();
     low.asm().place(again);
-    for acc in (0..ACCUMULATORS as u8).map(Vector) {
-        if sequence == Sequence::Wide {
-            low.op(Op::MulPairsI16, sum, a, b.into());
-            low.op(Op::MulPairsI16, product, b, a.into());
-            low.op(Op::AddI32, sum, sum, product.into());
-        } else {
-            low.op(Op::MulPairsU8I8, sum, a, b.into());
-            for _ in 1..sequence.steps() {
-                low.op(Op::MulPairsU8I8, product, b, a.into());
-                low.op(Op::AddI16, sum, sum, product.into());
+    if sequence == Sequence::Tiles {
+        for sums in (0..TILE_ACCUMULATORS as u8).map(Tile) {
+            low.tile(TileOp::Dot { sums, a: Tile(6), b: Tile(7), activations: Byte::U8 });
+        }
+    }
+    let chains = match sequence {
+        Sequence::Tiles => 0,
+        Sequence::Dot => DOT_ACCUMULATORS,
+        _ => ACCUMULATORS,
+    };
+    for acc in (0..chains as u8).map(Vector) {
+        match sequence {
+            Sequence::Dot => {
+                low.dot(acc, a, b.into());
+                continue;
             }
-            low.op(Op::MulPairsI16, sum, sum, ones.into());
+            Sequence::Wide => {
+                low.op(Op::MulPairsI16, sum, a, b.into());
+                low.op(Op::MulPairsI16, product, b, a.into());
+                low.op(Op::AddI32, sum, sum, product.into());
+            }
+            _ => {
+                low.op(Op::MulPairsU8I8, sum, a, b.into());
+                for _ in 1..sequence.steps() {
+                    low.op(Op::MulPairsU8I8, product, b, a.into());
+                    low.op(Op::AddI16, sum, sum, product.into());
+                }
+                low.op(Op::MulPairsI16, sum, sum, ones.into());
+            }
         }
         low.op(Op::AddI32, acc, acc, sum.into());
     }
     low.asm().dec_jump_not_zero(Gpr::Rax, again);
+    if sequence == Sequence::Tiles {
+        low.tile(TileOp::Release);
+    }
     low.leave();
     low.asm().ret();
     low.finish()

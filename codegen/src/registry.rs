@@ -1,6 +1,6 @@
 //! The registry of micro-tiles: which kernels a tier has. Planning, tests and benchmarks all read this table.
 
-use crate::desc::{Layout, Section, Sections};
+use crate::desc::{Byte, Layout, Section, Sections};
 use crate::tier::Tier;
 
 /// A shape of micro-kernels.
@@ -65,6 +65,21 @@ const AVX512_VNNI: [MicroTile; 8] = [
     tile(Layout::Depth, 2, 6, 4, 4),
 ];
 
+/// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B, so that four loads feed four products. What tiles would
+/// waste (products of few columns, or of little depth) goes to vectors.
+const AMX: [MicroTile; 10] = [
+    tile(Layout::Tiles, 2, 32, 32, 32),
+    tile(Layout::Tiles, 1, 32, 32, 32),
+    AVX512_VNNI[0],
+    AVX512_VNNI[1],
+    AVX512_VNNI[2],
+    AVX512_VNNI[3],
+    AVX512_VNNI[4],
+    AVX512_VNNI[5],
+    AVX512_VNNI[6],
+    AVX512_VNNI[7],
+];
+
 /// Most rows of a kernel that prefetches: taller ones need the register for a stride of A.
 pub const MAX_PREFETCH_ROWS: usize = 7;
 
@@ -83,6 +98,7 @@ pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
         Tier::Avx2Vnni => &AVX2_VNNI,
         Tier::Avx512 => &AVX512,
         Tier::Avx512Vnni => &AVX512_VNNI,
+        Tier::Amx => &AMX,
     }
 }
 
@@ -97,9 +113,27 @@ pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
 pub fn sections(tier: Tier) -> Sections {
     let dot = match tier {
         Tier::Portable | Tier::Avx2 | Tier::Avx512 => false,
-        Tier::Avx2Vnni | Tier::Avx512Vnni => true,
+        Tier::Avx2Vnni | Tier::Avx512Vnni | Tier::Amx => true,
     };
     Section::ALL.into_iter().filter(|s| s.is_dot() == dot).collect()
+}
+
+/// Whether a tier's kernels of this layout multiply signed activations as they are. Elsewhere these are moved to
+/// unsigned ones.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Layout, Tier, multiplies_signed};
+/// assert!(multiplies_signed(Tier::Amx, Layout::Tiles));
+/// assert!(!multiplies_signed(Tier::Avx512Vnni, Layout::Columns16));
+/// ```
+pub fn multiplies_signed(tier: Tier, layout: Layout) -> bool {
+    tier == Tier::Amx && layout == Layout::Tiles
+}
+
+/// Whether kernels of a tier may have this type of activations.
+pub(crate) fn multiplies(tier: Tier, layout: Layout, activations: Byte) -> bool {
+    activations == Byte::U8 || multiplies_signed(tier, layout)
 }
 
 /// The micro-tile of a tier with this layout and number of vectors.

@@ -5,8 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-#[cfg(target_arch = "x86_64")]
-use crate::x86::features::Features;
+use crate::features::Features;
+#[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
+use crate::interpret::covers as is_interpreted;
 
 /// A cluster of instruction-set extensions. All tiers give the same bits.
 ///
@@ -31,6 +32,8 @@ pub enum Tier {
     Avx512,
     /// AVX-512 and its VNNI: 32-bit dot products in 512 bits.
     Avx512Vnni,
+    /// AVX-512, its VNNI, and AMX-INT8: products of tiles.
+    Amx,
 }
 
 /// The environment variable that caps the tier.
@@ -38,7 +41,7 @@ pub const TIER_VARIABLE: &str = "GEMMILL_TIER";
 
 impl Tier {
     /// All tiers, the plainest first.
-    pub const ALL: [Tier; 5] = [Tier::Portable, Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni];
+    pub const ALL: [Tier; 6] = [Tier::Portable, Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni, Tier::Amx];
 
     /// The name that `GEMMILL_TIER`, the command line and kernel names use.
     pub const fn name(self) -> &'static str {
@@ -48,10 +51,11 @@ impl Tier {
             Tier::Avx2Vnni => "avx2-vnni",
             Tier::Avx512 => "avx512",
             Tier::Avx512Vnni => "avx512-vnni",
+            Tier::Amx => "amx",
         }
     }
 
-    /// The first feature of this tier that this CPU (or its operating system) lacks.
+    /// The first feature of this tier that this CPU or its operating system lacks.
     ///
     /// # Examples
     /// ```
@@ -59,22 +63,17 @@ impl Tier {
     /// assert_eq!(Tier::Portable.missing_feature(), None);
     /// ```
     pub fn missing_feature(self) -> Option<&'static str> {
-        #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
-        if crate::interpret::covers(self) {
-            return None;
+        match self.require() {
+            Err(TierError::Missing { feature, .. }) => Some(feature),
+            _ => None,
         }
-        #[cfg(target_arch = "x86_64")]
-        return self.features().missing();
-        #[cfg(not(target_arch = "x86_64"))]
-        return (self != Tier::Portable).then_some("the x86-64 architecture");
     }
 
     /// What a CPU must have for this tier.
-    #[cfg(target_arch = "x86_64")]
     const fn features(self) -> Features {
         match self {
             Tier::Portable => Features::NONE,
-            Tier::Avx2 => Features::AVX2.and(Features::FMA).and(Features::F16C),
+            Tier::Avx2 => Features::AVX.and(Features::AVX2).and(Features::FMA).and(Features::F16C),
             Tier::Avx2Vnni => Tier::Avx2.features().and(Features::AVX_VNNI),
             Tier::Avx512 => Tier::Avx2
                 .features()
@@ -83,6 +82,7 @@ impl Tier {
                 .and(Features::AVX512DQ)
                 .and(Features::AVX512VL),
             Tier::Avx512Vnni => Tier::Avx512.features().and(Features::AVX512_VNNI),
+            Tier::Amx => Tier::Avx512Vnni.features().and(Features::AMX_TILE).and(Features::AMX_INT8),
         }
     }
 
@@ -98,7 +98,9 @@ impl Tier {
             Ok(name) => name.parse::<Tier>()?.require(),
             Err(VarError::NotUnicode(name)) => Err(TierError::Unknown { name: name.to_string_lossy().into_owned() }),
             Err(VarError::NotPresent) => {
-                Ok(Tier::ALL.into_iter().rev().find(|t| t.missing_feature().is_none()).unwrap_or(Tier::Portable))
+                let needed = Tier::ALL.into_iter().fold(Features::NONE, |all, tier| all.and(tier.features()));
+                let native = select(offered_for(needed), None)?;
+                Ok(Tier::ALL.into_iter().filter(|&tier| is_interpreted(tier)).fold(native, Tier::max))
             }
         })
         .clone()
@@ -115,11 +117,48 @@ impl Tier {
     /// assert_eq!(Tier::Portable.require(), Ok(Tier::Portable));
     /// ```
     pub fn require(self) -> Result<Tier, TierError> {
-        match self.missing_feature() {
-            None => Ok(self),
-            Some(feature) => Err(TierError::Missing { tier: self, feature }),
-        }
+        if is_interpreted(self) { Ok(self) } else { select(offered_for(self.features()), Some(self)) }
     }
+}
+
+/// Dispatch: the tier that was asked for, or the best one, on a machine that offers these features.
+///
+/// A tier is all or nothing: one that lacks a single feature is not had in part, and one that was asked for is not
+/// replaced by a lesser one. Which of several tiers is best is an assumption about CPUs, not measured where it runs:
+///
+/// - 512-bit vectors beat 256-bit ones, and 32-bit dot products 16-bit sums, on every CPU that has them. A core that lowers
+///   its frequency for 512-bit multiplications, or has one port for them, is assumed to gain more than it loses. Zen 4
+///   does 512-bit operations in two halves: it is assumed to gain by registers and shorter code, and to lose nothing.
+/// - Tiles beat 512-bit dot products on every CPU that has them, where packing finds the product large enough for tiles.
+/// - 32-bit dot products in 256 bits (AVX-VNNI) are below 512-bit 16-bit sums; no CPU yet has AVX-VNNI and AVX-512 but no
+///   AVX512_VNNI, so that only matters where a hypervisor hides the latter.
+pub(crate) fn select(offered: Features, request: Option<Tier>) -> Result<Tier, TierError> {
+    let missing = |tier: Tier| tier.features().missing_from(offered);
+    match request {
+        None => Ok(Tier::ALL.into_iter().rev().find(|&tier| missing(tier).is_none()).unwrap_or(Tier::Portable)),
+        Some(tier) => match missing(tier) {
+            None => Ok(tier),
+            Some(feature) => Err(TierError::Missing { tier, feature }),
+        },
+    }
+}
+
+/// What this machine offers to code that needs `needed`.
+#[cfg(target_arch = "x86_64")]
+fn offered_for(needed: Features) -> Features {
+    Features::offered_for(needed)
+}
+
+/// Another architecture has none of the features.
+#[cfg(not(target_arch = "x86_64"))]
+fn offered_for(_: Features) -> Features {
+    Features::NONE
+}
+
+/// No interpreter stands in for CPUs that have the tier.
+#[cfg(not(all(target_arch = "x86_64", feature = "interpreter")))]
+fn is_interpreted(_: Tier) -> bool {
+    false
 }
 
 impl fmt::Display for Tier {
@@ -161,9 +200,12 @@ impl fmt::Display for TierError {
                 let known = Tier::ALL.map(Tier::name).join(", ");
                 write!(f, "no tier is named {name:?}: expected one of {known}")
             }
-            TierError::Missing { tier, feature } => write!(f, "tier {tier}: this CPU lacks {feature}"),
+            TierError::Missing { tier, feature } => write!(f, "tier {tier} needs {feature}, which this machine lacks"),
         }
     }
 }
 
 impl std::error::Error for TierError {}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use common::{epilogues, machine_tiers, section_sets, tiles};
 use gemmill_codegen::*;
 
-/// AVX2, where the CPU has it.
+/// AVX2, where it is exercised.
 fn tier() -> Tier {
     let tiers = machine_tiers("machine code in the cache (the portable tier stands in)");
     if tiers.contains(&Tier::Avx2) { Tier::Avx2 } else { Tier::Portable }

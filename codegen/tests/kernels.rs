@@ -8,7 +8,7 @@ mod common;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, section_sets, share_of, tiles};
+use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, say, section_sets, share_of, tiles};
 use gemmill_codegen::*;
 
 /// Group counts on both sides of every unrolling.
@@ -50,7 +50,8 @@ fn main_loops_match_the_portable_tier() {
     for (tier, tile) in tiles_of_tiers("main_loops_match_the_portable_tier") {
         for sections in section_sets(tier) {
             // Other fills from one set to the next where a share of the cases is done.
-            for fill in Fill::ALL.into_iter().cycle().skip(count % Fill::ALL.len()).take(share_of(16)) {
+            let cases = if tile.layout == Layout::Tiles { 4 } else { 16 };
+            for fill in Fill::ALL.into_iter().cycle().skip(count % Fill::ALL.len()).take(share_of(cases)) {
                 let desc = KernelDesc {
                     cols: rng.within(1, tile.panel_cols().into()) as u8,
                     start: rng.pick(&[Start::Zero, Start::Scratch]),
@@ -80,10 +81,14 @@ fn epilogues_match_the_portable_tier() {
     let mut memory = Memory::new();
     let mut count = 0;
     let mut sample = Sample::new("epilogues of every tile and number of columns");
+    // Sums of tiles meet the epilogue that sums of avx512-vnni meet: one in 64 of them.
+    let mut thinning = Rng(6);
     for (tier, tile) in tiles_of_tiers("epilogues_match_the_portable_tier") {
         let sets = section_sets(tier);
         for cols in 1..=tile.panel_cols() {
-            for epilogue in epilogues().into_iter().filter(|_| sample.keeps()) {
+            for epilogue in
+                epilogues().into_iter().filter(|_| sample.keeps() && (tier != Tier::Amx || thinning.below(64) == 0))
+            {
                 let desc = KernelDesc {
                     cols,
                     start: rng.pick(&[Start::Zero, Start::Zero, Start::Scratch]),
@@ -113,8 +118,15 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
     let takes_all = |s: &Section| matches!(s, Section::Wide | Section::Split) || s.is_dot();
     let narrow: Vec<Section> = Section::ALL.into_iter().filter(|s| !takes_all(s)).collect();
     let mut reached = Vec::new();
-    let tiles = tiles_of_tiers("full_lanes_reach_the_bound_and_do_not_saturate").into_iter().filter(|t| !has_dots(t.0));
-    for ((tier, tile), section) in tiles.flat_map(|t| narrow.iter().map(move |&s| (t, s))) {
+    let mut tiles = tiles_of_tiers("full_lanes_reach_the_bound_and_do_not_saturate");
+    tiles.retain(|t| !has_dots(t.0));
+    if tiles.is_empty() {
+        say(format_args!(
+            "SKIPPED full_lanes_reach_the_bound_and_do_not_saturate: no tier with 16-bit sums is exercised"
+        ));
+        return;
+    }
+    for ((tier, tile), section) in tiles.into_iter().flat_map(|t| narrow.iter().map(move |&s| (t, s))) {
         for (activation_max, fill) in
             [255, 128, 127].into_iter().flat_map(|a| [(a, Fill::Largest), (a, Fill::Smallest)])
         {
@@ -150,7 +162,9 @@ fn wide_lanes_hold_every_product() {
             let shape = Shape { fill, activation_max: 255, row_tiles: 1, blocks: 1, groups: &[17] };
             let case = Case::new(desc, shape, &mut rng);
             let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
-            let expected = 17 * section.steps() as i32 * 4 * 255 * weight;
+            let largest = if tile.activations == Byte::I8 { 127 } else { 255 };
+            let elements = section.steps() * tile.layout.step_depth() / tile.layout.lanes_per_column();
+            let expected = 17 * elements as i32 * largest * weight;
             assert!(outcome.scratch.iter().all(|&x| x == expected), "{desc}: {expected} expected in each lane");
         }
     }
@@ -173,7 +187,8 @@ fn the_empty_kernel_passes_partial_sums_on() {
 #[test]
 fn the_registry_is_complete() {
     for tier in Tier::ALL {
-        let registered: usize = micro_tiles(tier).iter().map(|t| t.max_rows).sum();
+        let types = |t: &MicroTile| if multiplies_signed(tier, t.layout) { 2 } else { 1 };
+        let registered: usize = micro_tiles(tier).iter().map(|t| types(t) * t.max_rows).sum();
         assert_eq!(registered, tiles(tier).len());
         for tile in tiles(tier) {
             let found = micro_tile(tier, tile.layout, tile.vectors.into()).unwrap();
@@ -190,9 +205,10 @@ fn other_micro_tiles_are_refused() {
     for tier in machine_tiers("other_micro_tiles_are_refused") {
         let legal = tiles(tier);
         for layout in Layout::ALL {
-            let sizes = (0..=20u8).flat_map(|r| (0..=6u8).map(move |v| (r, v))).chain([(255, 255), (128, 2)]);
-            for (rows, vectors) in sizes {
-                let tile = Tile { layout, rows, vectors };
+            let types = [Byte::U8, Byte::I8].into_iter();
+            let sizes = types.flat_map(|t| (0..=34u8).flat_map(move |r| (0..=6u8).map(move |v| (t, r, v))));
+            for (activations, rows, vectors) in sizes.chain([(Byte::U8, 255, 255), (Byte::U8, 128, 2)]) {
+                let tile = Tile { layout, activations, rows, vectors };
                 for cols in [0, 1, tile.panel_cols(), tile.panel_cols().saturating_add(1)] {
                     let fits = legal.contains(&tile) && (1..=tile.panel_cols()).contains(&cols);
                     let desc = KernelDesc { cols, ..tile.desc(tier, Sections::default()) };

@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{machine_tiers, section_sets, tiles};
+use common::{is_native, section_sets, tiles};
 use gemmill_codegen::*;
 
 /// Set for the process that this test starts from its own binary.
@@ -61,7 +61,7 @@ fn run_child(test: &str, profile: &str) -> (Files, PathBuf) {
 
 #[test]
 fn both_files_name_the_kernel_and_hold_its_code() {
-    if !machine_tiers("both_files_name_the_kernel_and_hold_its_code").contains(&Tier::Avx2) {
+    if !is_native("both_files_name_the_kernel_and_hold_its_code", Tier::Avx2) {
         return;
     }
     let (files, jitdump) = run_child("both", " perfmap , jitdump");
@@ -84,7 +84,7 @@ fn both_files_name_the_kernel_and_hold_its_code() {
 
 #[test]
 fn each_kind_can_be_had_alone_and_others_are_ignored() {
-    if !machine_tiers("each_kind_can_be_had_alone_and_others_are_ignored").contains(&Tier::Avx2) {
+    if !is_native("each_kind_can_be_had_alone_and_others_are_ignored", Tier::Avx2) {
         return;
     }
     for (test, profile, has_map, has_dump) in [

@@ -19,7 +19,7 @@ use std::cell::RefCell;
 
 use arbitrary::Arbitrary;
 use case::{Case, Fill, Memory, Shape};
-use common::{MACHINE_TIERS, Rng, Tile, epilogues, tiles};
+use common::{Rng, Tile, epilogues, tiles};
 use gemmill_codegen::inspect::{Choice, RmChoice, check_instruction, kernel_code};
 use gemmill_codegen::*;
 use libfuzzer_sys::fuzz_target;
@@ -33,7 +33,7 @@ enum Input {
 
 fuzz_target!(
     init: {
-        let lacking: Vec<Tier> = MACHINE_TIERS.into_iter().filter(|tier| tier.missing_feature().is_some()).collect();
+        let lacking: Vec<Tier> = Tier::ALL.into_iter().filter(|tier| tier.missing_feature().is_some()).collect();
         gemmill_machine::stand_in_for(&lacking);
     },
     |input: Input| match input {
@@ -51,6 +51,7 @@ struct KernelInput {
     wild: u8,
     tier: u8,
     layout: u8,
+    signed: bool,
     rows: u8,
     vectors: u8,
     cols: u8,
@@ -75,6 +76,7 @@ impl KernelInput {
         let tier = Tier::ALL[usize::from(self.tier) % Tier::ALL.len()];
         let mut tile = Tile {
             layout: Layout::ALL[usize::from(self.layout) % Layout::ALL.len()],
+            activations: if self.signed { Byte::I8 } else { Byte::U8 },
             rows: self.rows,
             vectors: self.vectors,
         };
@@ -110,7 +112,8 @@ impl KernelInput {
 
 /// Whether there is such a kernel, by the tests' list of micro-tiles.
 fn is_legal(desc: &KernelDesc) -> bool {
-    let tile = Tile { layout: desc.layout, rows: desc.rows, vectors: desc.vectors };
+    let KernelDesc { layout, activations, rows, vectors, .. } = *desc;
+    let tile = Tile { layout, activations, rows, vectors };
     let portable = desc.tier == Tier::Portable;
     let fits =
         if portable { Tier::ALL.iter().any(|&t| tiles(t).contains(&tile)) } else { tiles(desc.tier).contains(&tile) };

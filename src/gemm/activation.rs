@@ -1,8 +1,11 @@
 //! Types of activations, and how f32 ones become u8.
 
+use gemmill_codegen::Byte;
+
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatRef};
 use crate::pack::activations::{RowQuantization, Source};
+use crate::pack::packed::PackedView;
 use crate::quant::QuantParams;
 
 mod sealed {
@@ -35,9 +38,28 @@ impl ActivationKind {
         if self == ActivationKind::I8 { (-128, 127) } else { (0, 255) }
     }
 
-    /// What is added to activations, and to their zero points, to make them u8.
-    pub(super) fn moved(self) -> i32 {
-        if self == ActivationKind::I8 { 128 } else { 0 }
+    /// The type in which kernels get these activations: signed ones as they are where the packed weights' kernels multiply
+    /// them so, otherwise moved up by 128 to unsigned ones.
+    pub(super) fn multiplied_as(self, packed: PackedView<'_>) -> Byte {
+        match self {
+            ActivationKind::I8 if packed.multiplies_signed() => Byte::I8,
+            _ => Byte::U8,
+        }
+    }
+
+    /// Whether activations must be written anew for kernels to read them.
+    pub(super) fn is_converted(self, packed: PackedView<'_>) -> bool {
+        match self {
+            ActivationKind::U8 => false,
+            ActivationKind::I8 => self.multiplied_as(packed) == Byte::U8,
+            ActivationKind::F32 => true,
+        }
+    }
+
+    /// What is added to activations, and to their zero points, to make them what kernels get.
+    pub(super) fn moved(self, packed: PackedView<'_>) -> i32 {
+        let is_moved = self == ActivationKind::I8 && self.multiplied_as(packed) == Byte::U8;
+        if is_moved { 128 } else { 0 }
     }
 
     pub(super) fn check_zero_point(self, zero_point: i32) -> Result<()> {

@@ -126,6 +126,11 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
             return Err(Error::PackedFor { tier: packed_for, asked });
         }
         packed_for.require()?;
+        self.configure()
+    }
+
+    /// As [`Self::build`], whether or not this CPU has the tier of the weights: a pure function.
+    pub(super) fn configure(self) -> Result<Gemm<A, O::Element>> {
         let mut a_zero_point = self.a_zero_point;
         A::KIND.check_zero_point(a_zero_point)?;
         if matches!(self.threads, Threads::Max(0) | Threads::Exactly(0)) {
@@ -153,7 +158,8 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
                 return Err(Error::Unsupported { what: "a_quantization is for f32 activations" });
             }
         };
-        let context = Context { packed: self.packed.view(), a_zero_point: a_zero_point + A::KIND.moved(), a_scale };
+        let packed = self.packed.view();
+        let context = Context { packed, a_zero_point: a_zero_point + A::KIND.moved(packed), a_scale };
         let bound = self.output.bind(&context)?;
         Ok(Gemm::new(self.packed.clone(), a_zero_point, self.quantization, self.threads, bound))
     }

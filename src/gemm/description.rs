@@ -4,7 +4,7 @@ use std::fmt;
 
 use gemmill_codegen::{KernelDesc, Tier};
 
-use super::activation::{Activation, ActivationKind};
+use super::activation::Activation;
 use super::operation::Gemm;
 use crate::error::Result;
 use crate::matrix::Element;
@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::run;
 
 impl<A: Activation, C: Element> Gemm<A, C> {
-    /// How a product with `rows` rows of A is carried out, u8 activations being row-major.
+    /// How a product with `rows` rows of A is carried out, integer activations being row-major.
     ///
     /// # Errors
     /// [`Error::Overflow`](crate::Error::Overflow) if a packed row of A would not fit the address space.
@@ -28,7 +28,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     /// # Ok::<(), gemmill::Error>(())
     /// ```
     pub fn describe(&self, rows: usize) -> Result<Description> {
-        let in_place = run::reads_in_place(self.packed.view(), A::KIND == ActivationKind::U8, self.packed.k());
+        let packed = self.packed.view();
+        let in_place = run::reads_in_place(packed, !A::KIND.is_converted(packed), self.packed.k());
         let plan = Plan::new(&self.problem(in_place, rows)?);
         let places = plan.kernel_places(self.packed.view().blocks().len());
         let kernels = places.filter_map(|index| self.kernel_desc(&plan, self.bound.epilogue, index)).collect();

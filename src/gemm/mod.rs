@@ -6,6 +6,8 @@ mod activation;
 mod bound;
 mod builder;
 mod description;
+#[cfg(test)]
+mod dispatch;
 mod operation;
 mod options;
 mod output;

@@ -18,7 +18,7 @@ use crate::matrix::{Element, MatMut, MatRef, taken_stride};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::PackedB;
-use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem};
+use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem, Resources};
 use crate::quant::check_scale;
 use crate::run::{self, Columns, Destination, Job, Kernels, Residual, Rows};
 
@@ -117,7 +117,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             let source = A::source(a, self.row_quantization(parameters));
             self.check_activations(&source)?;
             let packed = self.packed.view();
-            let in_place = run::reads_in_place(packed, source.as_rows_of_u8().is_some(), k);
+            let activations = A::KIND.multiplied_as(packed);
+            let in_place = run::reads_in_place(packed, source.as_rows_of(activations).is_some(), k);
             let for_this_run;
             let prepared = match self.keeps(a.rows(), epilogue) {
                 true => self.kept(a.rows(), in_place)?,
@@ -133,6 +134,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
                 packed,
                 plan: &prepared.plan,
                 a: source,
+                activations,
                 kernels: &prepared.kernels,
                 columns: Columns {
                     term: if per_row_zero_point { &bound.bias_term } else { &bound.term },
@@ -188,8 +190,9 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         parameters.zero_points.clear();
         parameters.scales.clear();
         parameters.inverses.clear();
+        let moved = A::KIND.moved(self.packed.view());
         if let Some(given) = options.row_zero_points {
-            parameters.zero_points.extend(given.iter().map(|&z| z + A::KIND.moved()));
+            parameters.zero_points.extend(given.iter().map(|&z| z + moved));
         }
         parameters.scales.extend_from_slice(options.row_scales.unwrap_or_default());
         let unused = RowQuantization::Static { inverse: 1.0, zero_point: 0 };
@@ -235,7 +238,6 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     }
 
     pub(super) fn problem(&self, in_place: bool, rows: usize) -> Result<Problem> {
-        let packed = self.packed.view();
         let threads = match self.threads {
             Threads::Max(1) | Threads::Exactly(1) => 1,
             Threads::Exactly(n) => n.min(rayon::current_num_threads()),
@@ -244,11 +246,16 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             Threads::Auto => rayon::current_num_threads(),
             Threads::Max(n) => n.min(rayon::current_num_threads()),
         };
+        let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
+        self.problem_given(in_place, rows, Resources { caches: Caches::of_this_cpu(), threads, macs_per_thread })
+    }
+
+    /// The problem of a product on any machine: a pure function.
+    pub(super) fn problem_given(&self, in_place: bool, rows: usize, resources: Resources) -> Result<Problem> {
+        let packed = self.packed.view();
         Ok(Problem {
             tier: self.packed.tier(),
-            caches: Caches::of_this_cpu(),
-            threads,
-            macs_per_thread: if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD },
+            resources,
             rows,
             k: self.packed.k(),
             cols: self.packed.n(),
@@ -283,6 +290,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         (count > 0).then(|| KernelDesc {
             tier: self.packed.tier(),
             layout: packed.layout(),
+            activations: A::KIND.multiplied_as(packed),
             rows: rows as u8,
             vectors: panel.vectors as u8,
             cols: panel.cols as u8,

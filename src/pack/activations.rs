@@ -1,6 +1,6 @@
 //! Activations: read where they lie if kernels can, else written to planes.
 
-use gemmill_codegen::{KR, Layout};
+use gemmill_codegen::{Byte, KR, Layout};
 
 use super::step::{Block, Plane, Planes};
 use crate::matrix::MatRef;
@@ -11,7 +11,7 @@ use crate::quant;
 pub enum Source<'a> {
     /// Unsigned: what kernels multiply.
     U8(MatRef<'a, u8>),
-    /// Signed: moved up by 128, and zero points with it.
+    /// Signed: as they are where kernels multiply signed activations, else moved up by 128, and zero points with them.
     I8(MatRef<'a, i8>),
     /// To be quantized on the fly.
     F32(MatRef<'a, f32>, RowQuantization<'a>),
@@ -48,19 +48,22 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The operand itself, if its rows hold u8 side by side.
-    pub(crate) fn as_rows_of_u8(&self) -> Option<MatRef<'a, u8>> {
-        match *self {
-            Source::U8(m) if m.col_stride() == 1 || m.cols() <= 1 => Some(m),
-            _ => None,
-        }
+    /// The operand itself as bytes, if its rows hold elements of the type that kernels get side by side.
+    pub(crate) fn as_rows_of(&self, activations: Byte) -> Option<MatRef<'a, u8>> {
+        let m = match *self {
+            Source::U8(m) if activations == Byte::U8 => m,
+            Source::I8(m) if activations == Byte::I8 => m.as_bytes(),
+            _ => return None,
+        };
+        (m.col_stride() == 1 || m.cols() <= 1).then_some(m)
     }
 
-    /// Writes rows `first..` as u8, `pitch` bytes apart, as many as `out` holds.
+    /// Writes rows `first..` in the type that kernels get, `pitch` bytes apart, as many as `out` holds.
     #[inline(always)]
-    pub(crate) fn natural_rows(&self, first: usize, out: &mut [u8], pitch: usize) {
+    pub(crate) fn natural_rows(&self, first: usize, activations: Byte, out: &mut [u8], pitch: usize) {
         match self {
             Source::U8(m) => copy_rows(m, first, out, pitch, |x| x),
+            Source::I8(m) if activations == Byte::I8 => copy_rows(m, first, out, pitch, |x| x as u8),
             Source::I8(m) => copy_rows(m, first, out, pitch, |x| x as u8 ^ 0x80),
             Source::F32(m, quantization) => {
                 for (i, out) in out.chunks_mut(pitch).enumerate() {
@@ -169,7 +172,7 @@ fn each_quad(elements: &[u8], out: &mut [u8], f: impl Fn(u32) -> u32) {
     }
 }
 
-/// A step shorter than the layout's: rare, and at most 31 elements.
+/// A step shorter than the layout's: rare, and at most 63 elements.
 fn arrange_in_place(out: &mut [u8], plane: Plane) {
     for quad in out.chunks_exact_mut(KR) {
         let copy = [quad[0], quad[1], quad[2], quad[3]];
@@ -179,6 +182,9 @@ fn arrange_in_place(out: &mut [u8], plane: Plane) {
 
 /// Sum of a row's elements, modulo 2^32.
 #[inline(always)]
-pub(crate) fn row_sum(elements: &[u8]) -> i32 {
-    elements.iter().map(|&x| u32::from(x)).fold(0u32, u32::wrapping_add) as i32
+pub(crate) fn row_sum(elements: &[u8], activations: Byte) -> i32 {
+    match activations {
+        Byte::U8 => elements.iter().fold(0, |sum: i32, &x| sum.wrapping_add(x.into())),
+        Byte::I8 => elements.iter().fold(0, |sum: i32, &x| sum.wrapping_add((x as i8).into())),
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gemmill_codegen::{Layout, Section, Sections, Tier};
+use gemmill_codegen::{Layout, Section, Sections, Tier, multiplies_signed};
 
 use super::builder::{PackBuilder, PackEffort, Weight};
 use super::layout::{PackedPanels, Panel, PanelData};
@@ -212,6 +212,11 @@ pub(crate) struct PackedView<'a> {
 impl<'a> PackedView<'a> {
     pub(crate) fn layout(&self) -> Layout {
         self.inner.panels.layout
+    }
+
+    /// Whether kernels multiply signed activations as they are.
+    pub(crate) fn multiplies_signed(&self) -> bool {
+        multiplies_signed(self.inner.tier, self.layout())
     }
 
     pub(crate) fn planes(&self) -> Planes {

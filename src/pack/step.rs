@@ -14,7 +14,7 @@
 //! Pair products are summed over elements (0, 1) and (2, 3) of each four. The planes `Cross` and `Outer` put elements into
 //! another order, so that a large weight meets a small one; the order of weights follows.
 
-use gemmill_codegen::{KR, Layout, SHUFFLES};
+use gemmill_codegen::{KR, Layout, SHUFFLES, Section};
 
 use crate::error::{Error, Result};
 
@@ -105,6 +105,9 @@ impl Block {
         let kc = (kc / depth).max(1) * depth;
         let count = k.div_ceil(kc);
         let len = k.div_ceil(count).next_multiple_of(depth);
+        // Whole runs of steps, where blocks have room for them.
+        let runs = len.next_multiple_of(RUN * depth);
+        let len = if count > 1 && runs <= kc { runs } else { len };
         let mut blocks = Vec::with_capacity(count);
         let mut start = 0;
         while start < k {
@@ -144,6 +147,9 @@ impl Block {
         (within.div_ceil(depth), planes.iter().nth(slot).unwrap_or(Plane::Natural))
     }
 }
+
+/// Steps of the sections that take them as they follow each other.
+const RUN: usize = Section::Dot8.steps();
 
 /// Most elements of K in a block: five planes of it stay within the reach of a 16-bit offset.
 pub(crate) const MAX_KC: usize = 8192;

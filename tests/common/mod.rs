@@ -11,6 +11,7 @@ use std::fmt::Arguments;
 use std::io::Write;
 
 use gemmill::Tier;
+use gemmill_machine::{Exercised, Lacking};
 
 /// Writes a line that the test harness does not capture.
 pub fn announce(line: Arguments<'_>) {
@@ -18,28 +19,29 @@ pub fn announce(line: Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The tiers that can be exercised here, and which cannot: the portable one, and those that `GEMMILL_INTERPRET` names on
-/// the emulated machine; if it names none, those that the CPU has.
+/// The tiers that are exercised, and which are not: the portable one, and those that `GEMMILL_INTERPRET` names on the
+/// emulated machine; if it names none, those that the CPU has. Fails if `GEMMILL_EXPECT_TIERS` names another one.
 pub fn tiers() -> Vec<Tier> {
-    let interpreted = gemmill_machine::stand_in_as_asked();
-    let mut runnable = Tier::ALL.to_vec();
-    runnable.retain(|t| interpreted.is_empty() || *t == Tier::Portable || interpreted.contains(t));
-    runnable.retain(|tier| match tier.missing_feature() {
-        None => true,
-        Some(feature) => {
-            announce(format_args!("SKIPPED tier {tier}: lacks {feature}"));
-            false
-        }
-    });
-    assert!(runnable.contains(&Tier::Portable), "the portable tier runs everywhere");
-    for expected in std::env::var("GEMMILL_EXPECT_TIERS").unwrap_or_default().split(',').filter(|name| !name.is_empty())
-    {
-        let known = Tier::ALL.map(Tier::name);
-        assert!(known.contains(&expected), "GEMMILL_EXPECT_TIERS names {expected}, expected one of {known:?}");
-        let exercised = runnable.iter().any(|tier| tier.name() == expected);
-        assert!(exercised, "GEMMILL_EXPECT_TIERS names {expected}, which cannot be exercised here");
+    let exercised = Exercised::in_this_process(Lacking::LeftOut);
+    for (tier, why) in &exercised.left_out {
+        announce(format_args!("SKIPPED tier {tier}: {why}"));
     }
-    runnable
+    let mut tiers: Vec<Tier> = exercised.native.iter().chain(&exercised.interpreted).copied().collect();
+    tiers.sort();
+    tiers
+}
+
+/// Those of [`tiers`] that the CPU runs itself: the emulated machine asks for memory of its own.
+pub fn native_tiers() -> Vec<Tier> {
+    let mut tiers = tiers();
+    tiers.retain(|tier| {
+        let interpreted = Exercised::in_this_process(Lacking::LeftOut).interpreted.contains(tier);
+        if interpreted {
+            announce(format_args!("SKIPPED tier {tier}: its kernels are interpreted"));
+        }
+        !interpreted
+    });
+    tiers
 }
 
 /// The seed of this run: `GEMMILL_TEST_SEED` (decimal or 0x...), or a fixed one. Long runs take it from the clock.

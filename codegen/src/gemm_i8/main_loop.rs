@@ -5,6 +5,7 @@
 
 use std::mem::offset_of;
 
+use super::tiles;
 use super::x86::{Builder, arg, role};
 use crate::args::BlockHeader;
 use crate::desc::{KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section};
@@ -131,6 +132,9 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
         asm.load16(role::STEPS[i], Mem::at(role::OFFSETS, (index * section.offsets() + i) * size_of::<u16>()));
         let is_mask = section == Section::Shuffled && i == 1;
         asm.add(role::STEPS[i], if is_mask { MASKS } else { role::A });
+    }
+    if b.has_tiles() {
+        return tiles::products(b, section, index);
     }
     let rows = b.rows();
     for first in (0..rows).step_by(regs.batch) {

@@ -1,13 +1,15 @@
 //! The int8 family: one builder, lowered per tier.
 //!
-//! Start with [`generate`]: it reads like the kernel's loops. [`main_loop`] multiplies, [`epilogue`] finishes,
-//! [`portable`] does both in plain Rust.
+//! Start with [`generate`]: it reads like the kernel's loops. [`main_loop`] multiplies, in vectors or by [`tiles`],
+//! [`epilogue`] finishes, [`portable`] does both in plain Rust.
 
 #[cfg(target_arch = "x86_64")]
 mod epilogue;
 #[cfg(target_arch = "x86_64")]
 mod main_loop;
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::generate;
@@ -18,7 +20,7 @@ mod x86 {
 
     use dynasmrt::DynamicLabel;
 
-    use super::{epilogue, main_loop};
+    use super::{epilogue, main_loop, tiles};
     use crate::CodegenError;
     use crate::args::BlockHeader;
     use crate::desc::{Finish, KernelDesc, Layout, Section, Start};
@@ -28,7 +30,7 @@ mod x86 {
     use crate::x86::avx2::Avx2;
     use crate::x86::avx512::Avx512;
     use crate::x86::encode::table;
-    use crate::x86::lowering::{Lowering, Op, Vector};
+    use crate::x86::lowering::{Lowering, Op, TileOp, Vector};
 
     /// General-purpose registers by role.
     pub(in crate::gemm_i8) mod role {
@@ -92,12 +94,17 @@ mod x86 {
         /// from start to finish, where a lane is a column.
         pub(in crate::gemm_i8) fn starts_at_term(&self) -> bool {
             let whole = self.desc.start == Start::Zero && self.desc.finish != Finish::Scratch;
-            whole && self.desc.layout.lanes_per_column() == 1
+            whole && self.desc.layout.lanes_per_column() == 1 && !self.has_tiles()
+        }
+
+        /// Whether sums are in tile registers while the main loops run.
+        pub(in crate::gemm_i8) fn has_tiles(&self) -> bool {
+            self.desc.layout == Layout::Tiles
         }
 
         /// Whether the main loops prefetch packed vectors.
         pub(in crate::gemm_i8) fn prefetches(&self) -> bool {
-            self.desc.prefetch && self.rows() <= MAX_PREFETCH_ROWS
+            self.desc.prefetch && self.rows() <= MAX_PREFETCH_ROWS && !self.has_tiles()
         }
 
         /// Accumulator of row `r`, vector `v`.
@@ -113,7 +120,7 @@ mod x86 {
         /// Sets of accumulators that the steps of 32-bit dot products take in turns, so that enough of them are under way
         /// to hide an instruction's latency. They are summed after the main loops.
         pub(in crate::gemm_i8) fn copies(&self) -> usize {
-            if !self.desc.sections.iter().all(Section::is_dot) {
+            if self.has_tiles() || !self.desc.sections.iter().all(Section::is_dot) {
                 return 1;
             }
             let accumulators = self.rows() * self.vectors();
@@ -140,6 +147,9 @@ mod x86 {
 
         /// Registers that hold no accumulator, nor a copy of one while the main loops run.
         pub(in crate::gemm_i8) fn temporaries(&self) -> usize {
+            if self.has_tiles() {
+                return L::REGISTERS;
+            }
             L::REGISTERS - self.rows() * self.vectors() * self.copies()
         }
 
@@ -186,10 +196,18 @@ mod x86 {
             let saved = Gpr::CALLEE_SAVED.len() - if self.rows() > MAX_PREFETCH_ROWS { 0 } else { 2 };
             Gpr::CALLEE_SAVED[..saved].iter().for_each(|&r| self.low.asm().push(r));
 
+            if self.has_tiles() {
+                tiles::configure(self);
+            }
             let (next_tile, next_block) = (self.low.asm().label(), self.low.asm().label());
             self.low.asm().place(next_tile);
-            self.compute_strides();
-            self.start();
+            match self.has_tiles() {
+                true => tiles::start(self),
+                false => {
+                    self.compute_strides();
+                    self.start();
+                }
+            }
             let prefetches = self.prefetches();
             let asm = self.low.asm();
             if prefetches {
@@ -215,6 +233,23 @@ mod x86 {
             asm.store64(arg!(cursor), role::SCRATCH);
             asm.dec_mem_jump_not_zero(arg!(blocks_left), next_block);
 
+            match self.has_tiles() {
+                true => tiles::finish(self),
+                false => self.finish(),
+            }
+            self.advance();
+            self.low.asm().dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+
+            if self.has_tiles() {
+                self.low.tile(TileOp::Release);
+            }
+            self.low.leave();
+            let asm = self.low.asm();
+            Gpr::CALLEE_SAVED[..saved].iter().rev().for_each(|&r| asm.pop(r));
+            asm.ret();
+        }
+
+        fn finish(&mut self) {
             self.sum_copies();
             match self.desc.finish {
                 Finish::Scratch => self.store_scratch(),
@@ -227,13 +262,6 @@ mod x86 {
                     epilogue::stages(self, e);
                 }
             }
-            self.advance();
-            self.low.asm().dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
-
-            self.low.leave();
-            let asm = self.low.asm();
-            Gpr::CALLEE_SAVED[..saved].iter().rev().for_each(|&r| asm.pop(r));
-            asm.ret();
         }
 
         fn start(&mut self) {
@@ -300,8 +328,8 @@ mod x86 {
             (Tier::Portable, _) => Err(CodegenError::Unsupported("the portable tier has no machine code")),
             (Tier::Avx2 | Tier::Avx512, 8) => build(desc, Avx2::new(None)),
             (Tier::Avx2Vnni, 8) => build(desc, Avx2::new(Some(&table::VPDPBUSD_VEX))),
-            (Tier::Avx512Vnni, 8) => build(desc, Avx2::new(Some(&table::VPDPBUSD))),
-            (Tier::Avx512 | Tier::Avx512Vnni, _) => build(desc, Avx512::new()),
+            (Tier::Avx512Vnni | Tier::Amx, 8) => build(desc, Avx2::new(Some(&table::VPDPBUSD))),
+            (Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx, _) => build(desc, Avx512::new()),
             (Tier::Avx2 | Tier::Avx2Vnni, _) => Err(CodegenError::Unsupported("the tier has no vectors of 512 bits")),
         }
     }

@@ -60,6 +60,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
                         (Section::Split, 0) => Form::EvenOfBytes,
                         (Section::Split, _) => Form::OddOfBytes,
                         (Section::Wide, _) => Form::Words,
+                        _ if desc.activations == Byte::I8 => Form::SignedBytes,
                         _ => Form::Bytes([0, 1, 2, 3]),
                     };
                     // SAFETY: the header counts the groups, and so the offsets and vectors that are there; each offset
@@ -86,6 +87,8 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
 enum Form {
     /// As bytes, the elements in this order.
     Bytes([usize; KR]),
+    /// As signed bytes.
+    SignedBytes,
     /// As two 16-bit numbers each.
     Words,
     /// Even elements against two 16-bit weights.
@@ -99,6 +102,7 @@ impl Form {
         let word = |i: usize| i32::from(i16::from_le_bytes([weights[2 * i], weights[2 * i + 1]]));
         match self {
             Form::Bytes(order) => order.iter().zip(weights).map(|(&i, &w)| i32::from(x[i]) * i32::from(w as i8)).sum(),
+            Form::SignedBytes => x.iter().zip(weights).map(|(&x, &w)| i32::from(x as i8) * i32::from(w as i8)).sum(),
             Form::Words => {
                 let element = |i: usize| i32::from(i16::from_le_bytes([x[2 * i], x[2 * i + 1]]));
                 element(0) * word(0) + element(1) * word(1)

@@ -1,12 +1,17 @@
 //! Peak loops, decoded: each iteration has the instructions that its figure of multiply-accumulates stands for.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 
 use super::*;
 
+/// Every sequence of every tier, also of those that this CPU lacks.
+fn all() -> impl Iterator<Item = (Tier, Sequence)> {
+    Tier::ALL.into_iter().flat_map(|tier| Sequence::of(tier).iter().map(move |&sequence| (tier, sequence)))
+}
+
 /// Instructions up to the return.
-fn decode(sequence: Sequence) -> Vec<Instruction> {
-    let bytes = generate(sequence).unwrap().bytes;
+fn decode(tier: Tier, sequence: Sequence) -> Vec<Instruction> {
+    let bytes = generate(tier, sequence).unwrap().bytes;
     let mut decoder = Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE);
     let mut code: Vec<Instruction> = Vec::new();
     while code.last().is_none_or(|i| i.mnemonic() != Mnemonic::Ret) {
@@ -16,44 +21,83 @@ fn decode(sequence: Sequence) -> Vec<Instruction> {
     code
 }
 
+/// The instructions of the one loop.
+fn body(code: &[Instruction], name: &str) -> Vec<Instruction> {
+    let jumps: Vec<usize> = (0..code.len()).filter(|&at| code[at].is_jcc_short_or_near()).collect();
+    let [jump] = jumps[..] else { panic!("{name}: one loop") };
+    let start = code.iter().position(|i| i.ip() == code[jump].near_branch_target()).unwrap();
+    code[start..=jump].to_vec()
+}
+
 #[test]
 fn iterations_do_the_multiplications_they_claim() {
-    for sequence in Sequence::ALL {
-        let code = decode(sequence);
-        let jumps: Vec<usize> = (0..code.len()).filter(|&at| code[at].is_jcc_short_or_near()).collect();
-        let [jump] = jumps[..] else { panic!("{sequence:?}: one loop") };
-        let start = code.iter().position(|i| i.ip() == code[jump].near_branch_target()).unwrap();
-        let body = &code[start..=jump];
+    for (tier, sequence) in all() {
+        let name = format!("{tier} {sequence:?}");
+        let code = decode(tier, sequence);
+        let body = body(&code, &name);
         let count = |m: Mnemonic| body.iter().filter(|i| i.mnemonic() == m).count() as u64;
+        let vector_bytes = body[0].op0_register().size() as u64;
+        assert_eq!(
+            vector_bytes,
+            if sequence == Sequence::Tiles {
+                1024
+            } else if has_512_bits(tier) {
+                64
+            } else {
+                32
+            }
+        );
 
-        // An instruction multiplies 32 bytes, or 16 words.
-        let macs = sequence.macs_per_iteration();
+        // An instruction on pairs multiplies a vector of bytes, or half as many words.
+        let macs = macs_per_iteration(tier, sequence);
         let chains = ACCUMULATORS as u64;
         let (bytes, words, sums) = (count(Mnemonic::Vpmaddubsw), count(Mnemonic::Vpmaddwd), count(Mnemonic::Vpaddw));
-        if sequence == Sequence::Wide {
-            assert_eq!((bytes, words * 16, sums), (0, macs, 0), "{sequence:?}");
-            assert_eq!(count(Mnemonic::Vpaddd), 2 * chains);
-        } else {
-            let steps = sequence.steps() as u64;
-            assert_eq!((bytes * 32, words, sums), (macs, chains, chains * (steps - 1)), "{sequence:?}");
-            assert_eq!(count(Mnemonic::Vpaddd), chains);
+        let (dots, tiles) = (count(Mnemonic::Vpdpbusd), count(Mnemonic::Tdpbusd));
+        match sequence {
+            Sequence::Dot => assert_eq!((dots * vector_bytes, bytes, words, tiles), (macs, 0, 0, 0), "{name}"),
+            Sequence::Tiles => assert_eq!((tiles * 16 * 1024, bytes, words, dots), (macs, 0, 0, 0), "{name}"),
+            Sequence::Wide => {
+                assert_eq!((bytes, words * vector_bytes / 2, sums), (0, macs, 0), "{name}");
+                assert_eq!(count(Mnemonic::Vpaddd), 2 * chains);
+            }
+            _ => {
+                let steps = sequence.steps() as u64;
+                assert_eq!((bytes * vector_bytes, words, sums), (macs, chains, chains * (steps - 1)), "{name}");
+                assert_eq!(count(Mnemonic::Vpaddd), chains);
+            }
         }
         // Nothing else but the counter and the jump.
-        let vector = bytes + words + sums + count(Mnemonic::Vpaddd);
-        assert_eq!(body.len() as u64, vector + 2, "{sequence:?}");
-        assert!(body.iter().all(|i| i.memory_base() == iced_x86::Register::None), "{sequence:?}: registers only");
+        let arithmetic = bytes + words + sums + dots + tiles + count(Mnemonic::Vpaddd);
+        assert_eq!(body.len() as u64, arithmetic + 2, "{name}");
+        assert!(body.iter().all(|i| i.memory_base() == Register::None), "{name}: registers only");
         assert_eq!(code[code.len() - 2].mnemonic(), Mnemonic::Vzeroupper);
+        let releases = code.iter().filter(|i| i.mnemonic() == Mnemonic::Tilerelease).count();
+        assert_eq!(releases, usize::from(sequence == Sequence::Tiles), "{name}: tiles are given up");
     }
 }
 
 #[test]
 fn chains_do_not_depend_on_each_other() {
-    for sequence in Sequence::ALL {
-        let code = decode(sequence);
-        let accumulators: std::collections::HashSet<_> =
-            code.iter().filter(|i| i.mnemonic() == Mnemonic::Vpaddd).map(|i| i.op0_register()).collect();
-        // In the wide sequence one more register holds the sum of the two products.
-        let sums = usize::from(sequence == Sequence::Wide);
-        assert_eq!(accumulators.len(), ACCUMULATORS + sums, "{sequence:?}");
+    use Mnemonic::{Tdpbusd, Vpaddd, Vpdpbusd};
+    for (tier, sequence) in all() {
+        let code = decode(tier, sequence);
+        let sums = code.iter().filter(|i| matches!(i.mnemonic(), Vpaddd | Vpdpbusd | Tdpbusd));
+        let accumulators: std::collections::HashSet<_> = sums.map(|i| i.op0_register()).collect();
+        let expected = match sequence {
+            // One more register holds the sum of the two products.
+            Sequence::Wide => ACCUMULATORS + 1,
+            Sequence::Tiles => TILE_ACCUMULATORS,
+            Sequence::Dot => DOT_ACCUMULATORS,
+            _ => ACCUMULATORS,
+        };
+        assert_eq!(accumulators.len(), expected, "{tier} {sequence:?}");
+    }
+}
+
+#[test]
+fn other_sequences_are_refused() {
+    assert!(PeakLoop::new(Tier::Portable, Sequence::Narrow).is_err());
+    if Tier::Avx2.missing_feature().is_none() {
+        assert!(matches!(PeakLoop::new(Tier::Avx2, Sequence::Dot), Err(CodegenError::Unsupported(_))));
     }
 }

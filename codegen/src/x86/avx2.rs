@@ -4,7 +4,7 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::asm::{Assembler, MachineCode, Mem, load, store};
 use super::encode::{Instruction, Operands, Width};
-use super::lowering::{Lowering, Op, Source, Vector};
+use super::lowering::{Lowering, Op, Source, TileOp, Vector};
 use crate::CodegenError;
 
 pub(crate) struct Avx2 {
@@ -173,6 +173,10 @@ impl Lowering for Avx2 {
             }
             _ => self.store_bytes(dst, src, 0, 4 * count),
         }
+    }
+
+    fn tile(&mut self, _: TileOp) {
+        self.asm.fail("no tiles beside vectors of 256 bits");
     }
 
     fn leave(&mut self) {

@@ -1,9 +1,11 @@
-//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products.
+//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products; with AMX tiles of 16 × 64
+//! bytes.
 
 use super::asm::{Assembler, Gpr, MachineCode, Mem};
 use super::encode::{Instruction, Operands, Rm, Width, table};
-use super::lowering::{Lowering, Op, Source, Vector};
+use super::lowering::{Lowering, Op, Source, TileOp, Vector};
 use crate::CodegenError;
+use crate::desc::Byte;
 
 pub(crate) struct Avx512 {
     pub(crate) asm: Assembler,
@@ -153,6 +155,24 @@ impl Lowering for Avx512 {
         }
         self.mask_first(count);
         self.asm.emit(&table::VMOVDQU32_STORE, Width::Z, Operands::new(src.0, 0, Rm::Memory(dst)).masked(EDGE));
+    }
+
+    fn tile(&mut self, op: TileOp) {
+        let (instruction, operands) = match op {
+            TileOp::Configure(sizes) => (&table::LDTILECFG, Operands::new(0, 0, Rm::Constant(sizes))),
+            TileOp::Release => (&table::TILERELEASE, Operands::new(0, 0, Rm::Register(0))),
+            TileOp::Zero(tile) => (&table::TILEZERO, Operands::new(tile.0, 0, Rm::Register(0))),
+            TileOp::Load(tile, from) => (&table::TILELOADD, Operands::new(tile.0, 0, Rm::Memory(from))),
+            TileOp::Store(to, tile) => (&table::TILESTORED, Operands::new(tile.0, 0, Rm::Memory(to))),
+            TileOp::Dot { sums, a, b, activations } => {
+                let instruction = match activations {
+                    Byte::U8 => &table::TDPBUSD,
+                    Byte::I8 => &table::TDPBSSD,
+                };
+                (instruction, Operands::new(sums.0, b.0, Rm::Register(a.0)))
+            }
+        };
+        self.asm.emit(instruction, Width::X, operands);
     }
 
     fn leave(&mut self) {

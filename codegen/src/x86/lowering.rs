@@ -5,6 +5,7 @@ use dynasmrt::DynamicLabel;
 use super::asm::{Assembler, MachineCode, Mem};
 use super::encode::Rm;
 use crate::CodegenError;
+use crate::desc::Byte;
 
 /// A vector register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,29 @@ pub(crate) enum Op {
     PackI16I8,
 }
 
+/// A tile register: up to 16 rows of 64 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tile(pub(crate) u8);
+
+/// An operation on tiles. Memory operands have the distance of rows as their index register.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TileOp {
+    /// Takes the sizes of all tiles from a constant of 64 bytes; all tiles are zero then.
+    Configure(DynamicLabel),
+    /// Gives the tiles up.
+    Release,
+    Zero(Tile),
+    Load(Tile, Mem),
+    Store(Mem, Tile),
+    /// `sums += a · b`: products of four bytes for each 32-bit sum, wrapping. `activations` is the type of `a`; `b` is signed.
+    Dot {
+        sums: Tile,
+        a: Tile,
+        b: Tile,
+        activations: Byte,
+    },
+}
+
 /// The vector instructions of a tier.
 pub(crate) trait Lowering {
     /// Vector registers.
@@ -120,6 +144,8 @@ pub(crate) trait Lowering {
     fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize);
     /// The first `count` 32-bit lanes. `src` may be clobbered.
     fn store_first(&mut self, dst: Mem, src: Vector, count: usize);
+    /// An operation on tiles. On tiers that have them.
+    fn tile(&mut self, op: TileOp);
     /// Leaves the vector unit as compiled code expects it.
     fn leave(&mut self);
 }

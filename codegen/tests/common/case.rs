@@ -67,6 +67,15 @@ pub struct Outcome {
 /// Bytes of poison before C.
 const MARGIN: usize = 64;
 
+/// A signed activation, in whose sums all weights are allowed.
+fn signed(fill: Fill, rng: &mut Rng) -> i8 {
+    match fill {
+        Fill::Random => rng.next() as i8,
+        Fill::Largest | Fill::Smallest => 127,
+        Fill::Extremes => rng.pick(&[-128, 127]),
+    }
+}
+
 /// Number of elements of A that a group of a section reads from one of its offsets on.
 fn reach(section: Section, depth: usize) -> usize {
     if section.is_run() { section.steps() * depth } else { depth }
@@ -119,7 +128,9 @@ impl Case {
             constants: KernelArgs::EMPTY,
         };
         case.fill_operands(rng);
-        let scratch_len = shape.row_tiles * desc.scratch_bytes() / size_of::<i32>();
+        let advances = desc.start == Start::Scratch || desc.finish == Finish::Scratch;
+        let scratch_tiles = if advances { shape.row_tiles } else { 1 };
+        let scratch_len = scratch_tiles * desc.scratch_bytes() / size_of::<i32>();
         case.scratch = (0..scratch_len).map(|_| rng.next() as i32).collect();
         case.constants.prefetch_distance = rng.pick(&[0, 4096, usize::MAX >> 1]);
         if let Finish::Epilogue(epilogue) = desc.finish {
@@ -149,6 +160,7 @@ impl Case {
                 for (i, x) in elements.iter_mut().enumerate() {
                     let amax = shape.activation_max;
                     *x = match shape.fill {
+                        _ if desc.activations == Byte::I8 => signed(shape.fill, rng) as u8,
                         _ if i >= natural && (i - natural) % 2 == 1 => 0,
                         Fill::Random => rng.within(0, amax.into()) as u8,
                         Fill::Largest | Fill::Smallest => amax,
@@ -317,8 +329,13 @@ impl Case {
             row_tiles: self.shape.row_tiles,
             ..self.constants
         };
-        let uses_scratch = self.desc.start == Start::Scratch || self.desc.finish == Finish::Scratch;
-        if uses_scratch {
+        // The sums of tiles pass through scratch memory, whatever they leave there.
+        let has_tiles = self.desc.layout == Layout::Tiles;
+        let compares_scratch = match self.desc.finish {
+            Finish::Scratch => true,
+            Finish::Epilogue(_) => self.desc.start == Start::Scratch && !has_tiles,
+        };
+        if compares_scratch || has_tiles {
             args.scratch = memory.scratch.put(&self.scratch);
         }
         if let Finish::Epilogue(epilogue) = self.desc.finish {
@@ -328,7 +345,7 @@ impl Case {
         // vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and
         // the arrays that the description names have all rows and padded columns, and stay in `memory` during the call.
         execute(&mut args);
-        let scratch = if uses_scratch { memory.scratch.take(self.scratch.len()) } else { Vec::new() };
+        let scratch = if compares_scratch { memory.scratch.take(self.scratch.len()) } else { Vec::new() };
         Outcome { c: memory.c.take(self.c.len()), scratch }
     }
 
@@ -402,7 +419,7 @@ impl Memory {
         let small = || Guarded::new(1 << 12);
         Memory {
             a: large(),
-            b: large(),
+            b: Guarded::new(1 << 20),
             offsets: large(),
             blocks: small(),
             c: large(),

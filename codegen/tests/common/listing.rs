@@ -1,4 +1,5 @@
 //! A kernel's machine code, decoded.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::ops::Range;
 

@@ -3,14 +3,17 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+use std::fmt::Arguments;
 use std::io::Write;
 
 use gemmill_codegen::*;
+use gemmill_machine::{Exercised, Lacking};
 
-/// The size of a micro-tile.
+/// The size of a micro-tile, and what it multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
     pub layout: Layout,
+    pub activations: Byte,
     pub rows: u8,
     pub vectors: u8,
 }
@@ -20,7 +23,7 @@ pub fn tiles(tier: Tier) -> Vec<Tile> {
     let columns: &[(Layout, u8, u8)] = match tier {
         Tier::Avx2 | Tier::Avx2Vnni | Tier::Portable => &[(Layout::Columns8, 1, 12), (Layout::Columns8, 2, 6)],
         Tier::Avx512 => &[(Layout::Columns8, 1, 12), (Layout::Columns16, 1, 12), (Layout::Columns16, 2, 12)],
-        Tier::Avx512Vnni => &[
+        Tier::Avx512Vnni | Tier::Amx => &[
             (Layout::Columns8, 1, 12),
             (Layout::Columns16, 1, 12),
             (Layout::Columns16, 2, 12),
@@ -30,17 +33,22 @@ pub fn tiles(tier: Tier) -> Vec<Tile> {
         other => panic!("{other} is not in the list"),
     };
     let few_columns = [(Layout::FourColumns, 1, 12), (Layout::Depth, 1, 12), (Layout::Depth, 2, 6)];
-    let each = |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, rows, vectors });
-    columns.iter().copied().chain(few_columns).flat_map(each).collect()
+    let each = |activations| {
+        move |(layout, vectors, most)| (1..=most).map(move |rows| Tile { layout, activations, rows, vectors })
+    };
+    let mut tiles: Vec<Tile> = columns.iter().copied().chain(few_columns).flat_map(each(Byte::U8)).collect();
+    if tier == Tier::Amx {
+        for activations in [Byte::U8, Byte::I8] {
+            tiles.extend([(Layout::Tiles, 1, 32), (Layout::Tiles, 2, 32)].into_iter().flat_map(each(activations)));
+        }
+    }
+    tiles
 }
 
 /// Whether a tier multiplies by 32-bit dot products.
 pub fn has_dots(tier: Tier) -> bool {
-    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni)
+    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni | Tier::Amx)
 }
-
-/// The tiers with machine code.
-pub const MACHINE_TIERS: [Tier; 4] = [Tier::Avx2, Tier::Avx2Vnni, Tier::Avx512, Tier::Avx512Vnni];
 
 impl Tile {
     /// Columns of its packed panel.
@@ -53,6 +61,7 @@ impl Tile {
         KernelDesc {
             tier,
             layout: self.layout,
+            activations: self.activations,
             rows: self.rows,
             vectors: self.vectors,
             cols: self.panel_cols(),
@@ -174,33 +183,47 @@ impl Sample {
 impl Drop for Sample {
     fn drop(&mut self) {
         if self.kept < self.seen {
-            // Not `eprintln!`, which the test harness keeps to itself.
-            let _ =
-                writeln!(std::io::stderr(), "GEMMILL_TEST_SHARE: {}: {} of {} cases", self.what, self.kept, self.seen);
+            say(format_args!("GEMMILL_TEST_SHARE: {}: {} of {} cases", self.what, self.kept, self.seen));
         }
     }
 }
 
-/// The tiers with machine code that can be exercised here: those that `GEMMILL_INTERPRET` names on the emulated machine;
-/// if it names none, those that the CPU has. Says aloud which a test leaves out, and fails if `GEMMILL_EXPECT_TIERS` names
-/// one of them.
+/// The tiers with machine code that are exercised: natively, or by the emulated machine where the CPU lacks them (or where
+/// `GEMMILL_INTERPRET` says so). Says aloud which a test leaves out, and fails if `GEMMILL_EXPECT_TIERS` names one of them.
 pub fn machine_tiers(test: &str) -> Vec<Tier> {
-    let interpreted = gemmill_machine::stand_in_as_asked();
-    let expected = std::env::var("GEMMILL_EXPECT_TIERS").unwrap_or_default();
-    for name in expected.split(',').filter(|name| !name.is_empty()) {
-        assert!(name.parse::<Tier>().is_ok(), "GEMMILL_EXPECT_TIERS names {name}, which is no tier");
+    let exercised = Exercised::in_this_process(Lacking::Interpreted);
+    for (tier, why) in &exercised.left_out {
+        skipped(test, *tier, why);
     }
-    let mut tiers = MACHINE_TIERS.to_vec();
-    tiers.retain(|tier| {
-        let missing = match tier.missing_feature() {
-            None if interpreted.is_empty() || interpreted.contains(tier) => return true,
-            None => "it is not among the interpreted ones",
-            Some(feature) => feature,
-        };
-        assert!(!expected.split(',').any(|name| name == tier.name()), "{tier} is expected, but left out: {missing}");
-        // Not `eprintln!`, which the test harness keeps to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED {test} on {tier}: {missing}");
-        false
-    });
+    let mut tiers: Vec<Tier> = exercised.native.iter().chain(&exercised.interpreted).copied().collect();
+    tiers.retain(|&tier| tier != Tier::Portable);
+    tiers.sort();
     tiers
+}
+
+/// Those that this CPU runs itself, for tests that are about the CPU. Says aloud which a test leaves out.
+pub fn native_tiers(test: &str) -> Vec<Tier> {
+    Tier::ALL.into_iter().filter(|&tier| tier != Tier::Portable && is_native(test, tier)).collect()
+}
+
+/// Whether this CPU runs a tier itself. Says aloud if a test is skipped since it does not.
+pub fn is_native(test: &str, tier: Tier) -> bool {
+    let exercised = Exercised::in_this_process(Lacking::Interpreted);
+    if exercised.interpreted.contains(&tier) {
+        skipped(test, tier, "its kernels are interpreted");
+    }
+    for (_, why) in exercised.left_out.iter().filter(|(left_out, _)| *left_out == tier) {
+        skipped(test, tier, why);
+    }
+    exercised.native.contains(&tier)
+}
+
+fn skipped(test: &str, tier: Tier, why: &str) {
+    say(format_args!("SKIPPED {test} on {tier}: {why}"));
+}
+
+/// Writes a line to stderr, not by `eprintln!`, which the test harness keeps to itself.
+pub fn say(line: Arguments<'_>) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -31,6 +31,6 @@ mod vector;
 pub use decode::Program;
 pub use fault::{Fault, Reason};
 pub use run::{DEFAULT_LIMIT, call};
-pub use stand_in::{VARIABLE, stand_in_as_asked, stand_in_for};
+pub use stand_in::{EXPECTED, Exercised, Lacking, VARIABLE, stand_in_for};
 pub use state::{Flags, State, TileConfiguration, Tiles, Vector};
 pub use statistics::Statistics;

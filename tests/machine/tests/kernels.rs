@@ -13,7 +13,7 @@ mod common;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, Tile, epilogues, machine_tiers, section_sets, tiles};
+use common::{Rng, Tile, epilogues, is_native, native_tiers, section_sets, tiles};
 use gemmill_codegen::*;
 use gemmill_machine::{Program, Statistics};
 use iced_x86::Mnemonic;
@@ -40,7 +40,7 @@ fn compare(case: &Case, memory: &mut Memory) -> Statistics {
 
 /// Every tile of every tier that this CPU has.
 fn tiles_of_tiers(test: &str) -> Vec<(Tier, Tile)> {
-    machine_tiers(test).into_iter().flat_map(|tier| tiles(tier).into_iter().map(move |tile| (tier, tile))).collect()
+    native_tiers(test).into_iter().flat_map(|tier| tiles(tier).into_iter().map(move |tile| (tier, tile))).collect()
 }
 
 /// Every tile, every set of sections.
@@ -105,7 +105,7 @@ fn epilogues_do_what_the_cpu_does() {
 /// Counts are those of a loop whose length is known.
 #[test]
 fn instructions_are_counted() {
-    if !machine_tiers("instructions_are_counted").contains(&Tier::Avx2) {
+    if !is_native("instructions_are_counted", Tier::Avx2) {
         return;
     }
     let (mut rng, mut memory) = (Rng(13), Memory::new());
@@ -125,7 +125,7 @@ fn instructions_are_counted() {
 /// one that is not.
 #[test]
 fn the_model_is_fast_enough() {
-    if !machine_tiers("the_model_is_fast_enough").contains(&Tier::Avx2) {
+    if !is_native("the_model_is_fast_enough", Tier::Avx2) {
         return;
     }
     let (mut rng, mut memory) = (Rng(14), Memory::new());
