@@ -11,7 +11,6 @@ mod case;
 mod common;
 #[path = "../../codegen/tests/common/guarded.rs"]
 mod guarded;
-#[allow(dead_code, reason = "the tests of encodings use the rest")]
 #[path = "../../codegen/tests/common/listing.rs"]
 mod listing;
 
