@@ -225,5 +225,6 @@ fn skipped(test: &str, tier: Tier, why: &str) {
 /// Writes a line to stderr, not by `eprintln!`, which the test harness keeps to itself.
 pub fn say(line: Arguments<'_>) {
     // A closed stderr is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    // In one piece: scripts look for lines.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
