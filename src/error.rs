@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gemmill_codegen::{CodegenError, TierError};
+use gemmill_codegen::{CodegenError, Tier, TierError};
 
 /// `std::result::Result` with gemmill's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,6 +83,50 @@ pub enum Error {
         /// What was asked, and what to do instead.
         what: &'static str,
     },
+    /// Bytes that do not begin as packed weights do.
+    NotWeights {
+        /// The first bytes that were given.
+        given: [u8; 8],
+    },
+    /// Packed weights in a version of the format that this release does not read.
+    Version {
+        /// The newest version that it reads.
+        newest: u32,
+        /// The version that was given.
+        given: u32,
+    },
+    /// Bytes that end too early.
+    Truncated {
+        /// Which part is missing.
+        what: &'static str,
+        /// Bytes that were needed.
+        needed: usize,
+        /// Bytes that were left.
+        given: usize,
+    },
+    /// Bytes that are not those that were written.
+    Checksum {
+        /// The checksum of the bytes.
+        expected: u64,
+        /// The checksum that they carry.
+        given: u64,
+    },
+    /// Packed weights that contradict themselves, though their checksum is right.
+    Inconsistent {
+        /// Which number.
+        what: &'static str,
+        /// What follows from the other content.
+        expected: i64,
+        /// What was given.
+        given: i64,
+    },
+    /// Weights that were packed for another tier than the one asked for.
+    PackedFor {
+        /// The tier that they were packed for.
+        tier: Tier,
+        /// The tier that was asked for.
+        asked: Tier,
+    },
     /// The requested tier cannot run here, or does not exist.
     Tier(TierError),
     /// The system refused executable memory, or a kernel could not be generated.
@@ -104,6 +148,24 @@ impl fmt::Display for Error {
             }
             Error::Groups { cols, groups } => write!(f, "{cols} columns cannot be divided into {groups} groups"),
             Error::Unsupported { what } => f.write_str(what),
+            Error::NotWeights { given } => {
+                write!(f, "packed weights: expected to begin with 89 67 65 6d 6d 69 6c 6c, given {given:02x?}")
+            }
+            Error::Version { newest, given } => {
+                write!(f, "packed weights: version {given} of the format; versions 1 to {newest} can be read")
+            }
+            Error::Truncated { what, needed, given } => {
+                write!(f, "packed weights end too early: {what} needs {needed} bytes, {given} given")
+            }
+            Error::Checksum { expected, given } => {
+                write!(f, "packed weights are damaged: their checksum is {expected:#018x}, the one given {given:#018x}")
+            }
+            Error::Inconsistent { what, expected, given } => {
+                write!(f, "packed weights, {what}: expected {expected}, given {given}")
+            }
+            Error::PackedFor { tier, asked } => {
+                write!(f, "weights were packed for tier {tier}, not for {asked}: PackedB::repack packs them for it")
+            }
             Error::Tier(e) => e.fmt(f),
             Error::Codegen(e) => write!(f, "machine code: {e}"),
         }

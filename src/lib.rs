@@ -25,7 +25,7 @@
 //! ```
 //!
 //! # Where to look
-//! - [`PackedB`]: weights, their zero points and groups; which sequences they allow.
+//! - [`PackedB`]: weights, their zero points and groups; which sequences they allow; bytes for a file and back.
 //! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
 //! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
@@ -71,7 +71,7 @@ pub use gemm::{
 };
 pub use gemmill_codegen::{CodegenError, Tier, TierError};
 pub use matrix::{Element, MatMut, MatRef};
-pub use pack::{PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
+pub use pack::{Loader, PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
 pub use parameters::PerColumn;
 pub use quant::{Choose, QuantParams};
 

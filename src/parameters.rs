@@ -26,6 +26,34 @@ impl<T> From<T> for PerColumn<'_, T> {
     }
 }
 
+/// A parameter of columns that owns its values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum OwnedPerColumn<T> {
+    Tensor(T),
+    Group(Vec<T>),
+    Column(Vec<T>),
+}
+
+impl<T: Copy> OwnedPerColumn<T> {
+    pub(crate) fn get(&self) -> PerColumn<'_, T> {
+        match self {
+            OwnedPerColumn::Tensor(x) => PerColumn::Tensor(*x),
+            OwnedPerColumn::Group(values) => PerColumn::Group(values),
+            OwnedPerColumn::Column(values) => PerColumn::Column(values),
+        }
+    }
+}
+
+impl<T: Copy> From<PerColumn<'_, T>> for OwnedPerColumn<T> {
+    fn from(values: PerColumn<'_, T>) -> Self {
+        match values {
+            PerColumn::Tensor(x) => OwnedPerColumn::Tensor(x),
+            PerColumn::Group(values) => OwnedPerColumn::Group(values.to_vec()),
+            PerColumn::Column(values) => OwnedPerColumn::Column(values.to_vec()),
+        }
+    }
+}
+
 /// Values by column, whatever they were given by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expanded<'a, T> {

@@ -15,10 +15,10 @@ static ALLOCATOR: Counting = Counting;
 
 /// Fails if a second call of any of these sizes asks for memory. Sizes are run in turn, so that none shrinks a buffer
 /// that the next one needs.
-fn assert_steady<A: Activation, C: Element>(
+fn assert_steady<'a, A: Activation, C: Element>(
     gemm: &Gemm<A, C>,
     views: &[MatRef<'_, A>],
-    options: &dyn Fn(usize) -> RunOptions<'static>,
+    options: &dyn Fn(usize) -> RunOptions<'a>,
     case: &str,
 ) {
     let n = gemm.packed().n();
@@ -74,9 +74,7 @@ fn calls_after_the_first_allocate_nothing() {
             .zip(&views)
             .map(|(d, v)| MatRef::with_strides(d, v.rows(), k, v.row_stride(), v.col_stride()).unwrap())
             .collect();
-        let row_scales: &'static [f32] = Box::leak(vec![0.5; 64].into());
-        let row_zero_points: &'static [i32] = Box::leak(vec![7; 64].into());
-        let residual: &'static [f32] = Box::leak(vec![0.25; 64 * n].into());
+        let (row_scales, row_zero_points, residual) = (vec![0.5f32; 64], vec![7i32; 64], vec![0.25f32; 64 * n]);
         let bias = vec![3; n];
         let none = |_: usize| RunOptions::new();
         for tier in native_tiers() {
@@ -99,7 +97,7 @@ fn calls_after_the_first_allocate_nothing() {
             let gemm = Gemm::builder(&packed, Dequantize::new(0.01).relu()).threads(one).build().unwrap();
             assert_steady(&gemm, &views, &none, &case("f32"));
             let full = |m: usize| {
-                let residual = MatRef::row_major(residual, m, n).unwrap();
+                let residual = MatRef::row_major(&residual, m, n).unwrap();
                 RunOptions::new().residual(residual).row_scales(&row_scales[..m]).row_zero_points(&row_zero_points[..m])
             };
             assert_steady(&gemm, &views, &full, &case("f32 with options"));

@@ -355,6 +355,8 @@ pub enum Clamp {
     /// By saturating narrowing, then to `lo..hi` in bytes: right where `|x * multiplier[j]| < 2^31` for every `raw`,
     /// since limits are integers and rounding is monotonic.
     Narrowing,
+    /// By saturating narrowing alone, where limits are those of the type and `Narrowing` is right.
+    Type,
 }
 
 /// Stages of a dequantized output.
@@ -473,6 +475,7 @@ impl fmt::Display for Epilogue {
                 f.write_str(match r.clamp {
                     Clamp::Float => "-fclamp",
                     Clamp::Narrowing => "",
+                    Clamp::Type => "-full",
                 })
             }
             Output::Dequantize(d) => {

@@ -170,7 +170,7 @@ fn machine(desc: &KernelDesc, code: MachineCode) -> Result<Code, CodegenError> {
 }
 
 /// Whether the registry has the micro-tile. The portable tier runs every tier's kernels: it is their oracle.
-fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
+pub(crate) fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
     let of_tier = |tier| {
         let tile = micro_tile(tier, desc.layout, desc.vectors.into());
         let fits = tile.is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()));

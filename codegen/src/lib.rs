@@ -17,6 +17,8 @@ mod desc;
 mod features;
 mod gemm_i8;
 mod host;
+#[cfg(all(target_arch = "x86_64", feature = "inspect"))]
+pub mod inspect;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 pub mod interpret;
 mod kernel;

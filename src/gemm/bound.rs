@@ -143,7 +143,12 @@ impl Bound {
             let bias = float_bias.as_ref().map_or(0.0, |q| f64::from(q[j].abs()));
             (2f64.powi(31) + bias) * f64::from(multiplier.get(j)) <= 2f64.powi(30)
         };
-        let clamp = if (0..context.cols()).all(safe) { Clamp::Narrowing } else { Clamp::Float };
+        let limits_of_type = if to == Byte::U8 { (0, 255) } else { (-128, 127) };
+        let clamp = match (0..context.cols()).all(safe) {
+            true if (low, high) == limits_of_type => Clamp::Type,
+            true => Clamp::Narrowing,
+            false => Clamp::Float,
+        };
         let stages = codegen::Requantize { to, float_bias: float_bias.is_some(), clamp };
         let mut bound = context.bound(Output::Requantize(stages), int_bias);
         bound.scale = context.by_column(1.0, |j| multiplier.get(j));

@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use gemmill_codegen::Tier;
+
 use super::activation::{Activation, ActivationKind, ActivationQuantization};
 use super::bound::{ActivationScale, Context};
 use super::operation::Gemm;
@@ -27,12 +29,21 @@ pub struct GemmBuilder<'a, A, O> {
     a_zero_point: i32,
     quantization: Option<ActivationQuantization>,
     threads: Threads,
+    tier: Option<Tier>,
     types: PhantomData<fn(A)>,
 }
 
 impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
     pub(super) fn new(packed: &'a PackedB, output: O) -> Self {
-        GemmBuilder { packed, output, a_zero_point: 0, quantization: None, threads: Threads::Auto, types: PhantomData }
+        GemmBuilder {
+            packed,
+            output,
+            a_zero_point: 0,
+            quantization: None,
+            threads: Threads::Auto,
+            tier: None,
+            types: PhantomData,
+        }
     }
 
     /// Zero point of integer activations, in the range of their type.
@@ -86,13 +97,35 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
         self
     }
 
+    /// Insists on a tier. Products run on the tier that their weights were packed for: another one is an error.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Error, Gemm, IntOutput, MatRef, PackedB, Tier};
+    /// let b = PackedB::builder(MatRef::row_major(&[1i8], 1, 1)?).tier(Tier::Portable).build()?;
+    /// let builder = Gemm::<u8, i32>::builder(&b, IntOutput::Store);
+    /// assert!(builder.clone().tier(Tier::Portable).build().is_ok());
+    /// assert!(matches!(builder.tier(Tier::Avx2).build(), Err(Error::PackedFor { .. })));
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
     /// Checks everything that does not depend on A.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for zero points outside their types and for zero threads, [`Error::BadNumber`] for scales,
     /// multipliers and biases that are no usable numbers, [`Error::Mismatch`] for parameters of the wrong length,
-    /// [`Error::Unsupported`] for combinations that make no sense.
+    /// [`Error::Unsupported`] for combinations that make no sense, [`Error::PackedFor`] if the weights were packed for
+    /// another tier than the one asked for, [`Error::Tier`] if this CPU lacks it.
     pub fn build(self) -> Result<Gemm<A, O::Element>> {
+        let packed_for = self.packed.tier();
+        if let Some(asked) = self.tier.filter(|&asked| asked != packed_for) {
+            return Err(Error::PackedFor { tier: packed_for, asked });
+        }
+        packed_for.require()?;
         self.configure()
     }
 

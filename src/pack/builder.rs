@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use gemmill_codegen::{Caches, Layout, Section, Tier, micro_tiles, sections};
 
+use super::bytes::StoredSchedule;
 use super::layout::{PackedPanels, Panel, Scheduled, panels};
-use super::packed::{Inner, PackedB, ZeroPoints};
+use super::packed::{Inner, PackOptions, PackedB, ZeroPoints};
 use super::schedule::{Limits, Schedule, Search, Steps, schedule, schedule_dots};
 use super::step::{Block, MAX_KC};
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatRef};
-use crate::parameters::PerColumn;
+use crate::parameters::{OwnedPerColumn, PerColumn};
+use crate::quant::check_scale;
 
 mod sealed {
     pub trait Sealed {}
@@ -86,6 +88,8 @@ pub struct PackBuilder<'a, T> {
     tier: Option<Tier>,
     effort: PackEffort,
     kc: Option<usize>,
+    scales: Option<PerColumn<'a, f32>>,
+    stored: Option<StoredSchedule<'a>>,
 }
 
 impl<'a, T: Weight> PackBuilder<'a, T> {
@@ -98,6 +102,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             tier: None,
             effort: PackEffort::Full,
             kc: None,
+            scales: None,
+            stored: None,
         }
     }
 
@@ -182,11 +188,35 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         self
     }
 
+    /// Scales that go with the weights, into files too. Products take theirs from their output, which may well be these.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatRef, PackedB, PerColumn, quant};
+    /// let (b, scales) = quant::symmetric_per_column(MatRef::row_major(&[0.5f32, -1.0, 0.25, 2.0], 2, 2)?)?;
+    /// let packed = PackedB::builder(MatRef::row_major(&b, 2, 2)?).scales(PerColumn::Column(&scales)).build()?;
+    /// let loaded = PackedB::from_bytes(&packed.to_bytes())?;
+    /// let scales = loaded.scales().expect("they were written");
+    /// let gemm = Gemm::<u8, f32>::builder(&loaded, Dequantize::new(scales)).build()?;
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn scales(mut self, scales: PerColumn<'a, f32>) -> Self {
+        self.scales = Some(scales);
+        self
+    }
+
+    /// Takes this schedule rather than searching for one, if it is for the layout that packing chooses.
+    pub(super) fn stored_schedule(mut self, stored: Option<StoredSchedule<'a>>) -> Self {
+        self.stored = stored;
+        self
+    }
+
     /// Packs.
     ///
     /// # Errors
-    /// [`Error::Groups`] if N is not divisible by the groups, [`Error::Mismatch`] if there are not as many zero points
-    /// as groups or columns, [`Error::OutOfRange`] if one is outside the weights' type, [`Error::Tier`] if the
+    /// [`Error::Groups`] if N is not divisible by the groups, [`Error::Mismatch`] if there are not as many zero points or
+    /// scales as groups or columns, [`Error::OutOfRange`] if a zero point is outside the weights' type,
+    /// [`Error::BadNumber`] if a scale is not a finite number above 0 with a finite reciprocal, [`Error::Tier`] if the
     /// CPU lacks the tier, [`Error::Overflow`] if the packed form would not fit the address space.
     pub fn build(self) -> Result<PackedB> {
         let tier = match self.tier {
@@ -211,6 +241,12 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
                 return Err(Error::OutOfRange { what, low: low.into(), high: high.into(), given: z.into() });
             }
         }
+        if let Some(scales) = self.scales {
+            scales
+                .expand("scales of B", n, self.groups)?
+                .iter()
+                .try_for_each(|s| check_scale("scale of B", s).map(drop))?;
+        }
         let zero_point = |column: usize| zero_points.get(column) + moved;
         let group_cols = n / self.groups;
         check_size(k, n, self.groups)?;
@@ -222,16 +258,21 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         let dots = sections(tier).contains(Section::Dot);
         // Dot products take a byte for each weight.
         let streams = dots && k.saturating_mul(n) > caches.l2 / 2;
-        let widest = widest_panel(tier, layout, group_cols, streams);
-        let mut packing =
-            Packing { b: self.b, layout, widest, dots, limits: Limits::for_activations(self.activation_max), search };
-        let kc = self.kc.unwrap_or_else(|| default_kc(caches, layout, widest)).min(MAX_KC);
-        let choice = packing.choose(group_cols, Block::cut(k, kc, layout.step_depth())[0]);
-        packing.search.planes = choice.planes;
-        // Wide weights take twice the room in the first-level cache.
-        let kc = if self.kc.is_some() { kc } else { (kc as f64 / choice.bytes_per_weight) as usize };
-        let blocks = Block::cut(k, kc, layout.step_depth());
-        let panels = panels(self.groups, group_cols, layout, choice.panel_vectors);
+        let mut packing = Packing {
+            b: self.b,
+            caches,
+            layout,
+            widest: widest_panel(tier, layout, group_cols, streams),
+            dots,
+            limits: Limits::for_activations(self.activation_max),
+            search,
+        };
+        let mut stored = self.stored.filter(|stored| stored.is_for(tier, layout));
+        let (blocks, panel_vectors) = match &stored {
+            Some(stored) => (stored.blocks(k, layout)?, stored.panel_vectors(packing.widest)?),
+            None => packing.cut(k, group_cols, self.kc),
+        };
+        let panels = panels(self.groups, group_cols, layout, panel_vectors);
         let padded = panels.last().map_or(0, |p| p.padded_column + p.padded_cols(layout));
         let per_column = (1..n).any(|j| zero_points.get(j) != zero_points.get(0));
         let mut corrections = vec![0i32; padded];
@@ -245,7 +286,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
                 }
             }
         }
-        let scheduled = packing.schedule(&panels, &blocks, &mut corrections);
+        let scheduled = packing.schedule(&panels, &blocks, &mut corrections, &mut stored)?;
+        stored.map_or(Ok(()), StoredSchedule::end)?;
 
         let zero_points = match per_column {
             true => ZeroPoints::PerColumn,
@@ -262,6 +304,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             zero_points,
             corrections,
             column_zero_points,
+            scales: self.scales.map(OwnedPerColumn::from),
+            options: PackOptions { kc: self.kc, effort: self.effort },
         };
         Ok(PackedB::from_inner(Arc::new(inner)))
     }
@@ -344,6 +388,7 @@ fn default_kc(caches: Caches, layout: Layout, widest: usize) -> usize {
 #[derive(Clone, Copy)]
 struct Packing<'a, T> {
     b: MatRef<'a, T>,
+    caches: Caches,
     layout: Layout,
     /// Vectors of the widest panel.
     widest: usize,
@@ -354,6 +399,19 @@ struct Packing<'a, T> {
 }
 
 impl<T: Weight> Packing<'_, T> {
+    /// Decides on blocks of K, vectors of a full panel and planes of A.
+    fn cut(&mut self, k: usize, group_cols: usize, kc: Option<usize>) -> (Vec<Block>, usize) {
+        let depth = self.layout.step_depth();
+        // Without columns there is nothing to cut, however deep: no more blocks than one.
+        let k = if group_cols == 0 { 0 } else { k };
+        let most = kc.unwrap_or_else(|| default_kc(self.caches, self.layout, self.widest)).min(MAX_KC);
+        let choice = self.choose(group_cols, Block::cut(k, most, depth)[0]);
+        self.search.planes = choice.planes;
+        // Wide weights take twice the room in the first-level cache.
+        let most = if kc.is_some() { most } else { (most as f64 / choice.bytes_per_weight) as usize };
+        (Block::cut(k, most, depth), choice.panel_vectors)
+    }
+
     /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against the
     /// product, and first-level cache, which must be paid for by faster sequences.
     fn choose(&self, group_cols: usize, block: Block) -> Choice {
@@ -394,26 +452,45 @@ impl<T: Weight> Packing<'_, T> {
 
     fn schedule_block(&self, panel: &Panel, block: Block) -> Scheduled {
         let weights = self.gather(panel, block);
-        let bytes_per_step = panel.step_bytes(self.layout);
-        let whole = block.len / self.layout.step_depth();
+        let steps = self.steps(&weights, panel, block);
         let schedule = match self.dots {
-            true => schedule_dots(weights.len() / bytes_per_step, whole),
-            false => schedule(Steps { weights: &weights, bytes_per_step, whole }, self.limits, self.search),
+            true => schedule_dots(weights.len() / steps.bytes_per_step, steps.whole),
+            false => schedule(steps, self.limits, self.search),
         };
         Scheduled { weights, schedule }
     }
 
-    /// All blocks, by panel and then block; subtracts column sums from `corrections`.
-    fn schedule(&self, panels: &[Panel], blocks: &[Block], corrections: &mut [i32]) -> Vec<Scheduled> {
+    fn stored_block(&self, panel: &Panel, block: Block, stored: &mut StoredSchedule<'_>) -> Result<Scheduled> {
+        let weights = self.gather(panel, block);
+        let schedule = stored.next_block(self.steps(&weights, panel, block), self.limits)?;
+        Ok(Scheduled { weights, schedule })
+    }
+
+    fn steps<'w>(&self, weights: &'w [i8], panel: &Panel, block: Block) -> Steps<'w> {
+        let bytes_per_step = panel.step_bytes(self.layout);
+        Steps { weights, bytes_per_step, whole: block.len / self.layout.step_depth() }
+    }
+
+    /// All blocks, by panel and then block, as stored or searched for; subtracts column sums from `corrections`.
+    fn schedule(
+        &self,
+        panels: &[Panel],
+        blocks: &[Block],
+        corrections: &mut [i32],
+        stored: &mut Option<StoredSchedule<'_>>,
+    ) -> Result<Vec<Scheduled>> {
         let mut all = Vec::with_capacity(panels.len() * blocks.len());
         for panel in panels {
             for block in blocks {
-                let scheduled = self.schedule_block(panel, *block);
+                let scheduled = match stored {
+                    Some(stored) => self.stored_block(panel, *block, stored)?,
+                    None => self.schedule_block(panel, *block),
+                };
                 self.subtract_column_sums(&scheduled.weights, panel, corrections);
                 all.push(scheduled);
             }
         }
-        all
+        Ok(all)
     }
 
     /// The vectors of a block's steps in natural order. Elements that a step repeats are zero.

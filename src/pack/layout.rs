@@ -11,7 +11,7 @@
 //! ```
 
 use bytemuck::{Pod, Zeroable};
-use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section, Sections};
+use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, Section, Sections};
 
 use super::schedule::{Placed, Schedule};
 use super::step::{Block, Plane, Planes};
@@ -228,39 +228,56 @@ impl PackedPanels {
         bytemuck::cast_slice_mut::<Line, u8>(&mut self.data)[..data.len()].copy_from_slice(&data);
     }
 
+    /// The schedule that a block of a panel was laid out by, from its header and offsets.
+    pub(crate) fn schedule(&self, panel: usize, block: usize) -> Schedule {
+        let PanelData { headers, mut offsets, .. } = self.panel_data(panel, block);
+        let locate = |offset: u16| {
+            let (step, plane) = self.blocks[block].locate(offset.into(), self.planes, self.layout.step_depth());
+            Placed { step, plane }
+        };
+        let mut schedule = Schedule::default();
+        for section in Section::ALL {
+            let steps = &mut schedule.sections[section as usize];
+            for _ in 0..headers[0].groups[section as usize] {
+                let first = locate(offsets[0]);
+                match section {
+                    Section::Shuffled => {
+                        let shuffle = Some(usize::from(offsets[1]) / SHUFFLE_BYTES);
+                        let pairing = Plane::PAIRINGS.into_iter().find(|p| p.shuffle() == shuffle);
+                        steps.push(Placed { step: first.step, plane: pairing.unwrap_or(Plane::Natural) });
+                    }
+                    _ if section.is_run() => {
+                        steps.extend((0..section.steps()).map(|i| Placed { step: first.step + i, ..first }));
+                    }
+                    _ => steps.extend(offsets[..section.steps()].iter().map(|&offset| locate(offset))),
+                }
+                offsets = &offsets[section.offsets()..];
+            }
+        }
+        schedule
+    }
+
     /// Calls `f(k, column, weight)` for every weight, from the packed form alone.
     pub(crate) fn for_each_weight(&self, mut f: impl FnMut(usize, usize, i8)) {
         let depth = self.layout.step_depth();
-        let data: &[u8] = bytemuck::cast_slice(&self.data);
-        for (i, start) in self.starts.iter().enumerate() {
-            let panel = self.panels[i / self.blocks.len()];
-            let block = self.blocks[i % self.blocks.len()];
+        for (i, panel) in self.panels.iter().enumerate() {
             let bytes_per_step = panel.step_bytes(self.layout);
-            let mut data = &data[start.data..];
-            let mut offsets = &self.offsets[start.offsets..];
-            for section in Section::ALL {
-                for _ in 0..self.headers[i].groups[section as usize] {
-                    for s in 0..section.steps() {
-                        let natural_run = section.is_run();
-                        let offset = usize::from(offsets[if natural_run { 0 } else { s }]);
-                        let slot = offset / block.plane_bytes(depth);
-                        let order = match section {
-                            Section::Shuffled => SHUFFLES[usize::from(offsets[1]) / SHUFFLE_BYTES],
-                            _ => self.planes.iter().nth(slot).unwrap_or(Plane::Natural).order(),
-                        };
-                        let within_plane = offset - slot * block.plane_bytes(depth);
-                        let step = within_plane.div_ceil(depth) + if natural_run { s } else { 0 };
-                        let repeated = step * depth - block.step_start(step, depth);
-                        for j in 0..panel.cols {
+            for (j, block) in self.blocks.iter().enumerate() {
+                let mut data = self.panel_data(i, j).data;
+                let schedule = self.schedule(i, j);
+                for section in Section::ALL {
+                    for placed in &schedule.sections[section as usize] {
+                        let (order, start) = (placed.plane.order(), block.step_start(placed.step, depth));
+                        let repeated = placed.step * depth - start;
+                        for column in 0..panel.cols {
                             for within in repeated..depth.min(block.len) {
-                                let k = block.start + block.step_start(step, depth) + within;
-                                let place = self.layout.place(j, within);
-                                f(k, panel.column + j, stored(data, bytes_per_step, section, order, place));
+                                let place = self.layout.place(column, within);
+                                let weight = stored(data, bytes_per_step, section, order, place);
+                                f(block.start + start + within, panel.column + column, weight);
                             }
                         }
                         data = &data[bytes_per_step * section.vectors() / section.steps()..];
                     }
-                    offsets = &offsets[section.offsets()..];
                 }
             }
         }

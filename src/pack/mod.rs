@@ -1,11 +1,14 @@
 //! Packing: weights into panels that kernels stream through, activations into planes that broadcasts read from.
 //!
 //! Start with [`step`]: it defines steps, planes and offsets, which both sides share. [`schedule`] proves which steps may
-//! be summed in 16 bits; [`layout`] lays weights out accordingly; [`activations`] writes the planes.
+//! be summed in 16 bits; [`layout`] lays weights out accordingly; [`activations`] writes the planes; [`bytes`] is the
+//! format of files.
 
 pub(crate) mod activations;
 pub(crate) mod builder;
+pub(crate) mod bytes;
 pub(crate) mod layout;
+mod natural;
 pub(crate) mod packed;
 pub(crate) mod schedule;
 pub(crate) mod step;
@@ -13,4 +16,5 @@ pub(crate) mod step;
 mod tests;
 
 pub use builder::{PackBuilder, PackEffort, Weight};
+pub use bytes::Loader;
 pub use packed::{PackedB, SequenceSummary};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use gemmill_codegen::{Layout, Section, Sections, Tier, multiplies_signed};
 
-use super::builder::{PackBuilder, Weight};
+use super::builder::{PackBuilder, PackEffort, Weight};
 use super::layout::{PackedPanels, Panel, PanelData};
 use super::step::{Block, Planes};
 use crate::error::{Error, Result, expect};
 use crate::matrix::{MatMut, MatRef};
+use crate::parameters::{OwnedPerColumn, PerColumn};
 
 /// Weights in the layout that kernels read, with their zero points and column sums.
 ///
@@ -43,6 +44,16 @@ pub(super) struct Inner {
     pub(super) corrections: Vec<i32>,
     /// By padded column, of i8 weights; empty where they are all alike.
     pub(super) column_zero_points: Vec<i32>,
+    /// Not used by products: for whoever loads the weights.
+    pub(super) scales: Option<OwnedPerColumn<f32>>,
+    pub(super) options: PackOptions,
+}
+
+/// Options of packing that leave no other trace, for packing again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct PackOptions {
+    pub(super) kc: Option<usize>,
+    pub(super) effort: PackEffort,
 }
 
 /// Zero points of B as i8 kernels see them.
@@ -115,6 +126,11 @@ impl PackedB {
         self.inner.activation_max
     }
 
+    /// The scales that came with the weights: see [`PackBuilder::scales`].
+    pub fn scales(&self) -> Option<PerColumn<'_, f32>> {
+        self.inner.scales.as_ref().map(OwnedPerColumn::get)
+    }
+
     /// Bytes that the packed form takes, per-column arrays included.
     pub fn size_in_bytes(&self) -> usize {
         let inner = &*self.inner;
@@ -171,12 +187,16 @@ impl PackedB {
         Ok(())
     }
 
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub(crate) fn view(&self) -> PackedView<'_> {
         PackedView { inner: &self.inner }
     }
 }
 
-/// Two handles are equal if they pack the same weights, zero points and layout.
+/// Two handles are equal if they pack the same weights, zero points and scales with the same options, in the same layout.
 impl PartialEq for PackedB {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner) || *self.inner == *other.inner

@@ -15,6 +15,7 @@
 use gemmill_codegen::{KR, Section};
 
 use super::step::Plane;
+use crate::error::{Error, Result};
 
 /// The bounds of a lane's sums of positive and of negative weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +179,40 @@ pub(crate) fn schedule(steps: Steps<'_>, limits: Limits, search: Search) -> Sche
         17..=32 => schedule_lanes::<32>(steps, limits, search),
         _ => schedule_lanes::<64>(steps, limits, search),
     })
+}
+
+/// Proves a schedule that came with the weights: an error names the bounds that a lane breaks. Which steps and pairings
+/// sections may have is the caller's to check.
+pub(crate) fn prove(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Result<()> {
+    let overflow = gemmill_codegen::vectorize(|| match steps.bytes_per_step / 2 {
+        ..=16 => first_overflow::<16>(steps, schedule, limits),
+        17..=32 => first_overflow::<32>(steps, schedule, limits),
+        _ => first_overflow::<64>(steps, schedule, limits),
+    });
+    let Some(given) = overflow else { return Ok(()) };
+    let (low, high) = (-i64::from(limits.negative), limits.positive.into());
+    Err(Error::OutOfRange { what: "weights that a group of the schedule sums in a lane", low, high, given })
+}
+
+/// The weight of the first lane that may leave 16 bits. Wide steps and dot products have no 16-bit sums.
+#[inline(always)]
+fn first_overflow<const L: usize>(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Option<i64> {
+    let sums_in_16_bits = |s: &Section| !s.is_dot() && !matches!(s, Section::Wide | Section::Split);
+    for section in Section::ALL.into_iter().filter(sums_in_16_bits) {
+        for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
+            let mut sum = Lanes::<L>::ZERO;
+            for placed in group {
+                let weights = &steps.weights[placed.step * steps.bytes_per_step..][..steps.bytes_per_step];
+                sum = sum.plus(&Lanes::of(weights, placed.plane));
+            }
+            if !sum.within(limits) {
+                let positive = sum.positive.iter().find(|&&x| x > limits.positive).map(|&x| i64::from(x));
+                let negative = || sum.negative.iter().find(|&&x| x > limits.negative).map(|&x| -i64::from(x));
+                return positive.or_else(negative);
+            }
+        }
+    }
+    None
 }
 
 #[inline(always)]

@@ -140,6 +140,12 @@ impl Block {
         let within = if plane == Plane::Natural { self.step_start(step, depth) } else { step * depth };
         planes.slot(plane) * self.plane_bytes(depth) + within
     }
+
+    /// The step and the plane at a byte offset: the inverse of [`Block::offset`].
+    pub(crate) fn locate(self, offset: usize, planes: Planes, depth: usize) -> (usize, Plane) {
+        let (slot, within) = (offset / self.plane_bytes(depth), offset % self.plane_bytes(depth));
+        (within.div_ceil(depth), planes.iter().nth(slot).unwrap_or(Plane::Natural))
+    }
 }
 
 /// Steps of the sections that take them as they follow each other.

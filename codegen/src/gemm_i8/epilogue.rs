@@ -230,6 +230,7 @@ fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
             b.low.broadcast8(low, arg!(low_byte));
             b.low.broadcast8(high, arg!(high_byte));
         }
+        Clamp::Type => {}
     }
     for row in 0..rows {
         for v in 0..vectors {

@@ -219,7 +219,9 @@ unsafe fn requantize(args: &KernelArgs, r: Requantize, raw: i32, col: usize) -> 
     let y = x * multiplier;
     let (low, high) = match r.clamp {
         Clamp::Float => (args.low, args.high),
-        Clamp::Narrowing => ((args.low_byte - args.zero_point) as f32, (args.high_byte - args.zero_point) as f32),
+        Clamp::Narrowing | Clamp::Type => {
+            ((args.low_byte - args.zero_point) as f32, (args.high_byte - args.zero_point) as f32)
+        }
     };
     let c = args.zero_point + y.clamp(low, high).round_ties_even() as i32;
     match r.to {

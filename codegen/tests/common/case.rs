@@ -251,7 +251,7 @@ impl Case {
         self.columns.iter_mut().for_each(|c| c.extend((0..padded).map(|_| number(rng))));
         self.rows.iter_mut().for_each(|r| r.extend((0..rows).map(|_| number(rng))));
 
-        let narrowing = matches!(epilogue.output, Output::Requantize(r) if r.clamp == Clamp::Narrowing);
+        let narrowing = matches!(epilogue.output, Output::Requantize(r) if r.clamp != Clamp::Float);
         let is_f32 = matches!(epilogue.output, Output::Dequantize(_));
         let biggest = if narrowing || is_f32 { 1e6 } else { 3e38 };
         self.column_scale = (0..padded).map(|_| scale(rng, narrowing, is_f32)).collect();
@@ -276,6 +276,9 @@ impl Case {
                 constants.zero_point = if rng.below(4) == 0 { least } else { between(rng, least) };
                 constants.low_byte = if rng.below(2) == 0 { least } else { between(rng, least) };
                 constants.high_byte = between(rng, constants.low_byte);
+                if r.clamp == Clamp::Type {
+                    (constants.low_byte, constants.high_byte) = (least, most);
+                }
                 constants.low = (constants.low_byte - constants.zero_point) as f32;
                 constants.high = (constants.high_byte - constants.zero_point) as f32;
             }

@@ -78,7 +78,7 @@ pub fn epilogues() -> Vec<Epilogue> {
     let both = [false, true];
     let mut outputs = vec![Output::StoreI32, Output::AddI32];
     for to in [Byte::U8, Byte::I8] {
-        for clamp in [Clamp::Float, Clamp::Narrowing] {
+        for clamp in [Clamp::Float, Clamp::Narrowing, Clamp::Type] {
             outputs.extend(both.map(|float_bias| Output::Requantize(Requantize { to, float_bias, clamp })));
         }
     }

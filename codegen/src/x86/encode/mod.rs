@@ -18,6 +18,8 @@ use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 use super::asm::{Assembler, Mem};
 use super::features::Features;
 
+#[cfg(any(test, feature = "inspect"))]
+pub(crate) mod inspect;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -4,36 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
-use iced_x86::{
-    CpuidFeature, Decoder, DecoderOptions, Instruction as Decoded, InstructionInfoFactory, OpAccess, OpKind, Register,
-};
+use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory};
 
+use super::inspect::{
+    Choice, Encoded, Expected, GPRS, RmChoice, SCALES, WIDTHS, allowed, check_instruction, order, registers,
+};
 use super::table::{self, ALL};
 use super::*;
 use crate::x86::asm::{Gpr, Scale};
 
 mod illegal;
 mod llvm;
-
-pub(super) const GPRS: [Gpr; 15] = [
-    Gpr::Rax,
-    Gpr::Rcx,
-    Gpr::Rdx,
-    Gpr::Rbx,
-    Gpr::Rbp,
-    Gpr::Rsi,
-    Gpr::Rdi,
-    Gpr::R8,
-    Gpr::R9,
-    Gpr::R10,
-    Gpr::R11,
-    Gpr::R12,
-    Gpr::R13,
-    Gpr::R14,
-    Gpr::R15,
-];
-pub(super) const SCALES: [Scale; 4] = [Scale::X1, Scale::X2, Scale::X4, Scale::X8];
-const WIDTHS: [Width; 3] = [Width::X, Width::Y, Width::Z];
 
 /// A generator of numbers that look random, the same ones in each run.
 struct Numbers(u64);
@@ -49,24 +30,6 @@ impl Numbers {
     fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
-}
-
-/// The numbers that a field may have.
-fn registers(i: &Instruction, field: Field) -> Vec<u8> {
-    match field {
-        Field::Unused | Field::Digit(_) => vec![0],
-        Field::Operand(_, Class::Memory) => vec![],
-        Field::Operand(_, Class::Opmask | Class::Tile) => (0..8).collect(),
-        Field::Operand(_, Class::Gpr32 | Class::Gpr64) => (0..16).filter(|&r| r != 4).collect(),
-        Field::Operand(..) if i.encoding == Encoding::Evex => (0..32).collect(),
-        Field::Operand(..) => (0..16).collect(),
-    }
-}
-
-/// Three tiles of a product must differ.
-fn allowed(i: &Instruction, o: &Operands) -> bool {
-    let tiles = i.vvvv == Field::Operand(Access::Read, Class::Tile);
-    !tiles || matches!(o.rm, Rm::Register(rm) if rm != o.reg && rm != o.vvvv && o.reg != o.vvvv)
 }
 
 /// What the tests try of one instruction at one width.
@@ -164,196 +127,6 @@ impl Cases<'_> {
     }
 }
 
-/// The register `number` places behind `first`.
-fn nth(first: Register, number: u8) -> Register {
-    first + u32::from(number)
-}
-
-/// The disassembler's name of a register.
-fn iced_register(class: Class, width: Width, number: u8) -> Register {
-    let vector = |width| match width {
-        Width::X => Register::XMM0,
-        Width::Y => Register::YMM0,
-        Width::Z => Register::ZMM0,
-    };
-    let first = match (class, width) {
-        (Class::Vector, _) => vector(width),
-        (Class::HalfVector, Width::Z) | (Class::Ymm, _) => Register::YMM0,
-        (Class::HalfVector | Class::QuarterVector | Class::Xmm, _) => Register::XMM0,
-        (Class::Opmask, _) => Register::K0,
-        (Class::Tile, _) => Register::TMM0,
-        (Class::Gpr32, _) => Register::EAX,
-        (Class::Gpr64, _) => Register::RAX,
-        (Class::Memory, _) => panic!("memory is no register"),
-    };
-    nth(first, number)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Reg,
-    Vvvv,
-    Rm,
-}
-
-/// The operand fields in the order of Intel's syntax: the destination, then the sources.
-fn order(i: &Instruction) -> Vec<(Place, Access, Class)> {
-    let sources = match i.vvvv {
-        // Tile products name ModRM.rm before vvvv.
-        Field::Operand(_, Class::Tile) => [(Place::Rm, i.rm), (Place::Vvvv, i.vvvv)],
-        _ => [(Place::Vvvv, i.vvvv), (Place::Rm, i.rm)],
-    };
-    let mut operands: Vec<_> = [(Place::Reg, i.reg)]
-        .into_iter()
-        .chain(sources)
-        .filter_map(|(place, field)| match field {
-            Field::Operand(access, class) => Some((place, access, class)),
-            _ => None,
-        })
-        .collect();
-    operands.sort_by_key(|(_, access, _)| *access == Access::Read);
-    operands
-}
-
-fn iced_feature(feature: CpuidFeature) -> Features {
-    match feature {
-        CpuidFeature::AVX512F => Features::AVX512F,
-        CpuidFeature::AVX512BW => Features::AVX512BW,
-        CpuidFeature::AVX512DQ => Features::AVX512DQ,
-        CpuidFeature::AVX512VL => Features::AVX512VL,
-        CpuidFeature::AVX512_VNNI => Features::AVX512_VNNI,
-        CpuidFeature::AVX512_BF16 => Features::AVX512_BF16,
-        CpuidFeature::AVX_VNNI => Features::AVX_VNNI,
-        CpuidFeature::AMX_TILE => Features::AMX_TILE,
-        CpuidFeature::AMX_INT8 => Features::AMX_INT8,
-        CpuidFeature::AMX_BF16 => Features::AMX_BF16,
-        other => panic!("a feature that the table does not know: {other:?}"),
-    }
-}
-
-/// Leaves the function with an error if something is not as expected.
-macro_rules! same {
-    ($found:expr, $expected:expr, $what:expr) => {
-        let (found, expected) = ($found, $expected);
-        if found != expected {
-            return Err(format!("{}: {found:?}, expected {expected:?}", $what));
-        }
-    };
-}
-
-/// Where an operand lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Location {
-    Memory,
-    WholeRegister,
-    Register,
-}
-
-/// What an instruction was made from.
-struct Expected<'a> {
-    instruction: &'static Instruction,
-    width: Width,
-    operands: &'a Operands,
-    /// Address of the constant, if the operand is one.
-    constant: Option<u64>,
-}
-
-impl Expected<'_> {
-    fn check(&self, decoded: &Decoded, factory: &mut InstructionInfoFactory) -> Result<(), String> {
-        let Expected { instruction: i, width, operands: o, .. } = *self;
-        same!(decoded.is_invalid(), false, "invalid");
-        same!(format!("{:?}", decoded.mnemonic()).to_lowercase(), i.name, "mnemonic");
-        let evex = decoded.encoding() == iced_x86::EncodingKind::EVEX;
-        same!(evex, i.encoding == Encoding::Evex, "EVEX");
-        same!(decoded.op_mask(), o.mask.map_or(Register::None, |m| nth(Register::K0, m.register)), "mask");
-        same!(decoded.zeroing_masking(), o.mask.is_some_and(|m| m.zeroing), "zeroing");
-        same!(decoded.is_broadcast(), o.broadcast, "broadcast");
-        same!(decoded.rounding_control(), iced_x86::RoundingControl::None, "rounding control");
-
-        // The disassembler knows that a difference of equal registers does not depend on them; the table does not.
-        let equal_sources = matches!(o.rm, Rm::Register(rm) if rm == o.vvvv);
-        let zero_idiom = equal_sources && ["vpxord", "vpxorq", "vpsubd"].contains(&i.name);
-        let fields = order(i);
-        same!(decoded.op_count() as usize, fields.len() + o.imm.is_some() as usize, "operands");
-        for (n, (place, access, class)) in (0..).zip(fields) {
-            let memory = place == Place::Rm && !matches!(o.rm, Rm::Register(_));
-            if memory {
-                same!(decoded.op_kind(n), OpKind::Memory, "kind");
-                self.check_memory(decoded)?;
-            } else {
-                let number = match (place, o.rm) {
-                    (Place::Reg, _) => o.reg,
-                    (Place::Vvvv, _) => o.vvvv,
-                    (Place::Rm, Rm::Register(rm)) => rm,
-                    (Place::Rm, _) => return Err("a register expected where memory was given".to_owned()),
-                };
-                same!(decoded.op_kind(n), OpKind::Register, "kind");
-                same!(decoded.op_register(n), iced_register(class, width, number), format!("{place:?}"));
-            }
-            let location = match decoded.op_register(n) {
-                _ if memory => Location::Memory,
-                register if register.is_zmm() => Location::WholeRegister,
-                _ => Location::Register,
-            };
-            let access = expected_access(access, location, o.mask);
-            if !zero_idiom {
-                same!(factory.info(decoded).op_access(n), access, format!("access to {place:?}"));
-            }
-        }
-        if let Some(imm) = o.imm {
-            same!(decoded.op_kind(decoded.op_count() - 1), OpKind::Immediate8, "kind");
-            same!(decoded.immediate8(), imm, "immediate");
-        }
-        // The disassembler leaves AVX512F out where another feature implies it.
-        let mut features = if evex && width == Width::Z { Features::AVX512F } else { Features::NONE };
-        decoded.cpuid_features().iter().for_each(|&f| features.add(iced_feature(f)));
-        same!(features, i.features(width), "features");
-        Ok(())
-    }
-
-    fn check_memory(&self, decoded: &Decoded) -> Result<(), String> {
-        let Expected { instruction: i, width, operands: o, constant } = *self;
-        let (base, index, scale, address) = match (o.rm, constant) {
-            (Rm::Memory(mem), None) => {
-                let index = mem.index.map_or(Register::None, |(index, _)| nth(Register::RAX, index.id()));
-                let scale = mem.index.map_or(1, |(_, scale)| 1 << scale as u32);
-                (nth(Register::RAX, mem.base.id()), index, scale, mem.disp as i64 as u64)
-            }
-            (Rm::Constant(_), Some(address)) => (Register::RIP, Register::None, 1, address),
-            _ => return Err("memory expected where none was given".to_owned()),
-        };
-        same!(decoded.memory_base(), base, "base");
-        same!(decoded.memory_index(), index, "index");
-        same!(decoded.memory_index_scale(), scale, "scale");
-        same!(decoded.memory_displacement64(), address, "displacement");
-
-        let bytes = decoded.memory_size().size();
-        let vector = matches!(i.reg, Field::Operand(_, Class::Vector | Class::HalfVector)) || i.vvvv != Field::Unused;
-        if o.broadcast {
-            same!(Some(bytes as u32), i.tuple.broadcast_element(), "bytes of an element");
-        } else if i.tuple != Tuple::Unscaled {
-            same!(bytes, 1 << i.tuple.displacement_shift(width, false), "bytes of memory");
-        } else if vector {
-            same!(bytes, 16 << width as usize, "bytes of memory");
-        }
-        Ok(())
-    }
-}
-
-/// The disassembler's word for an access. With a merging mask, lanes stay as they are; a narrow vector is written all the
-/// same, because the rest of its register becomes zero.
-fn expected_access(access: Access, location: Location, mask: Option<Mask>) -> OpAccess {
-    let merging = mask.is_some_and(|m| !m.zeroing);
-    match (access, location) {
-        (Access::Read, _) => OpAccess::Read,
-        (_, Location::WholeRegister) if merging => OpAccess::ReadCondWrite,
-        (_, Location::Register) if merging => OpAccess::ReadWrite,
-        (Access::Update, _) => OpAccess::ReadWrite,
-        (Access::Write, Location::Memory) if merging => OpAccess::CondWrite,
-        (Access::Write, _) => OpAccess::Write,
-    }
-}
-
 #[test]
 fn disassembles_to_what_was_asked_for() {
     let mut factory = InstructionInfoFactory::new();
@@ -423,6 +196,44 @@ fn disassembles_to_what_was_asked_for() {
         assert_eq!(covered[name].len(), forms, "{name}: forms tried");
     }
     println!("{} lines, {total} instructions", ALL.len());
+}
+
+/// Fields that know nothing of each other: most of these are illegal, and must be refused.
+#[test]
+fn any_fields_decode_or_are_refused() {
+    let mut numbers = Numbers(0x2545_F491_4F6C_DD1D);
+    let (mut decoded, mut refused) = (0, 0);
+    for _ in 0..100_000 {
+        let number = |n: &mut Numbers| {
+            let most = n.of(&[1, 8, 16, 32, 256]);
+            n.below(most) as u8
+        };
+        let n = &mut numbers;
+        let rm = match n.below(4) {
+            0 => RmChoice::Constant,
+            1 => RmChoice::Memory {
+                base: number(n),
+                index: (n.below(2) == 0).then(|| (number(n), number(n))),
+                displacement: n.below(1 << 32) as i32 >> n.below(32),
+            },
+            _ => RmChoice::Register(number(n)),
+        };
+        let choice = Choice {
+            line: n.below(ALL.len()),
+            width: number(n),
+            reg: number(n),
+            vvvv: number(n),
+            rm,
+            mask: (n.below(4) == 0).then(|| (number(n), n.below(2) == 0)),
+            broadcast: n.below(4) == 0,
+            immediate: (n.below(4) == 0).then(|| number(n)),
+        };
+        match check_instruction(&choice).unwrap_or_else(|why| panic!("{choice:?}: {why}")) {
+            Encoded::Decoded => decoded += 1,
+            Encoded::Refused => refused += 1,
+        }
+    }
+    assert!(decoded > 10_000 && refused > 10_000, "{decoded} decoded, {refused} refused");
 }
 
 #[test]

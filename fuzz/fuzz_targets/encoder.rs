@@ -1,0 +1,221 @@
+//! Generated code: any description of a kernel is refused, or decodes completely and does what the portable tier does; any
+//! instruction of the table-driven encoder is refused, or decodes to what was asked for.
+//!
+//! Tiers that the CPU lacks are carried out by the emulated machine.
+#![no_main]
+
+#[allow(dead_code, reason = "the tests of kernels use the rest")]
+#[path = "../../codegen/tests/common/case.rs"]
+mod case;
+#[path = "../../codegen/tests/common/mod.rs"]
+mod common;
+#[path = "../../codegen/tests/common/guarded.rs"]
+mod guarded;
+#[path = "../../codegen/tests/common/listing.rs"]
+mod listing;
+
+use std::cell::RefCell;
+
+use arbitrary::Arbitrary;
+use case::{Case, Fill, Memory, Shape};
+use common::{Rng, Tile, epilogues, tiles};
+use gemmill_codegen::inspect::{Choice, RmChoice, check_instruction, kernel_code};
+use gemmill_codegen::*;
+use libfuzzer_sys::fuzz_target;
+use listing::Listing;
+
+#[derive(Arbitrary, Debug)]
+enum Input {
+    Kernel(KernelInput),
+    Instruction(InstructionInput),
+}
+
+fuzz_target!(
+    init: {
+        let lacking: Vec<Tier> = Tier::ALL.into_iter().filter(|tier| tier.missing_feature().is_some()).collect();
+        gemmill_machine::stand_in_for(&lacking);
+    },
+    |input: Input| match input {
+        Input::Kernel(input) => check_kernel(&input),
+        Input::Instruction(input) => {
+            check_instruction(&input.choice()).unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+);
+
+/// A description, and what the kernel is called with.
+#[derive(Arbitrary, Debug)]
+struct KernelInput {
+    /// Below 64: fields are taken as they are. Most descriptions would be refused alike.
+    wild: u8,
+    tier: u8,
+    layout: u8,
+    signed: bool,
+    rows: u8,
+    vectors: u8,
+    cols: u8,
+    sections: u16,
+    resumes: bool,
+    /// Which epilogue; none where there is no such.
+    finish: u8,
+    prefetch: bool,
+    fill: u8,
+    activation_max: u8,
+    row_tiles: u8,
+    blocks: u8,
+    groups: u8,
+    seed: u64,
+}
+
+/// Group counts, also on both sides of every unrolling.
+const GROUPS: [&[u32]; 5] = [&[0], &[1], &[0, 1, 2, 3, 7, 8, 9, 16, 17], &[9], &[17]];
+
+impl KernelInput {
+    fn desc(&self) -> KernelDesc {
+        let tier = Tier::ALL[usize::from(self.tier) % Tier::ALL.len()];
+        let mut tile = Tile {
+            layout: Layout::ALL[usize::from(self.layout) % Layout::ALL.len()],
+            activations: if self.signed { Byte::I8 } else { Byte::U8 },
+            rows: self.rows,
+            vectors: self.vectors,
+        };
+        let mut cols = self.cols;
+        let bits = |s: &Section| self.sections >> *s as u16 & 1 == 1;
+        let mut chosen: Sections = Section::ALL.into_iter().filter(bits).collect();
+        if self.wild >= 64 {
+            let tiles = tiles(tier);
+            tile = tiles[(usize::from(self.rows) << 8 | usize::from(self.vectors)) % tiles.len()];
+            cols = 1 + cols % tile.panel_cols();
+            chosen = chosen.iter().filter(|&s| sections(tier).contains(s)).collect();
+        }
+        let epilogue = epilogues().get(usize::from(self.finish)).copied();
+        KernelDesc {
+            cols,
+            start: if self.resumes { Start::Scratch } else { Start::Zero },
+            finish: epilogue.map_or(Finish::Scratch, Finish::Epilogue),
+            prefetch: self.prefetch,
+            ..tile.desc(tier, chosen)
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            fill: Fill::ALL[usize::from(self.fill) % Fill::ALL.len()],
+            activation_max: self.activation_max,
+            row_tiles: usize::from(self.row_tiles % 3) + 1,
+            blocks: usize::from(self.blocks % 3) + 1,
+            groups: GROUPS[usize::from(self.groups) % GROUPS.len()],
+        }
+    }
+}
+
+/// Whether there is such a kernel, by the tests' list of micro-tiles.
+fn is_legal(desc: &KernelDesc) -> bool {
+    let KernelDesc { layout, activations, rows, vectors, .. } = *desc;
+    let tile = Tile { layout, activations, rows, vectors };
+    let portable = desc.tier == Tier::Portable;
+    let fits =
+        if portable { Tier::ALL.iter().any(|&t| tiles(t).contains(&tile)) } else { tiles(desc.tier).contains(&tile) };
+    let cols = fits && (1..=tile.panel_cols()).contains(&desc.cols);
+    cols && (portable || desc.sections.iter().all(|s| s.is_dot() == common::has_dots(desc.tier)))
+}
+
+fn check_kernel(input: &KernelInput) {
+    let desc = input.desc();
+    let kernel = match (Kernel::generate(&desc), is_legal(&desc)) {
+        (Ok(kernel), true) => kernel,
+        (Err(CodegenError::Unsupported(_)), false) => {
+            assert!(kernel_code(&desc).is_err(), "{desc:?}");
+            return;
+        }
+        (result, legal) => panic!("{desc:?}: legal: {legal}, but {result:?}"),
+    };
+    if desc.tier == Tier::Portable {
+        assert!(kernel_code(&desc).is_err(), "the portable tier has no machine code");
+        return;
+    }
+    check_code(&desc, &kernel);
+    compare(&Case::new(desc, input.shape(), &mut Rng(input.seed)), &kernel);
+}
+
+/// Every instruction is one, needs what the code says or what `dynasm!` covers, and jumps to another.
+fn check_code(desc: &KernelDesc, kernel: &Kernel) {
+    let code = kernel_code(desc).unwrap_or_else(|e| panic!("{desc}: {e}"));
+    assert_eq!(code.bytes, kernel.bytes(), "{desc}: generated twice");
+    let listing = Listing::new(desc.to_string(), &code.bytes);
+    for i in &listing.code {
+        for feature in i.cpuid_features().iter().map(|f| format!("{f:?}")) {
+            // The prefetch is the only instruction of SSE.
+            let covered = ["INTEL8086", "INTEL386", "X64", "SSE", "AVX", "AVX2", "FMA", "F16C"].contains(&&feature[..]);
+            assert!(covered || code.features.contains(&&feature[..]), "{}: needs {feature}", listing.line(i));
+        }
+        let is_jump = i.is_jcc_short_or_near() || i.is_jmp_short_or_near();
+        if is_jump || i.is_call_near() {
+            let found = listing.code.binary_search_by_key(&i.near_branch_target(), |t| t.ip());
+            assert!(is_jump && found.is_ok(), "{}: not to an instruction", listing.line(i));
+        }
+        assert!(!i.is_call_near_indirect() && !i.is_jmp_near_indirect(), "{}", listing.line(i));
+        if i.is_ip_rel_memory_operand() {
+            let place = i.ip_rel_memory_address() as usize;
+            assert!((listing.code_bytes()..listing.bytes).contains(&place), "{}: no constant", listing.line(i));
+        }
+    }
+}
+
+/// Runs a case on its tier and on the portable one, and compares all that they wrote.
+fn compare(case: &Case, kernel: &Kernel) {
+    thread_local!(static MEMORY: RefCell<Memory> = RefCell::new(Memory::new()));
+    let desc = KernelDesc { tier: Tier::Portable, ..case.desc };
+    let portable = Kernel::generate(&desc).unwrap_or_else(|e| panic!("{desc}: {e}"));
+    MEMORY.with_borrow_mut(|memory| {
+        let expected = case.run(&portable, memory);
+        let found = case.run(kernel, memory);
+        let outside = |&at: &usize| expected.c[at] != case.c_before()[at] && case.place_in_c(at).is_none();
+        assert_eq!((0..expected.c.len()).find(outside), None, "{desc}: written outside C");
+        let different = (0..expected.c.len()).find(|&at| expected.c[at] != found.c[at]);
+        assert_eq!(different.map(|at| (at, case.place_in_c(at))), None, "{}: C differs", case.desc);
+        let different = (0..expected.scratch.len()).find(|&at| expected.scratch[at] != found.scratch[at]);
+        assert_eq!(different, None, "{}: scratch memory differs", case.desc);
+    });
+}
+
+#[derive(Arbitrary, Debug)]
+struct InstructionInput {
+    line: u16,
+    width: u8,
+    reg: u8,
+    vvvv: u8,
+    rm: RmInput,
+    mask: Option<(u8, bool)>,
+    broadcast: bool,
+    immediate: Option<u8>,
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum RmInput {
+    Register(u8),
+    Memory { base: u8, index: Option<(u8, u8)>, displacement: i32, shift: u8 },
+    Constant,
+}
+
+impl InstructionInput {
+    fn choice(&self) -> Choice {
+        Choice {
+            line: self.line.into(),
+            width: self.width,
+            reg: self.reg,
+            vvvv: self.vvvv,
+            rm: match self.rm {
+                RmInput::Register(number) => RmChoice::Register(number),
+                // Of any magnitude.
+                RmInput::Memory { base, index, displacement, shift } => {
+                    RmChoice::Memory { base, index, displacement: displacement >> (shift % 32) }
+                }
+                RmInput::Constant => RmChoice::Constant,
+            },
+            mask: self.mask,
+            broadcast: self.broadcast,
+            immediate: self.immediate,
+        }
+    }
+}

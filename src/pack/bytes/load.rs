@@ -1,0 +1,145 @@
+//! From bytes to packed weights.
+
+use gemmill_codegen::Tier;
+
+use super::checksum::crc64;
+use super::read::Reader;
+use super::schedule::StoredSchedule;
+use super::{ABSENT, CHECKSUM_BYTES, MAGIC, PER_COLUMN, PER_GROUP, PER_TENSOR, PREFIX_BYTES, VERSION};
+use crate::error::{Error, Result};
+use crate::pack::builder::PackEffort;
+use crate::pack::natural::Natural;
+use crate::pack::packed::{PackOptions, PackedB};
+use crate::parameters::OwnedPerColumn;
+
+/// Loads packed weights with options. See [`PackedB::loader`].
+///
+/// # Examples
+/// ```
+/// use gemmill::{MatRef, PackedB, Tier};
+/// let bytes = PackedB::new(MatRef::row_major(&[1i8, 2, 3, 4], 2, 2)?)?.to_bytes();
+/// let loaded = PackedB::loader(&bytes).tier(Tier::Portable).load()?;
+/// assert_eq!(loaded.tier(), Tier::Portable);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Loader<'a> {
+    bytes: &'a [u8],
+    tier: Option<Tier>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Loader { bytes, tier: None }
+    }
+
+    /// Packs for this tier instead of the best one, whatever tier the weights were packed for before.
+    ///
+    /// The schedule that the bytes hold is used where the tiers' layouts are the same; elsewhere another is searched for.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
+    /// Loads.
+    ///
+    /// # Errors
+    /// As [`PackedB::from_bytes`].
+    pub fn load(self) -> Result<PackedB> {
+        let content = content(self.bytes)?;
+        let (natural, stored) = parse(Reader::new(content))?;
+        natural.pack(self.tier, stored)
+    }
+}
+
+/// The bytes between the length and the checksum, both of which are right.
+fn content(bytes: &[u8]) -> Result<&[u8]> {
+    let mut reader = Reader::new(bytes);
+    let magic_given = &bytes[..bytes.len().min(MAGIC.len())];
+    if !MAGIC.starts_with(magic_given) {
+        let mut given = [0; MAGIC.len()];
+        given[..magic_given.len()].copy_from_slice(magic_given);
+        return Err(Error::NotWeights { given });
+    }
+    reader.take("magic", MAGIC.len())?;
+    let version = reader.u32("version")?;
+    if version != VERSION {
+        return Err(Error::Version { newest: VERSION, given: version });
+    }
+    let length = reader.size("length")?;
+    if bytes.len() < length {
+        return Err(Error::Truncated { what: "the whole", needed: length, given: bytes.len() });
+    }
+    if bytes.len() > length {
+        let (expected, given) = (length as i64, bytes.len() as i64);
+        return Err(Error::Inconsistent { what: "bytes in all", expected, given });
+    }
+    let too_short = Error::Truncated { what: "checksum", needed: PREFIX_BYTES + CHECKSUM_BYTES, given: bytes.len() };
+    let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(too_short.clone())?;
+    let (expected, given) = (crc64(checked), u64::from_le_bytes(*checksum));
+    if expected != given {
+        return Err(Error::Checksum { expected, given });
+    }
+    checked.get(PREFIX_BYTES..).ok_or(too_short)
+}
+
+fn parse(mut reader: Reader<'_>) -> Result<(Natural<'_>, Option<StoredSchedule<'_>>)> {
+    let signed = reader.code("type of the weights", 1)? == 1;
+    let activation_max = reader.u8("largest activation")?;
+    let effort = if reader.code("effort", 1)? == 1 { PackEffort::Full } else { PackEffort::Quick };
+    let kc_given = reader.code("whether kc is given", 1)? == 1;
+    let zero_points_are = reader.u8("kind of zero points")?;
+    let scales_are = reader.u8("kind of scales")?;
+    let has_schedule = reader.code("whether there is a schedule", 1)? == 1;
+    reader.code("reserved byte", 0)?;
+    let (k, n) = (reader.size("K")?, reader.size("N")?);
+    let (groups, kc) = (reader.size("groups")?, reader.size("kc")?);
+    if !kc_given && kc != 0 {
+        return Err(Error::Inconsistent { what: "kc that was not given", expected: 0, given: kc as i64 });
+    }
+    let mut columns = Columns { reader: &mut reader, groups, n };
+    let zero_points = columns.parameter("zero points", zero_points_are, i32::from_le_bytes)?;
+    let scales = match scales_are {
+        ABSENT => None,
+        kind => Some(columns.parameter("scales", kind, f32::from_le_bytes)?),
+    };
+    let sums = reader.numbers("column sums", n, i32::from_le_bytes)?;
+    let weights = reader.take("weights", k.checked_mul(n).ok_or(Error::Overflow { what: "K times N" })?)?;
+    if has_schedule && weights.is_empty() {
+        return Err(Error::Inconsistent { what: "schedules of no weights", expected: 0, given: 1 });
+    }
+    let stored = has_schedule.then(|| StoredSchedule::read(&mut reader)).transpose()?;
+    reader.end("bytes between content and checksum")?;
+    let options = PackOptions { kc: kc_given.then_some(kc), effort };
+    let weights = weights.into();
+    let natural = Natural { k, n, groups, signed, activation_max, options, zero_points, scales, weights };
+    let found = natural.column_sums();
+    if let Some(column) = (0..n).find(|&j| found[j] != sums[j]) {
+        let (expected, given) = (found[column].into(), sums[column].into());
+        return Err(Error::Inconsistent { what: "sum of a column", expected, given });
+    }
+    Ok((natural, stored))
+}
+
+/// Reads parameters of columns.
+struct Columns<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    groups: usize,
+    n: usize,
+}
+
+impl Columns<'_, '_> {
+    fn parameter<T: Copy>(
+        &mut self,
+        what: &'static str,
+        kind: u8,
+        from_bytes: impl Fn([u8; 4]) -> T,
+    ) -> Result<OwnedPerColumn<T>> {
+        match kind {
+            PER_TENSOR => Ok(OwnedPerColumn::Tensor(from_bytes(self.reader.array(what)?))),
+            PER_GROUP => Ok(OwnedPerColumn::Group(self.reader.numbers(what, self.groups, from_bytes)?)),
+            PER_COLUMN => Ok(OwnedPerColumn::Column(self.reader.numbers(what, self.n, from_bytes)?)),
+            _ => Err(Error::OutOfRange { what, low: PER_TENSOR.into(), high: PER_COLUMN.into(), given: kind.into() }),
+        }
+    }
+}
