@@ -109,7 +109,7 @@ typedef enum {
      */
     GEMMILL_STATUS_UNSUPPORTED = 9,
     /**
-     * The CPU or its operating system lacks a tier, or GEMMILL_TIER names none.
+     * The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one.
      */
     GEMMILL_STATUS_TIER = 10,
     /**
@@ -429,6 +429,22 @@ gemmill_status gemmill_packing_set_effort(gemmill_packing *packing, int32_t effo
 gemmill_status gemmill_packing_set_kc(gemmill_packing *packing, int64_t kc);
 
 /**
+ * B_scale[j] = scales[0], scales[group of j] or scales[j] that go with the weights, into bytes too, for gemmill_weights_scales to
+ * give back. Products take theirs from gemmill_gemm_set_b_scales.
+ *
+ * per: a gemmill_per. count: 1, the number of groups, or N. As many as that, and that they are finite, above 0 and have a
+ * finite reciprocal, is checked when weights are packed. Ownership: values are copied. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for per and count, GEMMILL_STATUS_MISMATCH for a count per tensor other than 1;
+ * pointers.
+ *
+ * Requires: packing is a handle that is not destroyed meanwhile; scales has count elements.
+ */
+gemmill_status gemmill_packing_set_scales(gemmill_packing *packing,
+                                          int32_t per,
+                                          const float *scales,
+                                          int64_t count);
+
+/**
  * Gives the settings back; null is nothing. Weights that were packed with them stay.
  *
  * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
@@ -458,6 +474,18 @@ gemmill_status gemmill_weights_create(int32_t b_type,
                                       int64_t col_stride,
                                       const gemmill_packing *packing,
                                       gemmill_weights **weights);
+
+/**
+ * *repacked = the same weights with the same settings, packed for another tier, or once more for this one.
+ *
+ * tier: a gemmill_tier. Ownership: the handle is the caller's; null after a failure. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number, GEMMILL_STATUS_TIER if this machine lacks it; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; repacked points to a pointer.
+ */
+gemmill_status gemmill_weights_repack(const gemmill_weights *weights,
+                                      int32_t tier,
+                                      gemmill_weights **repacked);
 
 /**
  * *copy = another handle of the same weights, which are not copied.
@@ -541,13 +569,63 @@ gemmill_status gemmill_weights_activation_max(const gemmill_weights *weights, in
 gemmill_status gemmill_weights_size(const gemmill_weights *weights, int64_t *value);
 
 /**
- * *value = 1 if both pack the same weights with the same zero points in the same layout, 0 if not.
+ * *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if not.
  *
  * Threads: any. Errors: pointers.
  *
  * Requires: weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
  */
-gemmill_status gemmill_weights_equal(const gemmill_weights *weights, const gemmill_weights *other, int32_t *value);
+gemmill_status gemmill_weights_equal(const gemmill_weights *weights,
+                                     const gemmill_weights *other,
+                                     int32_t *value);
+
+/**
+ * *per, buffer = the scales that came with the weights, as gemmill_packing_set_scales was given them.
+ *
+ * *count = their number: 0 if none came, and *per is GEMMILL_PER_TENSOR then. It is set even if the buffer is too small. buffer
+ * may be null if capacity, in floats, is 0. Ownership: the buffer is the caller's. Threads: any.
+ * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t, count to an
+ * int64_t.
+ */
+gemmill_status gemmill_weights_scales(const gemmill_weights *weights,
+                                      int32_t *per,
+                                      float *buffer,
+                                      int64_t capacity,
+                                      int64_t *count);
+
+/**
+ * buffer = the weights with their zero points, scales and settings as bytes, for gemmill_weights_from_bytes on any CPU.
+ *
+ * *length = how many: one for each weight, and few more. It is set even if the buffer is too small; asking with a capacity of 0
+ * and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ */
+gemmill_status gemmill_weights_to_bytes(const gemmill_weights *weights,
+                                        uint8_t *buffer,
+                                        int64_t capacity,
+                                        int64_t *length);
+
+/**
+ * *weights = the weights that gemmill_weights_to_bytes wrote, on this CPU or another, packed for this one.
+ *
+ * packing: settings of which the tier alone is used, and nothing else may be set, or null for the best tier. Whatever the
+ * bytes hold, the result is an error or weights whose products are exact. Ownership: bytes are not kept; the handle is the
+ * caller's; null after a failure. Threads: any.
+ * Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_weights_create for content that
+ * could not have been packed; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW,
+ * GEMMILL_STATUS_UNSUPPORTED for other settings, GEMMILL_STATUS_TIER; pointers.
+ *
+ * Requires: bytes has count bytes; packing is a handle or null; weights points to a pointer.
+ */
+gemmill_status gemmill_weights_from_bytes(const uint8_t *bytes,
+                                          int64_t count,
+                                          const gemmill_packing *packing,
+                                          gemmill_weights **weights);
 
 /**
  * buffer = the share of each multiplication sequence that the weights were proven fit for, as a text such as "sum2 100%".
@@ -819,6 +897,16 @@ gemmill_status gemmill_gemm_set_accumulate(gemmill_gemm *gemm, int32_t on);
  * Requires: gemm is a handle that is not destroyed meanwhile.
  */
 gemmill_status gemmill_gemm_set_threads(gemmill_gemm *gemm, int32_t how, int64_t threads);
+
+/**
+ * Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
+ *
+ * tier: a gemmill_tier. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_gemm_set_tier(gemmill_gemm *gemm, int32_t tier);
 
 /**
  * Products that use several threads use those of this pool; null for the library's own.

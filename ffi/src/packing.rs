@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     tier: Option<Tier>,
     effort: Option<Effort>,
     kc: Option<usize>,
+    scales: Option<Values<f32>>,
 }
 
 impl Packing {
@@ -35,6 +36,21 @@ impl Settings {
     /// For weights that are used once.
     pub(crate) fn quick() -> Settings {
         Settings { effort: Some(Effort::Quick), ..Settings::default() }
+    }
+
+    /// The tier, which is all that may be set where weights bring everything else.
+    pub(crate) fn only_tier(&self) -> Outcome<Option<Tier>> {
+        let Settings { groups, zero_points, activation_max, tier, effort, kc, scales } = self;
+        let others = groups.is_some()
+            || zero_points.is_some()
+            || activation_max.is_some()
+            || effort.is_some()
+            || kc.is_some()
+            || scales.is_some();
+        if others {
+            return Err(Failure::unsupported("packing: bytes bring all settings but the tier"));
+        }
+        Ok(*tier)
     }
 
     pub(crate) fn pack<'a, T: Weight>(&'a self, mut builder: PackBuilder<'a, T>) -> Outcome<PackedB> {
@@ -55,6 +71,9 @@ impl Settings {
         }
         if let Some(kc) = self.kc {
             builder = builder.kc(kc);
+        }
+        if let Some(scales) = &self.scales {
+            builder = builder.scales(scales.per_column());
         }
         Ok(builder.build()?)
     }
@@ -212,6 +231,34 @@ pub unsafe extern "C" fn gemmill_packing_set_kc(packing: *mut Packing, kc: i64) 
     };
     // SAFETY: by this function's contract.
     unsafe { set("gemmill_packing_set_kc", packing, change) }
+}
+
+/// B_scale[j] = scales[0], scales[group of j] or scales[j] that go with the weights, into bytes too, for gemmill_weights_scales to
+/// give back. Products take theirs from gemmill_gemm_set_b_scales.
+///
+/// per: a gemmill_per. count: 1, the number of groups, or N. As many as that, and that they are finite, above 0 and have a
+/// finite reciprocal, is checked when weights are packed. Ownership: values are copied. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for per and count, GEMMILL_STATUS_MISMATCH for a count per tensor other than 1;
+/// pointers.
+///
+/// # Safety
+/// packing is a handle that is not destroyed meanwhile; scales has count elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_packing_set_scales(
+    packing: *mut Packing,
+    per: i32,
+    scales: *const f32,
+    count: i64,
+) -> Status {
+    let change = |settings: &mut Settings| {
+        let per = Per::of("per", per)?;
+        // SAFETY: by this function's contract.
+        let values = unsafe { elements("scales", scales, size("count", count)?) }?;
+        settings.scales = Some(Values::new(per, values)?);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_packing_set_scales", packing, change) }
 }
 
 /// Gives the settings back; null is nothing. Weights that were packed with them stay.

@@ -101,38 +101,45 @@ pub(crate) unsafe fn text<'a>(what: &str, text: *const c_char) -> Outcome<&'a CS
     Ok(unsafe { CStr::from_ptr(text.as_ptr()) })
 }
 
-/// A buffer of C for bytes or a text, and the place for their length.
-pub(crate) struct Buffer<'a> {
-    bytes: &'a mut [u8],
+/// A buffer of C for what has a length that C may not know, and the place for that.
+pub(crate) struct Buffer<'a, T> {
+    elements: &'a mut [T],
     length: Out<i64>,
 }
 
-impl Buffer<'_> {
+impl<T: Plain> Buffer<'_, T> {
     /// Null is fine for a buffer of no bytes.
     ///
     /// # Safety
     /// As [`elements_mut`] and [`Out::new`].
-    pub(crate) unsafe fn new<'a>(data: *mut u8, capacity: i64, length: *mut i64) -> Outcome<Buffer<'a>> {
+    pub(crate) unsafe fn new<'a>(data: *mut T, capacity: i64, length: *mut i64) -> Outcome<Buffer<'a, T>> {
         let capacity = size("capacity", capacity)?;
         // SAFETY: by this function's contract.
-        let (bytes, length) = unsafe { (elements_mut("buffer", data, capacity)?, Out::new("length", length)?) };
-        Ok(Buffer { bytes, length })
+        let (elements, length) = unsafe { (elements_mut("buffer", data, capacity)?, Out::new("length", length)?) };
+        Ok(Buffer { elements, length })
     }
 
-    /// Writes all of `content` and a NUL; the length is without it, and is written even if the buffer is too small.
-    pub(crate) fn set_text(self, content: &str) -> Outcome {
-        let with_nul: Vec<u8> = content.bytes().chain([0]).collect();
-        self.set(&with_nul, content.len())
+    /// Writes all of `content`; its length is written even if the buffer is too small.
+    pub(crate) fn set(self, content: &[T]) -> Outcome {
+        self.set_with_length(content, content.len())
     }
 
-    fn set(self, content: &[u8], length: usize) -> Outcome {
+    fn set_with_length(self, content: &[T], length: usize) -> Outcome {
         self.length.set(length as i64);
-        let (needed, given) = (content.len(), self.bytes.len());
-        let Some(place) = self.bytes.get_mut(..needed) else {
-            return Err(Failure::new(Status::TooSmall, format!("buffer: {needed} bytes needed, {given} given")));
+        let (needed, given) = (content.len(), self.elements.len());
+        let Some(place) = self.elements.get_mut(..needed) else {
+            return Err(Failure::new(Status::TooSmall, format!("buffer: {needed} elements needed, {given} given")));
         };
         place.copy_from_slice(content);
         Ok(())
+    }
+}
+
+impl Buffer<'_, u8> {
+    /// Writes all of `content` and a NUL; the length is without it, and is written even if the buffer is too small.
+    pub(crate) fn set_text(self, content: &str) -> Outcome {
+        let with_nul: Vec<u8> = content.bytes().chain([0]).collect();
+        self.set_with_length(&with_nul, content.len())
     }
 }
 
@@ -148,8 +155,10 @@ pub(crate) fn extent<T>(what: &str, data: *const T, count: usize) -> Outcome<Ran
     }
     let start = checked(what, data.cast_mut())?.addr().get();
     let bytes = count.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok());
-    let end = bytes.and_then(|bytes| start.checked_add(bytes)).ok_or_else(|| overflow(what))?;
-    Ok(start..end)
+    let end = bytes.and_then(|bytes| start.checked_add(bytes));
+    // Programs have the lower half of a 64-bit address space.
+    let end = end.filter(|&end| usize::BITS < 64 || isize::try_from(end).is_ok());
+    Ok(start..end.ok_or_else(|| overflow(what))?)
 }
 
 fn overflow(what: &str) -> Failure {

@@ -32,7 +32,7 @@ pub enum Status {
     Groups = 8,
     /// Settings that do not go together, or one that is missing.
     Unsupported = 9,
-    /// The CPU or its operating system lacks a tier, or GEMMILL_TIER names none.
+    /// The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one.
     Tier = 10,
     /// The system refused executable memory, or a kernel could not be generated.
     MachineCode = 11,
@@ -81,7 +81,12 @@ impl Status {
             Error::OutOfRange { .. } => Status::OutOfRange,
             Error::Groups { .. } => Status::Groups,
             Error::Unsupported { .. } => Status::Unsupported,
-            Error::Tier(_) => Status::Tier,
+            Error::Tier(_) | Error::PackedFor { .. } => Status::Tier,
+            Error::NotWeights { .. }
+            | Error::Version { .. }
+            | Error::Truncated { .. }
+            | Error::Checksum { .. }
+            | Error::Inconsistent { .. } => Status::BadData,
             Error::Codegen(_) => Status::MachineCode,
             _ => Status::Internal,
         }

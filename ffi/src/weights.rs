@@ -2,12 +2,12 @@
 
 use std::ffi::{c_char, c_void};
 
-use gemmill::PackedB;
+use gemmill::{PackedB, PerColumn};
 
 use crate::call::{Failure, Outcome, call};
-use crate::codes::{Code, TierCode, Type};
+use crate::codes::{Code, Per, TierCode, Type};
 use crate::packing::{Packing, Settings};
-use crate::pointer::{Buffer, Element, Input, Out, Output, create, destroy, object, optional_object, size};
+use crate::pointer::{Buffer, Element, Input, Out, Output, create, destroy, elements, object, optional_object, size};
 use crate::status::Status;
 
 /// Weights in the layout that kernels read, with their zero points. They never change once they are made.
@@ -81,6 +81,28 @@ fn affordable<T: gemmill::Element>(b: gemmill::MatRef<'_, T>) -> Outcome<gemmill
         Ok(()) => Ok(b),
         Err(_) => Err(Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes"))),
     }
+}
+
+/// *repacked = the same weights with the same settings, packed for another tier, or once more for this one.
+///
+/// tier: a gemmill_tier. Ownership: the handle is the caller's; null after a failure. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number, GEMMILL_STATUS_TIER if this machine lacks it; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; repacked points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_repack(
+    weights: *const Weights,
+    tier: i32,
+    repacked: *mut *mut Weights,
+) -> Status {
+    let make = || {
+        // SAFETY: by this function's contract.
+        let packed = unsafe { &object("weights", weights)?.packed };
+        Ok(Weights { packed: packed.repack(TierCode::of("tier", tier)?.tier())? })
+    };
+    // SAFETY: as above.
+    call("gemmill_weights_repack", || unsafe { create("repacked", repacked, make) })
 }
 
 /// *copy = another handle of the same weights, which are not copied.
@@ -213,7 +235,7 @@ pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *m
     unsafe { property("gemmill_weights_size", weights, value, |packed| Ok(packed.size_in_bytes() as i64)) }
 }
 
-/// *value = 1 if both pack the same weights with the same zero points in the same layout, 0 if not.
+/// *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if not.
 ///
 /// Threads: any. Errors: pointers.
 ///
@@ -234,6 +256,98 @@ pub unsafe extern "C" fn gemmill_weights_equal(
     unsafe { property("gemmill_weights_equal", weights, value, get) }
 }
 
+/// *per, buffer = the scales that came with the weights, as gemmill_packing_set_scales was given them.
+///
+/// *count = their number: 0 if none came, and *per is GEMMILL_PER_TENSOR then. It is set even if the buffer is too small. buffer
+/// may be null if capacity, in floats, is 0. Ownership: the buffer is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t, count to an
+/// int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_scales(
+    weights: *const Weights,
+    per: *mut i32,
+    buffer: *mut f32,
+    capacity: i64,
+    count: *mut i64,
+) -> Status {
+    call("gemmill_weights_scales", || {
+        // SAFETY: by this function's contract.
+        let (weights, per) = unsafe { (object("weights", weights)?, Out::new("per", per)?) };
+        // SAFETY: as above.
+        let buffer = unsafe { Buffer::new(buffer, capacity, count) }?;
+        let one;
+        let (code, scales) = match weights.packed.scales() {
+            None => (Per::Tensor, &[][..]),
+            Some(PerColumn::Tensor(scale)) => {
+                one = [scale];
+                (Per::Tensor, &one[..])
+            }
+            Some(PerColumn::Group(scales)) => (Per::Group, scales),
+            Some(PerColumn::Column(scales)) => (Per::Column, scales),
+        };
+        buffer.set(scales)?;
+        per.set(code as i32);
+        Ok(())
+    })
+}
+
+/// buffer = the weights with their zero points, scales and settings as bytes, for gemmill_weights_from_bytes on any CPU.
+///
+/// *length = how many: one for each weight, and few more. It is set even if the buffer is too small; asking with a capacity of 0
+/// and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+/// Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_to_bytes(
+    weights: *const Weights,
+    buffer: *mut u8,
+    capacity: i64,
+    length: *mut i64,
+) -> Status {
+    call("gemmill_weights_to_bytes", || {
+        // SAFETY: by this function's contract.
+        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, length)?) };
+        buffer.set(&weights.packed.to_bytes())
+    })
+}
+
+/// *weights = the weights that gemmill_weights_to_bytes wrote, on this CPU or another, packed for this one.
+///
+/// packing: settings of which the tier alone is used, and nothing else may be set, or null for the best tier. Whatever the
+/// bytes hold, the result is an error or weights whose products are exact. Ownership: bytes are not kept; the handle is the
+/// caller's; null after a failure. Threads: any.
+/// Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_weights_create for content that
+/// could not have been packed; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW,
+/// GEMMILL_STATUS_UNSUPPORTED for other settings, GEMMILL_STATUS_TIER; pointers.
+///
+/// # Safety
+/// bytes has count bytes; packing is a handle or null; weights points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_from_bytes(
+    bytes: *const u8,
+    count: i64,
+    packing: *const Packing,
+    weights: *mut *mut Weights,
+) -> Status {
+    let make = || {
+        // SAFETY: by this function's contract.
+        let bytes = unsafe { elements("bytes", bytes, size("count", count)?) }?;
+        // SAFETY: as above.
+        let settings = unsafe { optional_object("packing", packing) }?.map(Packing::settings).unwrap_or_default();
+        let loader = PackedB::loader(bytes);
+        let loader = settings.only_tier()?.map_or(loader, |tier| loader.tier(tier));
+        Ok(Weights { packed: loader.load()? })
+    };
+    // SAFETY: by this function's contract.
+    call("gemmill_weights_from_bytes", || unsafe { create("weights", weights, make) })
+}
+
 /// buffer = the share of each multiplication sequence that the weights were proven fit for, as a text such as "sum2 100%".
 ///
 /// *length = the length of the text, without the NUL that ends it; it is set even if the buffer is too small. buffer may be
@@ -251,7 +365,8 @@ pub unsafe extern "C" fn gemmill_weights_sequences(
 ) -> Status {
     call("gemmill_weights_sequences", || {
         // SAFETY: by this function's contract.
-        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer.cast(), capacity, length)?) };
+        let (weights, buffer) =
+            unsafe { (object("weights", weights)?, Buffer::<u8>::new(buffer.cast(), capacity, length)?) };
         buffer.set_text(&weights.packed.sequences().to_string())
     })
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use gemmill::{
     Activation, ActivationQuantization, Dequantize, GemmBuilder, IntOutput, OutputStage, PackedB, QuantParams,
-    Requantize, Threads, quant::QuantElement,
+    Requantize, Threads, Tier, quant::QuantElement,
 };
 use rayon::ThreadPool;
 
@@ -51,6 +51,7 @@ struct Settings {
     float_clamp: Option<(f32, f32)>,
     accumulate: bool,
     threads: Threads,
+    tier: Option<Tier>,
     pool: Option<Arc<ThreadPool>>,
 }
 
@@ -117,6 +118,9 @@ impl Settings {
                 Quantization::Static(params) => ActivationQuantization::Static(params),
                 Quantization::PerRow => ActivationQuantization::DynamicPerRow,
             });
+        }
+        if let Some(tier) = self.tier {
+            builder = builder.tier(tier);
         }
         Ok(Box::new(builder.build()?))
     }

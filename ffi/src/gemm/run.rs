@@ -130,7 +130,7 @@ pub unsafe extern "C" fn gemmill_gemm_describe(
 ) -> Status {
     call("gemmill_gemm_describe", || {
         // SAFETY: by this function's contract.
-        let (gemm, buffer) = unsafe { (object("gemm", gemm)?, Buffer::new(buffer.cast(), capacity, length)?) };
+        let (gemm, buffer) = unsafe { (object("gemm", gemm)?, Buffer::<u8>::new(buffer.cast(), capacity, length)?) };
         let rows = size("m", m)?;
         buffer.set_text(&gemm.prepared()?.product.describe(rows)?)
     })

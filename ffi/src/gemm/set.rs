@@ -4,7 +4,7 @@ use gemmill::QuantParams;
 
 use super::{Bias, Gemm, Quantization, Settings, limit};
 use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, Per, ThreadsCode, Type, Values};
+use crate::codes::{Code, Per, ThreadsCode, TierCode, Type, Values};
 use crate::pointer::{elements, object, optional_object, size};
 use crate::pool::Pool;
 use crate::status::Status;
@@ -396,6 +396,23 @@ pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, thr
     };
     // SAFETY: by this function's contract.
     unsafe { set("gemmill_gemm_set_threads", gemm, change) }
+}
+
+/// Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
+///
+/// tier: a gemmill_tier. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> Status {
+    let change = |_: &Gemm, settings: &mut Settings| {
+        settings.tier = Some(TierCode::of("tier", tier)?.tier());
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_tier", gemm, change) }
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
