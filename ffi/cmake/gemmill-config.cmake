@@ -30,7 +30,7 @@ foreach(_gemmill_kind "gemmill;SHARED;libgemmill.so;libgemmill.dylib" "gemmill-s
             if(_gemmill_type STREQUAL "STATIC")
                 # What Rust's standard library needs of the system.
                 set_target_properties(gemmill::${_gemmill_name} PROPERTIES
-                    INTERFACE_LINK_LIBRARIES "gcc_s;pthread;m;dl;c")
+                    INTERFACE_LINK_LIBRARIES "gcc_s;util;rt;pthread;m;dl;c")
             endif()
         endif()
     endif()
