@@ -265,7 +265,8 @@ fn gemm_takes_turns_with_a_peer() -> TestResult {
 fn an_interrupt_leaves_no_file() -> TestResult {
     use std::process::Stdio;
     let s = Sandbox::new()?;
-    let args = ["gemm", "--m", "64", "--n", "64", "--k", "64", "--seconds", "60", "-o", "out.csv"];
+    // Long samples: their number is limited too.
+    let args = ["gemm", "--m", "1024", "--n", "1024", "--k", "1024", "--seconds", "60", "-o", "out.csv"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_gemmill-bench"))
         .args(args)
         .current_dir(s.0.path())
