@@ -924,7 +924,7 @@ gemmill_status gemmill_gemm_set_pool(gemmill_gemm *gemm, const gemmill_pool *poo
  * After a failure, settings can still be changed. Threads: any, several at once as well.
  * Errors: GEMMILL_STATUS_UNSUPPORTED for settings that are missing or do not go together, GEMMILL_STATUS_OUT_OF_RANGE,
  * GEMMILL_STATUS_BAD_NUMBER for scales and multipliers that are not finite and above 0 and for biases that are not finite,
- * GEMMILL_STATUS_MISMATCH; pointers.
+ * GEMMILL_STATUS_MISMATCH, GEMMILL_STATUS_TIER for a tier that the weights were not packed for; pointers.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile.
  */
