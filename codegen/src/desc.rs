@@ -102,8 +102,9 @@ impl Layout {
 
 /// A main loop that a kernel may contain. A block of packed weights holds a run of groups for each of them.
 ///
-/// A *step* multiplies `KR` u8 elements of a row of A with `KR` i8 elements of a column in pairs: two products, summed in
-/// 16 bits. A group adds the pair sums of its steps in 16 bits, which packing has proven to be exact, and widens once.
+/// A *step* multiplies [`Layout::step_depth`] elements of a row of A with as many of a column, four to a lane. In most
+/// sections it does so in pairs, u8 by i8: two products, summed in 16 bits; a group adds the pair sums of its steps in 16
+/// bits, which packing has proven to be exact, and widens once. Dot sections sum in 32 bits from the start.
 ///
 /// # Examples
 /// ```

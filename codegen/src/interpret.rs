@@ -68,6 +68,8 @@ impl Interpreted {
     /// # Safety
     /// As [`crate::Kernel::run`].
     pub(crate) unsafe fn call(&self, args: *mut KernelArgs) {
+        // A program does with the arguments what the code would do, as `install`'s caller promised: so the caller's promise
+        // is all that it needs.
         (self.program)(args.cast());
     }
 }

@@ -47,7 +47,8 @@ impl From<TierError> for CodegenError {
     }
 }
 
-/// A micro-kernel, ready to run on this CPU. Holding one proves that the CPU has its tier's features.
+/// A micro-kernel, ready to run on this CPU. Holding one proves that the CPU has the features of its
+/// instructions, or that the interpreter carries them out.
 #[derive(Debug)]
 pub struct Kernel {
     desc: KernelDesc,

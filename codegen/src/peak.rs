@@ -7,7 +7,7 @@ use crate::CodegenError;
 use crate::args::KernelArgs;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
-use crate::tier::Tier;
+use crate::tier::{Tier, TierError};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::asm::MachineCode;
 #[cfg(target_arch = "x86_64")]
@@ -121,10 +121,14 @@ impl PeakLoop {
             return Err(CodegenError::Unsupported("the tier has no such sequence"));
         }
         #[cfg(target_arch = "x86_64")]
-        return Ok(PeakLoop {
-            macs: macs_per_iteration(tier, sequence),
-            code: Executable::new(&generate(tier, sequence)?.bytes)?,
-        });
+        {
+            let code = generate(tier, sequence)?;
+            // A tier may be one that the interpreter stands in for: these loops run on the CPU alone.
+            if let Some(feature) = code.features.missing() {
+                return Err(TierError::Missing { tier, feature }.into());
+            }
+            Ok(PeakLoop { macs: macs_per_iteration(tier, sequence), code: Executable::new(&code.bytes)? })
+        }
         #[cfg(not(target_arch = "x86_64"))]
         Err(CodegenError::Unsupported("this architecture has the portable tier only"))
     }
@@ -137,12 +141,12 @@ impl PeakLoop {
         0
     }
 
-    /// Runs the loop `iterations` times; zero counts as one.
+    /// Runs the loop `iterations` times; zero counts as one. The example of [`PeakLoop::new`] does.
     pub fn run(&self, iterations: u64) {
         #[cfg(target_arch = "x86_64")]
         {
             let mut args = KernelArgs { row_tiles: iterations.max(1) as usize, ..KernelArgs::EMPTY };
-            // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for the tier.
+            // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for the features of its instructions.
             unsafe { self.code.call(&mut args) }
         }
         #[cfg(not(target_arch = "x86_64"))]

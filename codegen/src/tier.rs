@@ -36,7 +36,7 @@ pub enum Tier {
     Amx,
 }
 
-/// The environment variable that caps the tier.
+/// The environment variable that names the tier to use where packing does not: a cap on the best one.
 pub const TIER_VARIABLE: &str = "GEMMILL_TIER";
 
 impl Tier {
@@ -70,7 +70,7 @@ impl Tier {
     }
 
     /// What a CPU must have for this tier.
-    const fn features(self) -> Features {
+    pub(crate) const fn features(self) -> Features {
         match self {
             Tier::Portable => Features::NONE,
             Tier::Avx2 => Features::AVX.and(Features::AVX2).and(Features::FMA).and(Features::F16C),

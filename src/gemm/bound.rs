@@ -13,7 +13,7 @@ use crate::run::Limits;
 #[derive(Debug)]
 pub struct Context<'a> {
     pub(crate) packed: PackedView<'a>,
-    /// Zero point of A, as u8 kernels see it.
+    /// Zero point of A, in the type that kernels get.
     pub(crate) a_zero_point: i32,
     /// Scale that f32 activations bring.
     pub(crate) a_scale: ActivationScale,

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use gemmill_codegen::{Caches, KernelDesc, Section, Tier, sections};
+use gemmill_codegen::{Byte, Caches, KernelDesc, Section, Tier, sections};
 
+use super::activation::{Activation, ActivationKind};
 use super::operation::Gemm;
 use super::output::IntOutput;
 use crate::matrix::MatRef;
@@ -138,6 +139,7 @@ struct Row {
     shape: Shape,
     values: Values,
     machine: usize,
+    activations: ActivationKind,
 }
 
 /// The rows of a tier: 32-bit dot products take all weights alike.
@@ -146,10 +148,12 @@ fn rows(tier: Tier) -> Vec<Row> {
     let mut rows = Vec::new();
     for shape in SHAPES {
         for &values in values.iter().filter(|&&v| v == Values::Gaussian || v == Values::Safe || MORE.contains(&shape)) {
-            rows.push(Row { shape, values, machine: 0 });
+            rows.push(Row { shape, values, machine: 0, activations: ActivationKind::U8 });
         }
         if MORE.contains(&shape) {
-            rows.extend((1..MACHINES.len()).map(|machine| Row { shape, values: Values::Gaussian, machine }));
+            let gaussian = Row { shape, values: Values::Gaussian, machine: 0, activations: ActivationKind::U8 };
+            rows.extend((1..MACHINES.len()).map(|machine| Row { machine, ..gaussian }));
+            rows.push(Row { activations: ActivationKind::I8, ..gaussian });
         }
     }
     rows
@@ -166,7 +170,7 @@ struct PackedFrom {
     /// K×N by group, groups.
     shape: (usize, usize, usize),
     values: Values,
-    first_level_cache: usize,
+    machine: usize,
 }
 
 /// Packed weights, each packed once: they don't depend on the rows of a product.
@@ -179,7 +183,7 @@ impl Weights {
     fn get(&mut self, tier: Tier, row: &Row) -> &PackedB {
         let (_, n, k, groups) = row.shape;
         let caches = MACHINES[row.machine].1;
-        let from = PackedFrom { tier, shape: (k, n, groups), values: row.values, first_level_cache: caches.l1 };
+        let from = PackedFrom { tier, shape: (k, n, groups), values: row.values, machine: row.machine };
         self.packed.entry(from).or_insert_with(|| {
             let weights = row.values.weights(k * n * groups);
             let b = MatRef::row_major(&weights, k, n * groups).unwrap();
@@ -188,14 +192,21 @@ impl Weights {
     }
 }
 
-/// What a product of u8 activations does.
+/// What a product does.
 fn line(tier: Tier, row: &Row, weights: &mut Weights) -> String {
+    match row.activations {
+        ActivationKind::I8 => line_of::<i8>(tier, row, weights),
+        _ => line_of::<u8>(tier, row, weights),
+    }
+}
+
+fn line_of<A: Activation>(tier: Tier, row: &Row, weights: &mut Weights) -> String {
     let (m, n, k, groups) = row.shape;
     let (machine, caches) = MACHINES[row.machine];
     let packed = weights.get(tier, row).clone();
-    let gemm = Gemm::<u8, i32>::builder(&packed, IntOutput::Store).configure().unwrap();
+    let gemm = Gemm::<A, i32>::builder(&packed, IntOutput::Store).configure().unwrap();
     let view = packed.view();
-    let in_place = run::reads_in_place(view, true, k);
+    let in_place = run::reads_in_place(view, !A::KIND.is_converted(view), k);
     let plan = |threads| {
         let resources = Resources { caches, threads, macs_per_thread: MACS_PER_THREAD };
         Plan::new(&gemm.problem_given(in_place, m, resources).unwrap())
@@ -209,10 +220,11 @@ fn line(tier: Tier, row: &Row, weights: &mut Weights) -> String {
     let nc = one.panels_per_block.min(view.panels().len()) * widest.cols;
     let blocks = view.blocks().iter().map(|b| b.len);
     let mut line = format!(
-        "{:<11} {shape:<20} {:<8} {machine:<5} | {:<11} {:>2}x{:<6} | {:<21} | KC {:>4} MC {:>6} NC {:>4} pass {:>2}/{:<2} | {:<8} |",
+        "{:<11} {shape:<20} {:<8} {machine:<5} {} | {:<12} {:>2}x{:<6} | {:<21} | KC {:>4} MC {:>6} NC {:>4} pass {:>2}/{:<2} | {:<8} |",
         tier.name(),
         row.values.name(),
-        format!("{:?}", view.layout()),
+        if row.activations == ActivationKind::I8 { "i8" } else { "u8" },
+        format!("{:?}{}", view.layout(), if kernels.iter().any(|k| k.activations == Byte::I8) { " i8" } else { "" }),
         one.tiles.height,
         format!("{}{tail}", widest.cols),
         tiles(&one),

@@ -76,6 +76,14 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     }
 
     /// The packed weights.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8; 12], 3, 4)?)?;
+    /// assert_eq!(Gemm::<u8, i32>::builder(&b, IntOutput::Store).build()?.packed(), &b);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn packed(&self) -> &PackedB {
         &self.packed
     }

@@ -168,6 +168,14 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     }
 
     /// How hard to search for fast sequences.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackEffort, PackedB};
+    /// let b = PackedB::builder(MatRef::row_major(&[1i8; 12], 3, 4)?).effort(PackEffort::Quick).build()?;
+    /// assert_eq!((b.k(), b.n()), (3, 4));
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn effort(mut self, effort: PackEffort) -> Self {
         self.effort = effort;
         self
@@ -381,7 +389,10 @@ struct Choice {
 
 /// Elements of K such that a block of a full panel takes half of the first-level cache.
 fn default_kc(caches: Caches, layout: Layout, widest: usize) -> usize {
-    (caches.l1 / 2 / layout.columns(widest).max(16)).clamp(256, 4096)
+    let fits = (caches.l1 / 2 / layout.columns(widest).max(16)).clamp(256, 4096);
+    let run = Section::Dot8.steps() * layout.step_depth();
+    // Whole runs of steps, unless one is more than fits.
+    if fits < run { fits } else { fits / run * run }
 }
 
 /// What scheduling needs to know.

@@ -9,8 +9,6 @@ use super::activations::write_planes;
 use super::schedule::{Limits, Schedule, Search, Steps, schedule};
 use super::step::{Block, MAX_KC, Plane, Planes, group_row_bytes, packed_row_bytes};
 
-const LAYOUTS: [Layout; 3] = [Layout::Columns8, Layout::FourColumns, Layout::Depth];
-
 /// Random numbers (splitmix64): the same on every run.
 struct Rng(u64);
 
@@ -238,7 +236,7 @@ fn costs_are_those_of_the_sections() {
 
 #[test]
 fn blocks_cover_k_exactly() {
-    for depth in LAYOUTS.map(Layout::step_depth) {
+    for depth in Layout::ALL.map(Layout::step_depth) {
         for k in (0..300).chain([1000, 1023, 1024, 1025, 4096, 8191, 8192, 8193, 20_000, 100_001]) {
             for kc in [0, 1, 3, 4, 8, 31, 32, 33, 64, 100, 256, 1000, 4096, MAX_KC] {
                 let blocks = Block::cut(k, kc, depth);
@@ -251,6 +249,16 @@ fn blocks_cover_k_exactly() {
                 assert_eq!(end, k, "{context}");
                 let (last, others) = blocks.split_last().unwrap();
                 assert!(others.iter().all(|b| b.len > 0 && b.len % depth == 0), "{context}: whole steps");
+                // What files of packed weights rely on: the length of the first block gives the same cut.
+                assert_eq!(
+                    Block::cut(k, blocks[0].len.next_multiple_of(depth).min(MAX_KC), depth),
+                    blocks,
+                    "{context}"
+                );
+                let room = kc / depth * depth;
+                if others.iter().any(|b| b.len % (8 * depth) != 0) {
+                    assert!(others[0].len.next_multiple_of(8 * depth) > room, "{context}: runs of steps have no room");
+                }
                 assert!(last.len >= depth.min(k), "{context}: the last is a step at least");
                 let most = (kc / depth).max(1) * depth;
                 assert!(others.iter().all(|b| b.len <= most) && last.len < most + depth, "{context}: too long");
@@ -286,7 +294,7 @@ fn sets_of_planes_count_and_order_their_planes() {
 
 #[test]
 fn offsets_stay_within_their_planes_and_sixteen_bits() {
-    for layout in LAYOUTS {
+    for layout in Layout::ALL {
         let depth = layout.step_depth();
         // As long as a block can be: a rest shorter than a step joins it.
         for len in [1, 3, depth - 1, depth, depth + 1, 1000, MAX_KC, MAX_KC + depth - 1] {
@@ -321,7 +329,7 @@ fn arranged(step: &[u8], plane: Plane) -> Vec<u8> {
 #[test]
 fn offsets_lead_to_the_elements_of_their_step() {
     let mut rng = Rng(3);
-    for layout in LAYOUTS {
+    for layout in Layout::ALL {
         let depth = layout.step_depth();
         for k in (1..80).chain([200, 257]) {
             let natural: Vec<u8> = (0..k).map(|_| rng.next() as u8).collect();
@@ -352,7 +360,7 @@ fn offsets_lead_to_the_elements_of_their_step() {
 #[test]
 fn packed_rows_have_room_and_rows_of_a_tile_different_sets() {
     for k in [1, 31, 32, 63, 64, 255, 256, 1024, 4096, 10_000] {
-        for (layout, groups) in LAYOUTS.into_iter().flat_map(|l| [(l, 1), (l, 3), (l, 32)]) {
+        for (layout, groups) in Layout::ALL.into_iter().flat_map(|l| [(l, 1), (l, 3), (l, 32)]) {
             let blocks = Block::cut(k, 1024, layout.step_depth());
             for planes in plane_sets() {
                 let needed = groups * group_row_bytes(&blocks, planes, layout);

@@ -88,8 +88,8 @@ struct Registers {
     a: Vector,
     /// A product, before it is added to its sum.
     product: Vector,
-    /// Ones, or their place in the constants.
-    ones: Source,
+    /// Ones, or their place in the constants, where sums are widened.
+    ones: Option<Source>,
     /// First vectors of a step of B.
     cached: Vec<Vector>,
 }
@@ -97,24 +97,27 @@ struct Registers {
 impl Registers {
     fn plan<L: Lowering>(b: &mut Builder<L>, section: Section) -> Registers {
         let (vectors, free) = (b.vectors(), b.temporaries());
-        let ones = Source::Constant(b.repeated(ONES));
         let mut temps = (0..free).map(|i| b.temp(i)).collect::<Vec<_>>();
         if section.is_dot() {
             let (a, rows) = (temps.remove(0), b.rows());
             temps.truncate(if rows > 1 { vectors } else { 0 });
-            return Registers { batch: rows, sums: Vec::new(), a, product: a, ones, cached: temps };
+            return Registers { batch: rows, sums: Vec::new(), a, product: a, ones: None, cached: temps };
         }
         let batch = if b.rows() > 1 && 2 * vectors + 4 <= free { 2 } else { 1 };
         let sums = temps.drain(..batch * vectors).collect();
         let (a, product) = (temps.remove(0), temps.remove(0));
         let needs_ones = !matches!(section, Section::Wide | Section::Split);
-        let ones = if needs_ones && !temps.is_empty() { Source::Register(temps.remove(0)) } else { ones };
+        let ones = match needs_ones {
+            true if !temps.is_empty() => Some(Source::Register(temps.remove(0))),
+            true => Some(Source::Constant(b.repeated(ONES))),
+            false => None,
+        };
         temps.truncate(if batch > 1 { vectors } else { 0 });
         Registers { batch, sums, a, product, ones, cached: temps }
     }
 
     fn load_constants<L: Lowering>(&self, b: &mut Builder<L>) {
-        if let Source::Register(ones) = self.ones {
+        if let Some(Source::Register(ones)) = self.ones {
             let constant = b.repeated(ONES);
             b.low.load(ones, Source::Constant(constant));
         }
@@ -251,7 +254,9 @@ fn narrow_rows<L: Lowering>(
     for (slot, row) in rows.enumerate() {
         for v in 0..=last {
             let (sum, acc) = (regs.sum(slot, v), b.acc(row, v));
-            b.low.op(Op::MulPairsI16, sum, sum, regs.ones);
+            if let Some(ones) = regs.ones {
+                b.low.op(Op::MulPairsI16, sum, sum, ones);
+            }
             b.low.op(Op::AddI32, acc, acc, sum.into());
         }
     }

@@ -8,6 +8,8 @@ mod epilogue;
 #[cfg(target_arch = "x86_64")]
 mod main_loop;
 pub(crate) mod portable;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 

@@ -4,6 +4,7 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 
 use super::asm::{Assembler, MachineCode, Mem, load, store};
 use super::encode::{Instruction, Operands, Width};
+use super::features::Features;
 use super::lowering::{Lowering, Op, Source, TileOp, Vector};
 use crate::CodegenError;
 
@@ -15,7 +16,10 @@ pub(crate) struct Avx2 {
 
 impl Avx2 {
     pub(crate) fn new(dot: Option<&'static Instruction>) -> Avx2 {
-        Avx2 { asm: Assembler::new(), dot }
+        let mut asm = Assembler::new();
+        // What `dynasm!` encodes here.
+        asm.needs(Features::AVX.and(Features::AVX2).and(Features::FMA));
+        Avx2 { asm, dot }
     }
 }
 

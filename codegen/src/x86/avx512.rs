@@ -3,6 +3,7 @@
 
 use super::asm::{Assembler, Gpr, MachineCode, Mem};
 use super::encode::{Instruction, Operands, Rm, Width, table};
+use super::features::Features;
 use super::lowering::{Lowering, Op, Source, TileOp, Vector};
 use crate::CodegenError;
 use crate::desc::Byte;
@@ -18,7 +19,10 @@ const MASK_BITS: Gpr = Gpr::Rdx;
 
 impl Avx512 {
     pub(crate) fn new() -> Avx512 {
-        Avx512 { asm: Assembler::new() }
+        let mut asm = Assembler::new();
+        // VZEROUPPER, which `dynasm!` encodes.
+        asm.needs(Features::AVX);
+        Avx512 { asm }
     }
 
     fn three(&mut self, instruction: &'static Instruction, dst: Vector, a: Vector, b: Source) {

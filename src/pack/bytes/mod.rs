@@ -130,6 +130,15 @@ impl PackedB {
     }
 
     /// Loads bytes with options: the tier.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB, Tier};
+    /// let bytes = PackedB::new(MatRef::row_major(&[1i8; 12], 3, 4)?)?.to_bytes();
+    /// let b = PackedB::loader(&bytes).tier(Tier::Portable).load()?;
+    /// assert_eq!((b.tier(), b.n()), (Tier::Portable, 4));
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn loader(bytes: &[u8]) -> Loader<'_> {
         Loader::new(bytes)
     }

@@ -383,7 +383,12 @@ impl Assembler {
         }
     }
 
-    /// What the CPU must have to run the instructions that [`Assembler::emit`] was given so far.
+    /// Notes what instructions need that do not go through [`Assembler::emit`].
+    pub(crate) fn needs(&mut self, features: Features) {
+        self.emitted.features.add(features);
+    }
+
+    /// What the CPU must have to run the instructions so far.
     pub(crate) fn features(&self) -> Features {
         self.emitted.features
     }
