@@ -336,6 +336,23 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         Ok(Prepared { plan, kernels })
     }
 
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8; 64], 4, 16)?)?;
+    /// assert!(!Gemm::<u8, i32>::builder(&b, IntOutput::Store).build()?.may_use_threads(4));
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn may_use_threads(&self, rows: usize) -> bool {
+        match self.threads {
+            Threads::Max(1) | Threads::Exactly(1) => false,
+            Threads::Exactly(_) => true,
+            _ => Plan::worth_threads(rows, self.packed.k(), self.packed.n()),
+        }
+    }
+
     /// The operation's zero point of A.
     pub fn a_zero_point(&self) -> i32 {
         self.a_zero_point

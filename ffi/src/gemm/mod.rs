@@ -1,0 +1,245 @@
+//! The operation: a handle that collects settings, and becomes a product that any thread may run once they are complete.
+
+mod set;
+
+// After `set` in the header.
+mod run;
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use gemmill::{
+    Activation, ActivationQuantization, Dequantize, GemmBuilder, IntOutput, OutputStage, PackedB, QuantParams,
+    Requantize, Threads, Tier, quant::QuantElement,
+};
+use rayon::ThreadPool;
+
+use crate::call::{Failure, Outcome, call, unpoisoned};
+use crate::codes::{Code, Type, Values};
+use crate::pointer::{Element, create, destroy, object};
+use crate::status::Status;
+use crate::weights::Weights;
+use run::Product;
+
+/// A product C = epilogue(A * B) with packed weights: created, set, run any number of times, destroyed.
+pub struct Gemm {
+    packed: PackedB,
+    a: Type,
+    c: Type,
+    settings: Mutex<Settings>,
+    /// Set once, under the lock of the settings.
+    prepared: OnceLock<Prepared>,
+}
+
+/// What runs use.
+struct Prepared {
+    product: Box<dyn Product>,
+    pool: Option<Arc<ThreadPool>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Settings {
+    a_zero_point: i32,
+    a_quantization: Option<Quantization>,
+    a_scale: Option<f32>,
+    b_scale: Option<Values<f32>>,
+    multiplier: Option<Values<f32>>,
+    c_zero_point: i32,
+    bias: Bias,
+    relu: bool,
+    int_clamp: Option<(i32, i32)>,
+    float_clamp: Option<(f32, f32)>,
+    accumulate: bool,
+    threads: Threads,
+    tier: Option<Tier>,
+    pool: Option<Arc<ThreadPool>>,
+}
+
+/// How f32 activations become u8.
+#[derive(Debug, Clone, Copy)]
+enum Quantization {
+    Static(QuantParams<u8>),
+    PerRow,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Bias {
+    #[default]
+    None,
+    Int(Vec<i32>),
+    Float(Vec<f32>),
+}
+
+impl Gemm {
+    /// What runs use; made of the settings by the first call that succeeds, which freezes them.
+    fn prepared(&self) -> Outcome<&Prepared> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let settings = unpoisoned(self.settings.lock());
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let product = match self.a {
+            Type::U8 => settings.product_of::<u8>(&self.packed, self.c),
+            Type::I8 => settings.product_of::<i8>(&self.packed, self.c),
+            Type::F32 => settings.product_of::<f32>(&self.packed, self.c),
+            Type::I32 => Err(not_activations()),
+        }?;
+        Ok(self.prepared.get_or_init(|| Prepared { product, pool: settings.pool.clone() }))
+    }
+}
+
+fn not_activations() -> Failure {
+    Failure::unsupported("activations: expected the type u8, i8 or f32")
+}
+
+impl Settings {
+    fn product_of<A: Activation + Element>(&self, packed: &PackedB, c: Type) -> Outcome<Box<dyn Product>> {
+        match c {
+            Type::I32 => {
+                let output = if self.accumulate { IntOutput::Add } else { IntOutput::Store };
+                self.product::<A, _>(packed, output)
+            }
+            Type::U8 => self.product::<A, _>(packed, self.requantize::<u8>()?),
+            Type::I8 => self.product::<A, _>(packed, self.requantize::<i8>()?),
+            Type::F32 => self.product::<A, _>(packed, self.dequantize()?),
+        }
+    }
+
+    fn product<A: Activation + Element, O: OutputStage>(&self, packed: &PackedB, output: O) -> Outcome<Box<dyn Product>>
+    where
+        O::Element: Element,
+    {
+        let builder: GemmBuilder<'_, A, O> = gemmill::Gemm::builder(packed, output);
+        let mut builder = builder.a_zero_point(self.a_zero_point).threads(self.threads);
+        if let Some(quantization) = self.a_quantization {
+            builder = builder.a_quantization(match quantization {
+                Quantization::Static(params) => ActivationQuantization::Static(params),
+                Quantization::PerRow => ActivationQuantization::DynamicPerRow,
+            });
+        }
+        if let Some(tier) = self.tier {
+            builder = builder.tier(tier);
+        }
+        Ok(Box::new(builder.build()?))
+    }
+
+    fn requantize<T: QuantElement + TryFrom<i32>>(&self) -> Outcome<Requantize<'_, T>> {
+        let Some(multiplier) = &self.multiplier else {
+            return Err(Failure::unsupported("u8 and i8 outputs need gemmill_gemm_set_multiplier"));
+        };
+        let mut output = Requantize::new(multiplier.per_column()).zero_point(self.c_zero_point);
+        match &self.bias {
+            Bias::None => {}
+            Bias::Int(bias) => output = output.bias_i32(bias),
+            Bias::Float(bias) => {
+                let a_scale = match self.a_quantization {
+                    Some(Quantization::Static(params)) => Some(params.scale()),
+                    _ => self.a_scale,
+                };
+                let (Some(a_scale), Some(b_scale)) = (a_scale, &self.b_scale) else {
+                    let what =
+                        "an f32 bias of u8 and i8 outputs needs gemmill_gemm_set_a_scale and gemmill_gemm_set_b_scale";
+                    return Err(Failure::unsupported(what));
+                };
+                output = output.bias_f32(bias, a_scale, b_scale.per_column());
+            }
+        }
+        if self.relu {
+            output = output.relu();
+        }
+        if let Some((low, high)) = self.int_clamp {
+            output = output.clamp(limit("lower limit of C", low)?, limit("upper limit of C", high)?);
+        }
+        Ok(output)
+    }
+
+    fn dequantize(&self) -> Outcome<Dequantize<'_>> {
+        let Some(b_scale) = &self.b_scale else {
+            return Err(Failure::unsupported("f32 outputs need gemmill_gemm_set_b_scale"));
+        };
+        let mut output = Dequantize::new(b_scale.per_column());
+        if let Some(a_scale) = self.a_scale {
+            output = output.a_scale(a_scale);
+        }
+        if let Bias::Float(bias) = &self.bias {
+            output = output.bias(bias);
+        }
+        if self.relu {
+            output = output.relu();
+        }
+        if let Some((low, high)) = self.float_clamp {
+            output = output.clamp(low, high);
+        }
+        Ok(output)
+    }
+}
+
+/// A limit as a value of the output's type.
+fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
+    T::try_from(given).map_err(|_| Failure::out_of_range(what, T::LOW.into(), T::HIGH.into(), given.into()))
+}
+
+/// *gemm = a product C = epilogue(A * B): A is M x (K * groups), B the weights, C is M x N.
+///
+/// raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact modulo 2^32. a_type is GEMMILL_TYPE_U8,
+/// GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32 for activations that are quantized to u8 on the fly. c_type decides what C is:
+///
+///   GEMMILL_TYPE_I32            C = raw, or C + raw
+///   GEMMILL_TYPE_U8, _I8        C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp)),
+///                               x = f32(raw + bias[j]) with an i32 bias, f32(raw) + bias[j] / (A_scale * B_scale[j]) with an
+///                               f32 one; rne rounds to nearest, ties to even
+///   GEMMILL_TYPE_F32            C = fma(f32(raw), A_scale[i] * B_scale[j], bias[j]), without a bias f32(raw) * that product;
+///                               plus the residual of a run, then ReLU and clamp
+///
+/// Zero points are 0 and scales of A are 1 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of B for
+/// f32 outputs, a quantization for f32 activations.
+/// Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what it
+/// needs of the weights, whose own handle may be destroyed. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32 activations; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_create(
+    weights: *const Weights,
+    a_type: i32,
+    c_type: i32,
+    gemm: *mut *mut Gemm,
+) -> Status {
+    let make = || {
+        // SAFETY: by this function's contract.
+        let packed = unsafe { object("weights", weights) }?.packed.clone();
+        let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
+        if a == Type::I32 {
+            return Err(not_activations());
+        }
+        Ok(Gemm { packed, a, c, settings: Mutex::default(), prepared: OnceLock::new() })
+    };
+    // SAFETY: by this function's contract.
+    call("gemmill_gemm_create", || unsafe { create("gemm", gemm, make) })
+}
+
+/// Gives an operation back; null is nothing.
+///
+/// Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+///
+/// # Safety
+/// gemm is a handle or null, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_destroy(gemm: *mut Gemm) -> Status {
+    // SAFETY: by this function's contract.
+    call("gemmill_gemm_destroy", || unsafe { destroy("gemm", gemm) })
+}
+
+/// A, C and their strides, as C gives them.
+#[derive(Debug, Clone, Copy)]
+struct Operands {
+    m: i64,
+    a: *const c_void,
+    a_row_stride: i64,
+    a_col_stride: i64,
+    c: *mut c_void,
+    c_row_stride: i64,
+}

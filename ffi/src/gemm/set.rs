@@ -1,0 +1,436 @@
+//! The settings of an operation.
+
+use gemmill::QuantParams;
+
+use super::{Bias, Gemm, Quantization, Settings, limit};
+use crate::call::{Failure, Outcome, call, unpoisoned};
+use crate::codes::{Code, Per, ThreadsCode, TierCode, Type, Values};
+use crate::pointer::{elements, object, optional_object, size};
+use crate::pool::Pool;
+use crate::status::Status;
+
+/// Changes one setting, unless they are frozen.
+///
+/// # Safety
+/// As [`object`].
+unsafe fn set(function: &str, gemm: *mut Gemm, change: impl FnOnce(&Gemm, &mut Settings) -> Outcome) -> Status {
+    call(function, || {
+        // SAFETY: by this function's contract.
+        let gemm = unsafe { object("gemm", gemm) }?;
+        let mut settings = unpoisoned(gemm.settings.lock());
+        if gemm.prepared.get().is_some() {
+            let what = "settings: the operation has been prepared or run, expected a new one";
+            return Err(Failure::new(Status::Frozen, what));
+        }
+        change(gemm, &mut settings)
+    })
+}
+
+impl Gemm {
+    fn expect(&self, holds: bool, what: &str) -> Outcome {
+        if holds { Ok(()) } else { Err(Failure::unsupported(what)) }
+    }
+
+    fn is_requantized(&self) -> bool {
+        matches!(self.c, Type::U8 | Type::I8)
+    }
+
+    fn expect_count(&self, what: &'static str, expected: usize, given: usize) -> Outcome {
+        if expected == given { Ok(()) } else { Err(gemmill::Error::Mismatch { what, expected, given }.into()) }
+    }
+
+    /// A copy of parameters of columns.
+    ///
+    /// # Safety
+    /// As [`elements`].
+    unsafe fn values(&self, what: &'static str, per: i32, values: *const f32, count: i64) -> Outcome<Values<f32>> {
+        let per = Per::of("per", per)?;
+        // SAFETY: by this function's contract.
+        let values = unsafe { elements(what, values, size("count", count)?) }?;
+        let expected = match per {
+            Per::Tensor => 1,
+            Per::Group => self.packed.groups(),
+            Per::Column => self.packed.n(),
+        };
+        self.expect_count(what, expected, values.len())?;
+        Values::new(per, values)
+    }
+}
+
+/// A_zp[i] = zero_point, in the range of A's type, for u8 and i8 activations.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for f32 activations;
+/// GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.a != Type::F32, "f32 activations take their zero point from their quantization")?;
+        match gemm.a {
+            Type::I8 => drop(limit::<i8>("zero point of A", zero_point)?),
+            _ => drop(limit::<u8>("zero point of A", zero_point)?),
+        }
+        settings.a_zero_point = zero_point;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_a_zero_point", gemm, change) }
+}
+
+/// A becomes zero_point + rne(clamp(a * (1 / scale), -zero_point, 255 - zero_point)), for f32 activations; NaN becomes
+/// zero_point.
+///
+/// The scale is finite, above 0 and has a finite reciprocal; the zero point is 0 to 255. Threads: any.
+/// Errors: GEMMILL_STATUS_BAD_NUMBER, GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for other activations;
+/// GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale: f32, zero_point: i32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
+        settings.a_quantization = Some(Quantization::Static(QuantParams::new(scale, zero_point)?));
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_a_quantization", gemm, change) }
+}
+
+/// As gemmill_gemm_set_a_quantization, with a scale and a zero point for each row, from its smallest and largest
+/// element as gemmill_quantization_choose gives them; for f32 activations and outputs.
+///
+/// NaN is left out of the range; a row that holds an infinity is refused by the run. Threads: any. Errors:
+/// GEMMILL_STATUS_UNSUPPORTED for other activations or outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
+        gemm.expect(gemm.c == Type::F32, "only f32 outputs can take scales of rows into account")?;
+        settings.a_quantization = Some(Quantization::PerRow);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_a_quantization_per_row", gemm, change) }
+}
+
+/// A_scale[i] = scale, for u8 and i8 activations: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
+///
+/// The scale is finite, above 0 and has a finite reciprocal: checked by gemmill_gemm_prepare. Threads: any. Errors:
+/// GEMMILL_STATUS_UNSUPPORTED for f32 activations or i32 outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.a != Type::F32, "f32 activations take their scale from their quantization")?;
+        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
+        settings.a_scale = Some(scale);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_a_scale", gemm, change) }
+}
+
+/// B_scale[j] = scale for all columns: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
+///
+/// The scale is finite, above 0 and has a finite reciprocal: checked by gemmill_gemm_prepare. Threads: any.
+/// Errors: GEMMILL_STATUS_UNSUPPORTED for i32 outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_b_scale(gemm: *mut Gemm, scale: f32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
+        settings.b_scale = Some(Values::one(scale));
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_b_scale", gemm, change) }
+}
+
+/// B_scale[j] = scales[0], scales[group of j] or scales[j], as gemmill_gemm_set_b_scale.
+///
+/// per: a gemmill_per. count: 1, the number of groups, or N. Ownership: values are copied. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for per and count; GEMMILL_STATUS_MISMATCH for another count;
+/// GEMMILL_STATUS_UNSUPPORTED for i32 outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile; scales has count elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
+    gemm: *mut Gemm,
+    per: i32,
+    scales: *const f32,
+    count: i64,
+) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
+        // SAFETY: by this function's contract.
+        settings.b_scale = Some(unsafe { gemm.values("scales of B", per, scales, count) }?);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_b_scales", gemm, change) }
+}
+
+/// multiplier[j] = multiplier for all columns, of u8 and i8 outputs: usually A_scale * B_scale / C_scale.
+///
+/// It is finite and above 0: checked by gemmill_gemm_prepare. Threads: any.
+/// Errors: GEMMILL_STATUS_UNSUPPORTED for other outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_multiplier(gemm: *mut Gemm, multiplier: f32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.is_requantized(), MULTIPLIERS)?;
+        settings.multiplier = Some(Values::one(multiplier));
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_multiplier", gemm, change) }
+}
+
+/// multiplier[j] = multipliers[0], multipliers[group of j] or multipliers[j], as gemmill_gemm_set_multiplier.
+///
+/// per: a gemmill_per. count: 1, the number of groups, or N. Ownership: values are copied. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for per and count; GEMMILL_STATUS_MISMATCH for another count;
+/// GEMMILL_STATUS_UNSUPPORTED for other outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile; multipliers has count elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
+    gemm: *mut Gemm,
+    per: i32,
+    multipliers: *const f32,
+    count: i64,
+) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.is_requantized(), MULTIPLIERS)?;
+        // SAFETY: by this function's contract.
+        settings.multiplier = Some(unsafe { gemm.values("multipliers", per, multipliers, count) }?);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_multipliers", gemm, change) }
+}
+
+/// zp = zero_point, in the range of C's type, of u8 and i8 outputs.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for other outputs;
+/// GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.is_requantized(), "a zero point of C is for u8 and i8 outputs")?;
+        match gemm.c {
+            Type::I8 => drop(limit::<i8>("zero point of C", zero_point)?),
+            _ => drop(limit::<u8>("zero point of C", zero_point)?),
+        }
+        settings.c_zero_point = zero_point;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_c_zero_point", gemm, change) }
+}
+
+/// bias[j] is added to the sums, modulo 2^32, of u8 and i8 outputs; null and 0 for no bias.
+///
+/// count: N. Replaces an f32 bias. Ownership: values are copied. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_MISMATCH for another one;
+/// GEMMILL_STATUS_UNSUPPORTED for other outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile; bias has count elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const i32, count: i64) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.is_requantized(), "an i32 bias is for u8 and i8 outputs")?;
+        if bias.is_null() && count == 0 {
+            settings.bias = Bias::None;
+            return Ok(());
+        }
+        // SAFETY: by this function's contract.
+        let bias = unsafe { elements("i32 bias", bias, size("count", count)?) }?;
+        gemm.expect_count("i32 bias", gemm.packed.n(), bias.len())?;
+        settings.bias = Bias::Int(bias.to_vec());
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_bias_i32", gemm, change) }
+}
+
+/// bias[j] is added to f32 outputs; for u8 and i8 outputs, bias[j] / (A_scale * B_scale[j]), rounded to f32, is added
+/// to f32(raw). Null and 0 for no bias.
+///
+/// count: N. Replaces an i32 bias. u8 and i8 outputs need scales of A and B then. Values are finite: checked by
+/// gemmill_gemm_prepare. Ownership: values are copied. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_MISMATCH for another one;
+/// GEMMILL_STATUS_UNSUPPORTED for i32 outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile; bias has count elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const f32, count: i64) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.c != Type::I32, "an f32 bias is for u8, i8 and f32 outputs")?;
+        if bias.is_null() && count == 0 {
+            settings.bias = Bias::None;
+            return Ok(());
+        }
+        // SAFETY: by this function's contract.
+        let bias = unsafe { elements("f32 bias", bias, size("count", count)?) }?;
+        gemm.expect_count("f32 bias", gemm.packed.n(), bias.len())?;
+        settings.bias = Bias::Float(bias.to_vec());
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_bias_f32", gemm, change) }
+}
+
+/// lo = max(lo, zp) for u8 and i8 outputs, C = max(C, 0) for f32 ones, unless on is 0.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for i32 outputs; GEMMILL_STATUS_FROZEN after the first run;
+/// pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.c != Type::I32, "ReLU is for u8, i8 and f32 outputs")?;
+        settings.relu = on != 0;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_relu", gemm, change) }
+}
+
+/// lo = low, hi = high, in the range of C's type, of u8 and i8 outputs.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for other outputs;
+/// GEMMILL_STATUS_FROZEN after the first run; pointers. (Whether low exceeds high, ReLU included, is for
+/// gemmill_gemm_prepare to say.)
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, high: i32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.is_requantized(), "integer limits are for u8 and i8 outputs")?;
+        for (what, given) in [("lower limit of C", low), ("upper limit of C", high)] {
+            match gemm.c {
+                Type::I8 => drop(limit::<i8>(what, given)?),
+                _ => drop(limit::<u8>(what, given)?),
+            }
+        }
+        settings.int_clamp = Some((low, high));
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_clamp_i32", gemm, change) }
+}
+
+/// C = min(max(C, low), high), of f32 outputs; a NaN stays one.
+///
+/// Limits may be infinite, but not NaN, and low is at most high, ReLU included: checked by gemmill_gemm_prepare.
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for other outputs; GEMMILL_STATUS_FROZEN after the first run;
+/// pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, high: f32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.c == Type::F32, "f32 limits are for f32 outputs")?;
+        settings.float_clamp = Some((low, high));
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_clamp_f32", gemm, change) }
+}
+
+/// C = C + raw, modulo 2^32, of i32 outputs, unless on is 0.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for other outputs; GEMMILL_STATUS_FROZEN after the first run;
+/// pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -> Status {
+    let change = |gemm: &Gemm, settings: &mut Settings| {
+        gemm.expect(gemm.c == Type::I32, "accumulation is for i32 outputs")?;
+        settings.accumulate = on != 0;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_accumulate", gemm, change) }
+}
+
+/// How many threads a product may use. Results are the same.
+///
+/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more.
+/// With 1, the calling thread does all, and many threads may each run products of their own. Threads: any. Errors:
+/// GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, threads: i64) -> Status {
+    let change = |_: &Gemm, settings: &mut Settings| {
+        settings.threads = ThreadsCode::of("how", how)?.threads(threads)?;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_threads", gemm, change) }
+}
+
+/// Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
+///
+/// tier: a gemmill_tier. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> Status {
+    let change = |_: &Gemm, settings: &mut Settings| {
+        settings.tier = Some(TierCode::of("tier", tier)?.tier());
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_tier", gemm, change) }
+}
+
+/// Products that use several threads use those of this pool; null for the library's own.
+///
+/// Ownership: the operation keeps the pool's threads until it is destroyed. Threads: any. Errors: GEMMILL_STATUS_FROZEN
+/// after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile; pool is one or null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_pool(gemm: *mut Gemm, pool: *const Pool) -> Status {
+    let change = |_: &Gemm, settings: &mut Settings| {
+        // SAFETY: by this function's contract.
+        settings.pool = unsafe { optional_object("pool", pool) }?.map(|pool| pool.threads.clone());
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_gemm_set_pool", gemm, change) }
+}
+
+const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";

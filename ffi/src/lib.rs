@@ -1,0 +1,32 @@
+//! The C interface: `include/gemmill.h` is made of this crate, and says what each function does.
+//!
+//! Every entry point goes through [`call::call`]: what panics becomes a status, and so does what is refused, with a message
+//! for the calling thread. [`pointer`] holds the checks of what C gives, and with the entry points all of the `unsafe`.
+//!
+//! Handles are boxes. They are only ever borrowed shared: what changes in them lies behind locks, so that threads that use
+//! one handle at once, against the rules or not, see one change after the other.
+//!
+//! Sizes and strides are `int64_t`, so that negative ones are seen to be negative. Enums are `int32_t` where C gives them.
+//! What is optional has a setter; no struct crosses, so that everything can be added to.
+
+mod call;
+mod pointer;
+
+// The header has what these define in this order.
+mod status;
+
+mod info;
+
+mod codes;
+
+mod packing;
+
+mod weights;
+
+mod pool;
+
+mod gemm;
+
+mod run_options;
+
+mod quantization;

@@ -1,0 +1,412 @@
+//! Packed weights.
+
+use std::ffi::{c_char, c_void};
+
+use gemmill::{PackedB, PerColumn};
+
+use crate::call::{Failure, Outcome, call};
+use crate::codes::{Code, Per, TierCode, Type};
+use crate::packing::{Packing, Settings};
+use crate::pointer::{Buffer, Element, Input, Out, Output, create, destroy, elements, object, optional_object, size};
+use crate::status::Status;
+
+/// Weights in the layout that kernels read, with their zero points. They never change once they are made.
+#[derive(Debug)]
+pub struct Weights {
+    pub(crate) packed: PackedB,
+}
+
+/// *weights = B, packed: element B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns.
+///
+/// b_type: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8. Strides count elements: row-major weights have (n, 1), those of a layer that are
+/// stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b may be null if K or N is 0.
+/// Ownership: b is copied; the handle is the caller's, to be given back to gemmill_weights_destroy; null after a failure.
+/// Threads: any; the handle may serve many at once.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides and for zero points, GEMMILL_STATUS_OVERFLOW,
+/// GEMMILL_STATUS_OUT_OF_MEMORY, GEMMILL_STATUS_GROUPS, GEMMILL_STATUS_MISMATCH for the number of zero points,
+/// GEMMILL_STATUS_UNSUPPORTED for other types, GEMMILL_STATUS_TIER; pointers.
+///
+/// # Safety
+/// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_create(
+    b_type: i32,
+    b: *const c_void,
+    k: i64,
+    n: i64,
+    row_stride: i64,
+    col_stride: i64,
+    packing: *const Packing,
+    weights: *mut *mut Weights,
+) -> Status {
+    let make = || {
+        let (rows, cols) = (size("k", k)?, size("n", n)?);
+        let b = Input { name: "b", data: b, rows, cols, row_stride, col_stride };
+        // SAFETY: by this function's contract.
+        let settings = unsafe { optional_object("packing", packing) }?.map(Packing::settings).unwrap_or_default();
+        // SAFETY: as above.
+        unsafe { pack(Type::of("type", b_type)?, b, &settings) }
+    };
+    // SAFETY: by this function's contract.
+    call("gemmill_weights_create", || unsafe { create("weights", weights, make) })
+}
+
+/// # Safety
+/// As [`Input::view`].
+pub(crate) unsafe fn pack(b_type: Type, b: Input<'_>, settings: &Settings) -> Outcome<Weights> {
+    let what = "weights: expected the type i8 or u8";
+    // SAFETY: by this function's contract.
+    let packed = unsafe {
+        match b_type {
+            Type::I8 => settings.pack(PackedB::builder(affordable(b.view::<i8>()?)?)),
+            Type::U8 => settings.pack(PackedB::builder(affordable(b.view::<u8>()?)?)),
+            Type::I32 | Type::F32 => Err(Failure::unsupported(what)),
+        }
+    }?;
+    Ok(Weights { packed })
+}
+
+/// The matrix, if there may be memory for its packed form. Strides of zero make one of any size of a few bytes, and running
+/// out of memory later would end the process.
+fn affordable<T: gemmill::Element>(b: gemmill::MatRef<'_, T>) -> Outcome<gemmill::MatRef<'_, T>> {
+    let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
+    let columns = b.cols().checked_add(64).ok_or_else(overflow)?;
+    let bytes = b.rows().checked_add(64).and_then(|k| k.checked_mul(columns)).and_then(|w| w.checked_mul(2));
+    let bytes = bytes.ok_or_else(overflow)?;
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(bytes);
+    // An allocation that is not used may be optimised away, and with it its failure.
+    std::hint::black_box(&room);
+    match reserved {
+        Ok(()) => Ok(b),
+        Err(_) => Err(Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes"))),
+    }
+}
+
+/// *repacked = the same weights with the same settings, packed for another tier, or once more for this one.
+///
+/// tier: a gemmill_tier. Ownership: the handle is the caller's; null after a failure. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number, GEMMILL_STATUS_TIER if this machine lacks it; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; repacked points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_repack(
+    weights: *const Weights,
+    tier: i32,
+    repacked: *mut *mut Weights,
+) -> Status {
+    let make = || {
+        // SAFETY: by this function's contract.
+        let packed = unsafe { &object("weights", weights)?.packed };
+        Ok(Weights { packed: packed.repack(TierCode::of("tier", tier)?.tier())? })
+    };
+    // SAFETY: as above.
+    call("gemmill_weights_repack", || unsafe { create("repacked", repacked, make) })
+}
+
+/// *copy = another handle of the same weights, which are not copied.
+///
+/// Ownership: each handle is given back on its own; null after a failure. Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; copy points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_share(weights: *const Weights, copy: *mut *mut Weights) -> Status {
+    // SAFETY: by this function's contract.
+    let make = || Ok(Weights { packed: unsafe { object("weights", weights) }?.packed.clone() });
+    // SAFETY: as above.
+    call("gemmill_weights_share", || unsafe { create("copy", copy, make) })
+}
+
+/// Gives a handle back; null is nothing. Operations that were created with it go on.
+///
+/// Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+///
+/// # Safety
+/// weights is a handle or null, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_destroy(weights: *mut Weights) -> Status {
+    // SAFETY: by this function's contract.
+    call("gemmill_weights_destroy", || unsafe { destroy("weights", weights) })
+}
+
+/// Sets `*value` to what `get` says of the weights.
+///
+/// # Safety
+/// `weights` as for [`object`], `value` as for [`Out::new`].
+unsafe fn property<T>(
+    function: &str,
+    weights: *const Weights,
+    value: *mut T,
+    get: impl FnOnce(&PackedB) -> Outcome<T>,
+) -> Status {
+    call(function, || {
+        // SAFETY: by this function's contract.
+        let (weights, value) = unsafe { (object("weights", weights)?, Out::new("value", value)?) };
+        value.set(get(&weights.packed)?);
+        Ok(())
+    })
+}
+
+/// *value = K, the rows of B.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_k(weights: *const Weights, value: *mut i64) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_k", weights, value, |packed| Ok(packed.k() as i64)) }
+}
+
+/// *value = N, the columns of B, of all groups together.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_n(weights: *const Weights, value: *mut i64) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_n", weights, value, |packed| Ok(packed.n() as i64)) }
+}
+
+/// *value = the number of groups.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_groups(weights: *const Weights, value: *mut i64) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_groups", weights, value, |packed| Ok(packed.groups() as i64)) }
+}
+
+/// *value = the type that was packed: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_type(weights: *const Weights, value: *mut i32) -> Status {
+    let get = |packed: &PackedB| Ok(if packed.is_signed() { Type::I8 } else { Type::U8 } as i32);
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_type", weights, value, get) }
+}
+
+/// *value = the gemmill_tier that the weights were packed for.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_tier(weights: *const Weights, value: *mut i32) -> Status {
+    let get = |packed: &PackedB| Ok(TierCode::from_tier(packed.tier())? as i32);
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_tier", weights, value, get) }
+}
+
+/// *value = the largest u8 activation that products may have.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_activation_max(weights: *const Weights, value: *mut i32) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_activation_max", weights, value, |packed| Ok(packed.activation_max().into())) }
+}
+
+/// *value = bytes that the packed form takes.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *mut i64) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_size", weights, value, |packed| Ok(packed.size_in_bytes() as i64)) }
+}
+
+/// *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if not.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_equal(
+    weights: *const Weights,
+    other: *const Weights,
+    value: *mut i32,
+) -> Status {
+    let get = |packed: &PackedB| {
+        // SAFETY: by this function's contract.
+        let other = unsafe { object("other", other) }?;
+        Ok(i32::from(*packed == other.packed))
+    };
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_weights_equal", weights, value, get) }
+}
+
+/// *per, buffer = the scales that came with the weights, as gemmill_packing_set_scales was given them.
+///
+/// *count = their number: 0 if none came, and *per is GEMMILL_PER_TENSOR then. It is set even if the buffer is too small. buffer
+/// may be null if capacity, in floats, is 0. Ownership: the buffer is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t, count to an
+/// int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_scales(
+    weights: *const Weights,
+    per: *mut i32,
+    buffer: *mut f32,
+    capacity: i64,
+    count: *mut i64,
+) -> Status {
+    call("gemmill_weights_scales", || {
+        // SAFETY: by this function's contract.
+        let (weights, per) = unsafe { (object("weights", weights)?, Out::new("per", per)?) };
+        // SAFETY: as above.
+        let buffer = unsafe { Buffer::new(buffer, capacity, count) }?;
+        let one;
+        let (code, scales) = match weights.packed.scales() {
+            None => (Per::Tensor, &[][..]),
+            Some(PerColumn::Tensor(scale)) => {
+                one = [scale];
+                (Per::Tensor, &one[..])
+            }
+            Some(PerColumn::Group(scales)) => (Per::Group, scales),
+            Some(PerColumn::Column(scales)) => (Per::Column, scales),
+        };
+        buffer.set(scales)?;
+        per.set(code as i32);
+        Ok(())
+    })
+}
+
+/// buffer = the weights with their zero points, scales and settings as bytes, for gemmill_weights_from_bytes on any CPU.
+///
+/// *length = how many: one for each weight, and few more. It is set even if the buffer is too small; asking with a capacity of 0
+/// and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+/// Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_to_bytes(
+    weights: *const Weights,
+    buffer: *mut u8,
+    capacity: i64,
+    length: *mut i64,
+) -> Status {
+    call("gemmill_weights_to_bytes", || {
+        // SAFETY: by this function's contract.
+        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, length)?) };
+        buffer.set(&weights.packed.to_bytes())
+    })
+}
+
+/// *weights = the weights that gemmill_weights_to_bytes wrote, on this CPU or another, packed for this one.
+///
+/// packing: settings of which the tier alone is used, and nothing else may be set, or null for the best tier. Whatever the
+/// bytes hold, the result is an error or weights whose products are exact. Ownership: bytes are not kept; the handle is the
+/// caller's; null after a failure. Threads: any.
+/// Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_weights_create for content that
+/// could not have been packed; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW,
+/// GEMMILL_STATUS_UNSUPPORTED for other settings, GEMMILL_STATUS_TIER; pointers.
+///
+/// # Safety
+/// bytes has count bytes; packing is a handle or null; weights points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_from_bytes(
+    bytes: *const u8,
+    count: i64,
+    packing: *const Packing,
+    weights: *mut *mut Weights,
+) -> Status {
+    let make = || {
+        // SAFETY: by this function's contract.
+        let bytes = unsafe { elements("bytes", bytes, size("count", count)?) }?;
+        // SAFETY: as above.
+        let settings = unsafe { optional_object("packing", packing) }?.map(Packing::settings).unwrap_or_default();
+        let loader = PackedB::loader(bytes);
+        let loader = settings.only_tier()?.map_or(loader, |tier| loader.tier(tier));
+        Ok(Weights { packed: loader.load()? })
+    };
+    // SAFETY: by this function's contract.
+    call("gemmill_weights_from_bytes", || unsafe { create("weights", weights, make) })
+}
+
+/// buffer = the share of each multiplication sequence that the weights were proven fit for, as a text such as "sum2 100%".
+///
+/// *length = the length of the text, without the NUL that ends it; it is set even if the buffer is too small. buffer may be
+/// null if capacity is 0. Ownership: the buffer is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_sequences(
+    weights: *const Weights,
+    buffer: *mut c_char,
+    capacity: i64,
+    length: *mut i64,
+) -> Status {
+    call("gemmill_weights_sequences", || {
+        // SAFETY: by this function's contract.
+        let (weights, buffer) =
+            unsafe { (object("weights", weights)?, Buffer::<u8>::new(buffer.cast(), capacity, length)?) };
+        buffer.set_text(&weights.packed.sequences().to_string())
+    })
+}
+
+/// b[k * row_stride + j] = B[k][j]: the weights as they were before packing.
+///
+/// b_type: the type that was packed. Strides count elements. b may be null if K or N is 0. Ownership: b is the caller's.
+/// Threads: any.
+/// Errors: GEMMILL_STATUS_UNSUPPORTED for another type, GEMMILL_STATUS_OVERLAP if row_stride is below N,
+/// GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
+/// uses them meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_unpack(
+    weights: *const Weights,
+    b_type: i32,
+    b: *mut c_void,
+    row_stride: i64,
+) -> Status {
+    call("gemmill_weights_unpack", || {
+        // SAFETY: by this function's contract.
+        let packed = unsafe { &object("weights", weights)?.packed };
+        let b = Output { name: "b", data: b, rows: packed.k(), cols: packed.n(), row_stride };
+        // SAFETY: as above.
+        unsafe {
+            match Type::of("type", b_type)? {
+                Type::I8 => unpack::<i8>(packed, b),
+                Type::U8 => unpack::<u8>(packed, b),
+                Type::I32 | Type::F32 => Err(Failure::unsupported("weights: expected the type i8 or u8")),
+            }
+        }
+    })
+}
+
+/// # Safety
+/// As [`Output::view`].
+unsafe fn unpack<T: Element + gemmill::Weight>(packed: &PackedB, b: Output<'_>) -> Outcome {
+    // SAFETY: by this function's contract.
+    let mut b = unsafe { b.view::<T>() }?;
+    Ok(packed.unpack(&mut b)?)
+}

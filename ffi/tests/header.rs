@@ -1,0 +1,55 @@
+//! `include/gemmill.h` is what this crate says. `GEMMILL_BLESS=1` writes it anew.
+
+use std::fs;
+use std::path::Path;
+
+/// The header as cbindgen makes it of the crate, with its `# Safety` sections in words that C readers know.
+fn generated(ffi: &Path) -> String {
+    let config = cbindgen::Config::from_file(ffi.join("cbindgen.toml")).expect("the configuration is well-formed");
+    let builder = cbindgen::Builder::new().with_crate(ffi).with_config(config);
+    let mut text = Vec::new();
+    builder.generate().expect("the crate is well-formed").write(&mut text);
+    let text = String::from_utf8(text).expect("cbindgen writes UTF-8");
+    let text = text.replace(" * # Safety\n * ", " * Requires: ");
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_header_is_what_the_crate_says() {
+    let ffi = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = ffi.join("../include/gemmill.h");
+    let header = generated(ffi);
+    if std::env::var_os("GEMMILL_BLESS").is_some() {
+        fs::write(&path, &header).expect("the header can be written");
+    }
+    let checked_in = fs::read_to_string(&path).unwrap_or_default();
+    let first = checked_in.lines().zip(header.lines()).enumerate().find(|(_, (old, new))| old != new);
+    assert!(
+        checked_in == header,
+        "include/gemmill.h differs from the crate: look at the difference, then GEMMILL_BLESS=1 cargo test -p gemmill-ffi \
+         --test header. First: {first:?}"
+    );
+}
+
+#[test]
+fn every_function_s_comment_tells_threads_and_errors() {
+    let header = generated(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let mut functions = 0;
+    let mut comment = String::new();
+    for line in header.lines() {
+        match line {
+            "/**" => comment.clear(),
+            _ if line.starts_with(" *") => comment.push_str(line),
+            _ if line.contains(" gemmill_") && line.contains('(') => {
+                functions += 1;
+                for part in ["Threads: ", "Errors: "] {
+                    let elsewhere = comment.contains("verything else as gemmill_");
+                    assert!(comment.contains(part) || elsewhere, "{part}is missing: {line}");
+                }
+                comment.clear();
+            }
+            _ => {}
+        }
+    }
+    assert!(functions > 50, "{functions} functions");
+}

@@ -1,0 +1,114 @@
+/* Every member of gemmill.hpp, each once, against the C functions' results. */
+#include <gemmill.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
+static int failures;
+#define TRUE(what) ((what) ? void() : (failures++, void(std::printf("line %d: %s does not hold\n", __LINE__, #what))))
+
+template <class Call> static bool refused(gemmill_status status, Call call) {
+    try {
+        call();
+    } catch (const gemmill::Error &error) {
+        return error.status() == status && *error.what() != '\0';
+    }
+    return false;
+}
+
+int main() {
+    const int64_t m = 2, n = 4, k = 3;
+    const std::vector<int8_t> b = {1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 11, -12};
+    const std::vector<uint8_t> unsigned_b(b.begin(), b.end()), a = {1, 2, 3, 4, 5, 6};
+    const std::vector<int8_t> signed_a(a.begin(), a.end());
+    const std::vector<float> float_a(a.begin(), a.end()), scales = {1.0f, 2.0f, 0.5f, 4.0f};
+    const std::vector<int32_t> sums = {38, -44, 50, -56, 83, -98, 113, -128};
+
+    /* Weights. */
+    const gemmill::Weights weights(b.data(), k, n);
+    TRUE(weights.k() == k && weights.n() == n && weights.groups() == 1 && weights.size_in_bytes() > 0);
+    TRUE(weights.type() == GEMMILL_TYPE_I8 && weights.tier() == gemmill::best_tier() && weights.activation_max() == 255);
+    TRUE(!weights.sequences().empty());
+    std::vector<int8_t> back(b.size());
+    weights.unpack(back.data(), n);
+    TRUE(back == b);
+    const gemmill::Weights shared = weights.share();
+    TRUE(shared == weights);
+    const gemmill::Weights transposed(b.data(), n, k, 1, n);
+    TRUE(transposed.k() == n && transposed != weights);
+    TRUE(gemmill::Weights(unsigned_b.data(), k, n) != weights);
+
+    gemmill::Packing packing;
+    const int32_t zero_points[] = {1, 2};
+    packing.groups(2).zero_point(3).zero_points(GEMMILL_PER_GROUP, zero_points, 2).activation_max(100).effort(GEMMILL_EFFORT_QUICK);
+    packing.tier(GEMMILL_TIER_PORTABLE).kc(64).scales(GEMMILL_PER_COLUMN, scales.data(), n);
+    gemmill::Weights grouped(b.data(), k, n, packing);
+    TRUE(grouped.groups() == 2 && grouped.activation_max() == 100 && grouped.tier() == GEMMILL_TIER_PORTABLE);
+    TRUE(gemmill::Weights(b.data(), k, n, n, 1, packing) == grouped);
+    gemmill_per per = GEMMILL_PER_TENSOR;
+    TRUE(grouped.scales(per) == scales && per == GEMMILL_PER_COLUMN && weights.scales(per).empty());
+    gemmill::Packing portable;
+    portable.tier(GEMMILL_TIER_PORTABLE);
+    const std::vector<uint8_t> bytes = weights.to_bytes();
+    TRUE(gemmill::Weights::from_bytes(bytes) == weights);
+    TRUE(gemmill::Weights::from_bytes(bytes, portable) == weights.repack(GEMMILL_TIER_PORTABLE));
+    TRUE(refused(GEMMILL_STATUS_BAD_DATA, [] { gemmill::Weights::from_bytes(std::vector<uint8_t>()); }));
+
+    /* Operations: each output, each type of activations, each setting. */
+    std::vector<int32_t> c(m * n, 100);
+    gemmill::Gemm<uint8_t, int32_t> add(weights);
+    const gemmill::Pool pool(2);
+    TRUE(pool.threads() == 2);
+    add.accumulate().threads(GEMMILL_THREADS_EXACTLY, 2).pool(pool).tier(weights.tier()).prepare();
+    add.run(m, a.data(), c.data());
+    for (std::size_t i = 0; i < c.size(); i++) TRUE(c[i] == sums[i] + 100);
+    TRUE(!add.describe(m).empty());
+    TRUE(refused(GEMMILL_STATUS_FROZEN, [&] { add.accumulate(false); }));
+    gemmill::Gemm<uint8_t, int32_t> moved(std::move(add));
+    moved.run(m, a.data(), k, 1, c.data(), n);
+    for (std::size_t i = 0; i < c.size(); i++) TRUE(c[i] == 2 * sums[i] + 100);
+
+    std::vector<int8_t> requantized(m * n);
+    const int32_t bias[] = {1, 2, 3, 4};
+    const std::vector<float> float_bias = {1.0f, 2.0f, 3.0f, 4.0f};
+    gemmill::Gemm<int8_t, int8_t> requantize(weights);
+    requantize.a_zero_point(1).multipliers(GEMMILL_PER_COLUMN, scales.data(), n).c_zero_point(-3).bias(bias, n);
+    requantize.multiplier(1.0f).clamp(-100, 50).relu().run(m, signed_a.data(), requantized.data());
+    const int64_t column_sums[] = {15, -18, 21, -24};
+    for (int64_t i = 0; i < m * n; i++) {
+        const int64_t x = sums[i] - column_sums[i % n] + bias[i % n] - 3;
+        TRUE(requantized[i] == (x < -3 ? -3 : x > 50 ? 50 : x));
+    }
+
+    std::vector<float> out(m * n);
+    std::vector<float> residual(n, 1000.0f), row_scales = {2.0f, 4.0f};
+    const std::vector<int32_t> row_zero_points = {0, 0};
+    gemmill::Gemm<uint8_t, float> dequantize(weights);
+    gemmill::RunOptions options;
+    options.row_zero_points(row_zero_points.data(), m).row_scales(row_scales.data(), m).residual(residual.data(), 0);
+    dequantize.a_scale(3.0f).b_scale(1.0f).b_scales(GEMMILL_PER_COLUMN, scales.data(), n).bias(float_bias.data(), n);
+    dequantize.clamp(-1e6f, 1e6f).relu(false).run(m, a.data(), out.data(), options);
+    for (int64_t i = 0; i < m * n; i++) {
+        const float scale = row_scales[i / n] * scales[i % n];
+        TRUE(out[i] == static_cast<float>(sums[i]) * scale + float_bias[i % n] + 1000.0f);
+    }
+    dequantize.run(m, a.data(), k, 1, out.data(), n, options);
+
+    gemmill::Gemm<float, float> fixed(weights), by_row(weights);
+    fixed.a_quantization(1.0f, 7).b_scale(1.0f).run(m, float_a.data(), out.data());
+    for (int64_t i = 0; i < m * n; i++) TRUE(out[i] == static_cast<float>(sums[i]));
+    by_row.a_quantization_per_row().b_scale(1.0f).run(m, float_a.data(), out.data());
+    for (int64_t i = 0; i < m * n; i++) TRUE(std::abs(out[i] - static_cast<float>(sums[i])) < 1.0f);
+
+    const auto quantization = gemmill::Quantization<uint8_t>::choose(-1.0f, 4.1f);
+    TRUE(quantization.scale == 0.02f && quantization.zero_point == 50);
+    uint8_t q = 0;
+    float x = 2.0f;
+    quantization.quantize(&x, 1, &q);
+    quantization.dequantize(&q, 1, &x);
+    TRUE(q == 150 && x == 2.0f);
+    std::printf("wrapper: %d failed\n", failures);
+    return failures != 0;
+}
