@@ -380,6 +380,24 @@ fn rows_to_quantize_hold_no_infinity() {
     }
 }
 
+/// A bad activation is one whether or not there are columns to multiply it with.
+#[test]
+fn bad_activations_are_refused_without_columns() {
+    let b = PackedB::builder(MatRef::row_major(&[0i8; 0], K, 0).unwrap());
+    let packed = b.clone().build().unwrap();
+    let quantization = ActivationQuantization::DynamicPerRow;
+    let gemm = Gemm::<f32, f32>::builder(&packed, Dequantize::new(1.0)).a_quantization(quantization).build().unwrap();
+    let run = |a: &[f32]| gemm.run(MatRef::row_major(a, 1, K).unwrap(), &mut MatMut::row_major(&mut [], 1, 0).unwrap());
+    run(&[0.25; K]).unwrap();
+    refused(run(&[f32::NEG_INFINITY; K]), kind!(BadNumber), &["finite", "-inf"]);
+
+    let bounded = b.activation_max(9).build().unwrap();
+    let gemm = Gemm::<u8, i32>::builder(&bounded, IntOutput::Store).build().unwrap();
+    let run = |a: &[u8]| gemm.run(MatRef::row_major(a, 1, K).unwrap(), &mut MatMut::row_major(&mut [], 1, 0).unwrap());
+    run(&[9; K]).unwrap();
+    refused(run(&[10; K]), kind!(OutOfRange), &["activation", "given 10"]);
+}
+
 #[test]
 fn quantization_parameters() {
     for bad in BAD_SCALES {

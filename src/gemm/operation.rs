@@ -117,13 +117,16 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         let epilogue = self.epilogue(options, a.rows())?;
         let residual = options.residual.map(|r| residual(r, c)).transpose()?;
 
-        if a.rows() == 0 || self.packed.n() == 0 {
+        if a.rows() == 0 {
             return Ok(());
         }
         with_row_parameters(|parameters| {
             self.row_parameters(&a, options, parameters)?;
             let source = A::source(a, self.row_quantization(parameters));
             self.check_activations(&source)?;
+            if self.packed.n() == 0 {
+                return Ok(());
+            }
             let packed = self.packed.view();
             let activations = A::KIND.multiplied_as(packed);
             let in_place = run::reads_in_place(packed, source.as_rows_of(activations).is_some(), k);
