@@ -1,25 +1,30 @@
 //! The kernels of this process, each generated once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::desc::KernelDesc;
-use crate::kernel::{CodegenError, Kernel};
+use crate::kernel::{CodegenError, Description, Kernel};
 
 /// Kernels by their whole description.
 ///
 /// Generation runs outside the lock: threads that ask for different kernels don't wait for each other. Two threads that
 /// ask for the same one at the same moment may both generate it; one result is kept. A failure is returned, not kept.
-#[derive(Debug, Default)]
-pub struct KernelCache {
-    kernels: RwLock<HashMap<KernelDesc, Arc<Kernel>>>,
+#[derive(Debug)]
+pub struct KernelCache<D: Description = KernelDesc> {
+    kernels: RwLock<HashMap<D, Arc<Kernel<D>>>>,
 }
 
-impl KernelCache {
-    /// The cache that the whole process shares.
-    pub fn global() -> &'static KernelCache {
-        static GLOBAL: OnceLock<KernelCache> = OnceLock::new();
-        GLOBAL.get_or_init(KernelCache::default)
+impl<D: Description> Default for KernelCache<D> {
+    fn default() -> Self {
+        KernelCache { kernels: RwLock::default() }
+    }
+}
+
+impl<D: Description> KernelCache<D> {
+    /// The family's cache that the whole process shares.
+    pub fn global() -> &'static KernelCache<D> {
+        D::global_cache()
     }
 
     /// The kernel of this description, generated if nobody has asked for it yet.
@@ -48,7 +53,7 @@ impl KernelCache {
     /// assert_eq!(cache.find(&desc.to_string()).unwrap().desc(), &desc);
     /// # Ok::<(), CodegenError>(())
     /// ```
-    pub fn get(&self, desc: &KernelDesc) -> Result<Arc<Kernel>, CodegenError> {
+    pub fn get(&self, desc: &D) -> Result<Arc<Kernel<D>>, CodegenError> {
         // A panic elsewhere cannot leave the map half-written: its only write is one insertion.
         let read = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = read.get(desc) {
@@ -61,13 +66,13 @@ impl KernelCache {
     }
 
     /// The kernel of this name, if it has been generated.
-    pub fn find(&self, name: &str) -> Option<Arc<Kernel>> {
+    pub fn find(&self, name: &str) -> Option<Arc<Kernel<D>>> {
         let read = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
         read.values().find(|k| k.desc().to_string() == name).cloned()
     }
 
     /// The descriptions of all kernels so far, sorted.
-    pub fn descriptions(&self) -> Vec<KernelDesc> {
+    pub fn descriptions(&self) -> Vec<D> {
         let read = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
         let mut descriptions: Vec<_> = read.keys().copied().collect();
         descriptions.sort();

@@ -3,8 +3,9 @@
 //!
 //! For tests only, behind the feature `inspect`.
 
+use crate::CodegenError;
 use crate::desc::KernelDesc;
-use crate::{CodegenError, gemm_i8, kernel};
+use crate::kernel::Family;
 
 pub use crate::x86::encode::inspect::{Choice, Encoded, RmChoice, check_instruction};
 
@@ -23,7 +24,7 @@ pub struct KernelCode {
 /// # Errors
 /// As [`Kernel::generate`](crate::Kernel::generate), but for tiers that this CPU lacks.
 pub fn kernel_code(desc: &KernelDesc) -> Result<KernelCode, CodegenError> {
-    kernel::check(desc)?;
-    let code = gemm_i8::generate(*desc)?;
+    desc.check()?;
+    let code = desc.machine_code()?;
     Ok(KernelCode { bytes: code.bytes, features: code.features.names().collect() })
 }

@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::CodegenError;
-use crate::args::KernelArgs;
 use crate::memory::Executable;
 use crate::tier::Tier;
 
@@ -67,7 +66,7 @@ impl Interpreted {
     ///
     /// # Safety
     /// As [`crate::Kernel::run`].
-    pub(crate) unsafe fn call(&self, args: *mut KernelArgs) {
+    pub(crate) unsafe fn call<A>(&self, args: *mut A) {
         // A program does with the arguments what the code would do, as `install`'s caller promised: so the caller's promise
         // is all that it needs.
         (self.program)(args.cast());

@@ -1,15 +1,14 @@
 //! Kernels: generated code in memory of its own, and the call into it.
 
 use std::fmt;
+use std::hash::Hash;
 
-use crate::args::KernelArgs;
+use crate::cache::KernelCache;
 use crate::desc::KernelDesc;
-use crate::gemm_i8;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 use crate::interpret::Interpreted;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
-use crate::registry::{micro_tile, multiplies, sections};
 use crate::tier::{Tier, TierError};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::asm::MachineCode;
@@ -47,11 +46,41 @@ impl From<TierError> for CodegenError {
     }
 }
 
+/// What a family of kernels has: a description of each of its kernels, and the arguments of a call.
+///
+/// The families are those of [`KernelDesc`] and [`crate::FloatKernelDesc`]; there can be no others.
+pub trait Description: Family {
+    /// What kernels are called with.
+    type Args;
+}
+
+/// What a family does for [`Kernel`] and [`KernelCache`].
+pub trait Family: Copy + Eq + Hash + Ord + fmt::Debug + fmt::Display + Send + Sync + Sized + 'static {
+    /// Instruction set.
+    fn tier(&self) -> Tier;
+    /// Whether the registry has the kernel.
+    fn check(&self) -> Result<(), CodegenError>;
+    /// The code, on tiers that have some.
+    #[cfg(target_arch = "x86_64")]
+    fn machine_code(&self) -> Result<MachineCode, CodegenError>;
+    /// Does in plain Rust what the kernel does.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`].
+    unsafe fn run_portable(&self, args: &mut Self::Args)
+    where
+        Self: Description;
+    /// The family's cache that the whole process shares.
+    fn global_cache() -> &'static KernelCache<Self>
+    where
+        Self: Description;
+}
+
 /// A micro-kernel, ready to run on this CPU. Holding one proves that the CPU has the features of its
 /// instructions, or that the interpreter carries them out.
 #[derive(Debug)]
-pub struct Kernel {
-    desc: KernelDesc,
+pub struct Kernel<D: Description = KernelDesc> {
+    desc: D,
     code: Code,
 }
 
@@ -64,7 +93,7 @@ enum Code {
     Interpreted(Interpreted),
 }
 
-impl Kernel {
+impl<D: Description> Kernel<D> {
     /// Generates the kernel that `desc` describes.
     ///
     /// # Errors
@@ -92,13 +121,13 @@ impl Kernel {
     /// assert!(Kernel::generate(&KernelDesc { rows: 99, ..desc }).is_err());
     /// # Ok::<(), CodegenError>(())
     /// ```
-    pub fn generate(desc: &KernelDesc) -> Result<Kernel, CodegenError> {
-        check(desc)?;
-        desc.tier.require()?;
-        let code = match desc.tier {
+    pub fn generate(desc: &D) -> Result<Kernel<D>, CodegenError> {
+        desc.check()?;
+        desc.tier().require()?;
+        let code = match desc.tier() {
             Tier::Portable => Code::Portable,
             #[cfg(target_arch = "x86_64")]
-            _ => machine(desc, gemm_i8::generate(*desc)?)?,
+            _ => machine(desc, desc.machine_code()?)?,
             #[cfg(not(target_arch = "x86_64"))]
             _ => return Err(CodegenError::Unsupported("this architecture has the portable tier only")),
         };
@@ -106,7 +135,7 @@ impl Kernel {
     }
 
     /// What the kernel is.
-    pub fn desc(&self) -> &KernelDesc {
+    pub fn desc(&self) -> &D {
         &self.desc
     }
 
@@ -124,7 +153,8 @@ impl Kernel {
     /// Runs the kernel.
     ///
     /// # Safety
-    /// What the description makes the kernel touch must be there for the whole call, as [`KernelArgs`] says:
+    /// What the description makes the kernel touch must be there for the whole call, as [`KernelArgs`](crate::KernelArgs)
+    /// and [`FloatKernelArgs`](crate::FloatKernelArgs) say. For the int8 family:
     /// - `a` readable for `row_tiles * desc.rows` rows at every offset of every block, a whole step each;
     /// - `blocks`, `offsets` and `b` readable for what the headers count, and sections of the headers all in
     ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second offset of a
@@ -137,11 +167,13 @@ impl Kernel {
     ///   writable) for all those rows and for all columns of the panel, rounded up to whole vectors, and aligned for their
     ///   types (C and the residual need not be); multipliers and float biases such that no NaN meets a clamp;
     /// - `row_tiles` and `block_count` not zero.
+    ///
+    /// For the float family, as the fields of [`FloatKernelArgs`](crate::FloatKernelArgs) say, and `row_tiles` not zero.
     #[inline]
-    pub unsafe fn run(&self, args: &mut KernelArgs) {
+    pub unsafe fn run(&self, args: &mut D::Args) {
         match &self.code {
             // SAFETY: the caller's promise is the same.
-            Code::Portable => unsafe { gemm_i8::portable::run(&self.desc, args) },
+            Code::Portable => unsafe { self.desc.run_portable(args) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the executable holds code that the builder made for this description, `generate` checked the
             // CPU's features, and the caller promises the arguments.
@@ -155,37 +187,17 @@ impl Kernel {
 
 /// Makes machine code callable on this CPU.
 #[cfg(target_arch = "x86_64")]
-fn machine(desc: &KernelDesc, code: MachineCode) -> Result<Code, CodegenError> {
+fn machine<D: Description>(desc: &D, code: MachineCode) -> Result<Code, CodegenError> {
     let executable = Executable::new(&code.bytes)?;
     #[cfg(feature = "interpreter")]
-    let executable = match Interpreted::load(desc.tier, executable)? {
+    let executable = match Interpreted::load(desc.tier(), executable)? {
         Ok(interpreted) => return Ok(Code::Interpreted(interpreted)),
         Err(executable) => executable,
     };
     // What the tier promises is checked again from what was emitted.
     if let Some(feature) = code.features.missing() {
-        return Err(TierError::Missing { tier: desc.tier, feature }.into());
+        return Err(TierError::Missing { tier: desc.tier(), feature }.into());
     }
     crate::profile::register(desc, executable.bytes());
     Ok(Code::Machine(executable))
-}
-
-/// Whether the registry has the micro-tile. The portable tier runs every tier's kernels: it is their oracle.
-pub(crate) fn check(desc: &KernelDesc) -> Result<(), CodegenError> {
-    let of_tier = |tier| {
-        let tile = micro_tile(tier, desc.layout, desc.vectors.into());
-        let fits = tile.is_some_and(|tile| (1..=tile.max_rows).contains(&desc.rows.into()));
-        fits && multiplies(tier, desc.layout, desc.activations)
-    };
-    let fits = if desc.tier == Tier::Portable { Tier::ALL.into_iter().any(of_tier) } else { of_tier(desc.tier) };
-    if !fits {
-        return Err(CodegenError::Unsupported("the tier has no such micro-tile for these activations"));
-    }
-    if !(1..=desc.panel_cols()).contains(&desc.cols.into()) {
-        return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
-    }
-    if desc.tier != Tier::Portable && !desc.sections.iter().all(|s| sections(desc.tier).contains(s)) {
-        return Err(CodegenError::Unsupported("the tier has no such main loop"));
-    }
-    Ok(())
 }

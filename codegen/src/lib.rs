@@ -4,17 +4,19 @@
 //! that can run; [`KernelArgs`] is what it is called with; [`KernelCache`] keeps each of them once.
 //!
 //! ```text
-//! KernelDesc ─→ gemm_i8 (builder, by role) ─→ x86::lowering (tier) ─→ memory (W^X) ─→ Kernel::run(KernelArgs)
-//!                        └─→ gemm_i8::portable (plain Rust, same arguments)
+//! KernelDesc ──────→ gemm_i8 ────┬─→ x86::lowering (tier) ─→ memory (W^X) ─→ Kernel::run(KernelArgs)
+//! FloatKernelDesc ─→ gemm_float ─┤                                            Kernel::run(FloatKernelArgs)
+//!                    (builders)  └─→ portable (plain Rust, same arguments)
 //! ```
 //!
-//! Start reading at [`desc`](KernelDesc), then `gemm_i8/mod.rs`. A new tier is a lowering in `x86/` and an entry in
+//! Start reading at [`desc`](KernelDesc), then `gemm_i8/mod.rs`; the float family has the same parts in `gemm_float/`. A new tier is a lowering in `x86/` and an entry in
 //! [`Tier`] and in the registry ([`micro_tiles`]).
 
 mod args;
 mod cache;
 mod desc;
 mod features;
+mod gemm_float;
 mod gemm_i8;
 mod host;
 #[cfg(all(target_arch = "x86_64", feature = "inspect"))]
@@ -38,7 +40,13 @@ pub use desc::{
     AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
     SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start,
 };
+pub use gemm_float::desc::{
+    Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
+    FloatKernelDesc, FloatRows, FloatStart, FloatType, float_lanes,
+};
+pub use gemm_float::function::float_function;
+pub use gemm_float::registry::{FloatTile, float_tiles};
 pub use host::{Caches, cpu_name, vectorize};
-pub use kernel::{CodegenError, Kernel};
+pub use kernel::{CodegenError, Description, Kernel};
 pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

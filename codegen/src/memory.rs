@@ -3,7 +3,6 @@
 use memmap2::{Mmap, MmapOptions};
 
 use crate::CodegenError;
-use crate::args::KernelArgs;
 
 /// Code in pages of its own. Pages are given back when it is dropped.
 #[derive(Debug)]
@@ -31,10 +30,10 @@ impl Executable {
     /// # Safety
     /// The code must be a kernel that this CPU can run, and `args` what that kernel expects.
     #[inline]
-    pub(crate) unsafe fn call(&self, args: *mut KernelArgs) {
+    pub(crate) unsafe fn call<A>(&self, args: *mut A) {
         // SAFETY: the pages hold a function of this signature from their first byte on (the caller's promise), and outlive
         // the call because `self` does.
-        let function: unsafe extern "sysv64" fn(*mut KernelArgs) = unsafe { std::mem::transmute(self.pages.as_ptr()) };
+        let function: unsafe extern "sysv64" fn(*mut A) = unsafe { std::mem::transmute(self.pages.as_ptr()) };
         // SAFETY: the caller's promise.
         unsafe { function(args) }
     }

@@ -5,27 +5,26 @@
 //! gives `perf annotate` the code as well. Both may be given, with a comma between. Formats: Linux
 //! `tools/perf/Documentation/jit-interface.txt` and `jitdump-specification.txt`.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock};
-
-use crate::desc::KernelDesc;
 
 /// The environment variable that turns registration on.
 const PROFILE_VARIABLE: &str = "GEMMILL_PROFILE";
 
 /// Tells the profilers that were asked for about a new kernel. A file that cannot be written is not an error: it is the
 /// profile that is poorer, not the product.
-pub(crate) fn register(desc: &KernelDesc, code: &[u8]) {
+pub(crate) fn register(name: &impl Display, code: &[u8]) {
     static SINKS: OnceLock<Mutex<Sinks>> = OnceLock::new();
     let sinks = SINKS.get_or_init(|| Mutex::new(Sinks::from_environment()));
     let Ok(mut sinks) = sinks.lock() else { return };
     if let Some(map) = &mut sinks.perf_map {
-        let _ = write_perf_map(map, &desc.to_string(), code.as_ptr() as u64, code.len());
+        let _ = write_perf_map(map, &name.to_string(), code.as_ptr() as u64, code.len());
     }
     #[cfg(target_os = "linux")]
     if let Some(dump) = &mut sinks.jitdump {
-        let _ = dump.load(&desc.to_string(), code);
+        let _ = dump.load(&name.to_string(), code);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod epilogue;
+mod family;
 #[cfg(target_arch = "x86_64")]
 mod main_loop;
 pub(crate) mod portable;
@@ -28,11 +29,12 @@ mod x86 {
     use crate::desc::{Finish, KernelDesc, Layout, Section, Start};
     use crate::registry::MAX_PREFETCH_ROWS;
     use crate::tier::Tier;
-    use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem, Scale};
+    use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem};
     use crate::x86::avx2::Avx2;
     use crate::x86::avx512::Avx512;
     use crate::x86::encode::table;
     use crate::x86::lowering::{Lowering, Op, TileOp, Vector};
+    use crate::x86::rows::RowStrides;
 
     /// General-purpose registers by role.
     pub(in crate::gemm_i8) mod role {
@@ -157,40 +159,13 @@ mod x86 {
 
         /// Row `r` of A, `p` being row 0.
         pub(in crate::gemm_i8) fn row_of_a(&self, p: Gpr, r: usize) -> Mem {
-            let index = match r {
-                0 => None,
-                1 | 2 | 4 | 8 => {
-                    Some((role::STRIDES[0], [Scale::X1, Scale::X2, Scale::X4, Scale::X8][r.ilog2() as usize]))
-                }
-                3 | 6 => Some((role::STRIDES[1], [Scale::X1, Scale::X2][r / 6])),
-                5 | 10 => Some((role::STRIDES[2], [Scale::X1, Scale::X2][r / 10])),
-                _ => Some((role::STRIDES[(r - 1) / 2], Scale::X1)),
-            };
-            Mem { base: p, index, disp: 0 }
+            RowStrides(&role::STRIDES).row(p, r)
         }
 
         /// The multiples of the row stride that [`Builder::row_of_a`] needs.
         fn compute_strides(&mut self) {
             let rows = self.rows();
-            let asm = self.low.asm();
-            let [s1, s3, s5, s7, s9, s11] = role::STRIDES;
-            asm.load64(s1, arg!(a_row_stride));
-            let times = |scale| Mem { base: s1, index: Some((s1, scale)), disp: 0 };
-            if rows > 3 {
-                asm.lea(s3, times(Scale::X2));
-            }
-            if rows > 5 {
-                asm.lea(s5, times(Scale::X4));
-            }
-            if rows > 7 {
-                asm.lea(s7, Mem { base: s5, index: Some((s1, Scale::X2)), disp: 0 });
-            }
-            if rows > 9 {
-                asm.lea(s9, times(Scale::X8));
-            }
-            if rows > 11 {
-                asm.lea(s11, Mem { base: s3, index: Some((s1, Scale::X8)), disp: 0 });
-            }
+            RowStrides(&role::STRIDES).compute(self.low.asm(), arg!(a_row_stride), rows);
         }
 
         /// The whole kernel: for each micro-tile, for each block, for each section; then the epilogue.

@@ -110,7 +110,7 @@ pub(crate) struct Assembler {
 }
 
 /// A finished kernel: its bytes, and what a CPU must have to run them.
-pub(crate) struct MachineCode {
+pub struct MachineCode {
     pub(crate) bytes: Vec<u8>,
     pub(crate) features: Features,
 }

@@ -8,6 +8,9 @@ use super::features::Features;
 use super::lowering::{Lowering, Op, Source, TileOp, Vector};
 use crate::CodegenError;
 
+/// Shuffle of bytes: the lower half of each 32-bit lane to its upper half.
+const EVEN_TO_UPPER: [u32; 4] = [0x0100_8080, 0x0504_8080, 0x0908_8080, 0x0d0c_8080];
+
 pub(crate) struct Avx2 {
     pub(crate) asm: Assembler,
     /// The instruction of 32-bit dot products: in VEX or EVEX encoding, or none.
@@ -18,7 +21,7 @@ impl Avx2 {
     pub(crate) fn new(dot: Option<&'static Instruction>) -> Avx2 {
         let mut asm = Assembler::new();
         // What `dynasm!` encodes here.
-        asm.needs(Features::AVX.and(Features::AVX2).and(Features::FMA));
+        asm.needs(Features::AVX.and(Features::AVX2).and(Features::FMA).and(Features::F16C));
         Avx2 { asm, dot }
     }
 }
@@ -83,14 +86,17 @@ impl Lowering for Avx2 {
             Op::MulPairsU8I8 => three!(self, vpmaddubsw, dst, a, b),
             Op::MulPairsI16 => three!(self, vpmaddwd, dst, a, b),
             Op::And => three!(self, vpand, dst, a, b),
+            Op::Or => three!(self, vpor, dst, a, b),
             Op::ShuffleBytes => three!(self, vpshufb, dst, a, b),
             Op::AddI16 => three!(self, vpaddw, dst, a, b),
             Op::AddSaturatingI16 => three!(self, vpaddsw, dst, a, b),
             Op::AddI32 => three!(self, vpaddd, dst, a, b),
+            Op::MinI32 => three!(self, vpminsd, dst, a, b),
             Op::MulI32 => three!(self, vpmulld, dst, a, b),
             Op::HorizontalAddI32 => three!(self, vphaddd, dst, a, b),
             Op::AddF32 => three!(self, vaddps, dst, a, b),
             Op::MulF32 => three!(self, vmulps, dst, a, b),
+            Op::DivF32 => three!(self, vdivps, dst, a, b),
             Op::MaxF32 => three!(self, vmaxps, dst, a, b),
             Op::MinF32 => three!(self, vminps, dst, a, b),
             Op::MaxU8 => three!(self, vpmaxub, dst, a, b),
@@ -112,6 +118,51 @@ impl Lowering for Avx2 {
 
     fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source) {
         three!(self, vfmadd213ps, dst, a, b);
+    }
+
+    fn accumulate_f32(&mut self, acc: Vector, a: Vector, b: Source) {
+        three!(self, vfmadd231ps, acc, a, b);
+    }
+
+    fn load_f16(&mut self, dst: Vector, src: Mem) {
+        load!(self.asm, src; vcvtph2ps Ry(dst.0), OWORD);
+    }
+
+    // One shuffle or mask: neither takes the ports of multiplications from Ice Lake and Zen 2 on.
+    fn load_even_bf16(&mut self, dst: Vector, src: Mem) {
+        let mask = self.asm.constant(&EVEN_TO_UPPER.repeat(2));
+        self.load(dst, src.into());
+        self.op(Op::ShuffleBytes, dst, dst, Source::Constant(mask));
+    }
+
+    fn load_odd_bf16(&mut self, dst: Vector, src: Mem) {
+        let mask = self.asm.constant(&[0xffff_0000; 8]);
+        self.load(dst, Source::Constant(mask));
+        self.op(Op::And, dst, dst, src.into());
+    }
+
+    fn f16_to_f32(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.asm.ops ; .arch x64 ; vcvtph2ps Ry(dst.0), Rx(src.0));
+    }
+
+    fn f32_to_f16(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.asm.ops ; .arch x64 ; vcvtps2ph Rx(dst.0), Ry(src.0), 0);
+    }
+
+    fn widen16(&mut self, dst: Vector, src: Vector) {
+        dynasm!(self.asm.ops ; .arch x64 ; vpmovzxwd Ry(dst.0), Rx(src.0));
+    }
+
+    fn shift_left32(&mut self, dst: Vector, src: Vector, bits: u8) {
+        dynasm!(self.asm.ops ; .arch x64 ; vpslld Ry(dst.0), Ry(src.0), bits as i8);
+    }
+
+    fn shift_right32(&mut self, dst: Vector, src: Vector, bits: u8) {
+        dynasm!(self.asm.ops ; .arch x64 ; vpsrld Ry(dst.0), Ry(src.0), bits as i8);
+    }
+
+    fn exchange_halves(&mut self, _: Vector, _: Vector, _: Vector) {
+        self.asm.fail("vectors of 256 bits have natural columns");
     }
 
     fn i32_to_f32(&mut self, dst: Vector, src: Vector) {
@@ -177,6 +228,32 @@ impl Lowering for Avx2 {
             }
             _ => self.store_bytes(dst, src, 0, 4 * count),
         }
+    }
+
+    fn load_first16(&mut self, dst: Vector, src: Mem, count: usize) {
+        debug_assert!(src.index.is_none());
+        let (d, b) = (dst.0, src.base.id());
+        if count == 8 {
+            return load!(self.asm, src; vmovdqu Rx(d), OWORD);
+        }
+        self.zero(dst);
+        let mut at = 0;
+        for piece in [8, 4, 2] {
+            if 2 * count - at < piece {
+                continue;
+            }
+            let (from, lane) = (src.disp + at as i32, (at / piece) as i8);
+            match piece {
+                8 => dynasm!(self.asm.ops ; .arch x64 ; vpinsrq Rx(d), Rx(d), QWORD [DWORD Rq(b) + from], lane),
+                4 => dynasm!(self.asm.ops ; .arch x64 ; vpinsrd Rx(d), Rx(d), DWORD [DWORD Rq(b) + from], lane),
+                _ => dynasm!(self.asm.ops ; .arch x64 ; vpinsrw Rx(d), Rx(d), WORD [DWORD Rq(b) + from], lane),
+            }
+            at += piece;
+        }
+    }
+
+    fn store_first16(&mut self, dst: Mem, src: Vector, count: usize) {
+        self.store_bytes(dst, src, 0, 2 * count);
     }
 
     fn tile(&mut self, _: TileOp) {

@@ -14,6 +14,8 @@ pub(crate) struct Avx512 {
 
 /// The opmask of edge tiles.
 const EDGE: u8 = 1;
+/// The order of VSHUFI32X4 that takes the upper halves of both sources.
+const UPPER_HALVES: u8 = 0b11_10_11_10;
 /// Free where masks are set: in the epilogue.
 const MASK_BITS: Gpr = Gpr::Rdx;
 
@@ -31,6 +33,10 @@ impl Avx512 {
 
     fn two(&mut self, instruction: &'static Instruction, dst: Vector, src: Source) {
         self.asm.emit(instruction, Width::Z, Operands::new(dst.0, 0, src));
+    }
+
+    fn shift(&mut self, instruction: &'static Instruction, dst: Vector, src: Rm, bits: u8) {
+        self.asm.emit(instruction, Width::Z, Operands::new(0, dst.0, src).imm(bits));
     }
 
     /// Sets the opmask to the first `count` lanes.
@@ -84,13 +90,16 @@ impl Lowering for Avx512 {
             Op::MulPairsU8I8 => &table::VPMADDUBSW,
             Op::MulPairsI16 => &table::VPMADDWD,
             Op::And => &table::VPANDD,
+            Op::Or => &table::VPORD,
             Op::ShuffleBytes => &table::VPSHUFB,
             Op::AddI16 => &table::VPADDW,
             Op::AddSaturatingI16 => &table::VPADDSW,
             Op::AddI32 => &table::VPADDD,
+            Op::MinI32 => &table::VPMINSD,
             Op::MulI32 => &table::VPMULLD,
             Op::AddF32 => &table::VADDPS,
             Op::MulF32 => &table::VMULPS,
+            Op::DivF32 => &table::VDIVPS,
             Op::MaxF32 => &table::VMAXPS,
             Op::MinF32 => &table::VMINPS,
             Op::MaxU8 => &table::VPMAXUB,
@@ -111,6 +120,51 @@ impl Lowering for Avx512 {
 
     fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source) {
         self.three(&table::VFMADD213PS, dst, a, b);
+    }
+
+    fn accumulate_f32(&mut self, acc: Vector, a: Vector, b: Source) {
+        self.three(&table::VFMADD231PS, acc, a, b);
+    }
+
+    fn load_f16(&mut self, dst: Vector, src: Mem) {
+        self.two(&table::VCVTPH2PS, dst, src.into());
+    }
+
+    fn load_even_bf16(&mut self, dst: Vector, src: Mem) {
+        self.shift(&table::VPSLLD_IMM, dst, Rm::Memory(src), 16);
+    }
+
+    fn load_odd_bf16(&mut self, dst: Vector, src: Mem) {
+        let mask = self.asm.constant(&[0xffff_0000; 16]);
+        self.load(dst, Source::Constant(mask));
+        self.op(Op::And, dst, dst, src.into());
+    }
+
+    fn f16_to_f32(&mut self, dst: Vector, src: Vector) {
+        self.two(&table::VCVTPH2PS, dst, src.into());
+    }
+
+    fn f32_to_f16(&mut self, dst: Vector, src: Vector) {
+        let operands = Operands::new(src.0, 0, Rm::Register(dst.0)).imm(0);
+        self.asm.emit(&table::VCVTPS2PH, Width::Z, operands);
+    }
+
+    fn widen16(&mut self, dst: Vector, src: Vector) {
+        self.two(&table::VPMOVZXWD, dst, src.into());
+    }
+
+    fn shift_left32(&mut self, dst: Vector, src: Vector, bits: u8) {
+        self.shift(&table::VPSLLD_IMM, dst, Rm::Register(src.0), bits);
+    }
+
+    fn shift_right32(&mut self, dst: Vector, src: Vector, bits: u8) {
+        self.shift(&table::VPSRLD_IMM, dst, Rm::Register(src.0), bits);
+    }
+
+    fn exchange_halves(&mut self, a: Vector, b: Vector, temp: Vector) {
+        self.asm.emit(&table::VINSERTI64X4, Width::Z, Operands::new(temp.0, a.0, Rm::Register(b.0)).imm(1));
+        self.asm.emit(&table::VSHUFI32X4, Width::Z, Operands::new(b.0, a.0, Rm::Register(b.0)).imm(UPPER_HALVES));
+        self.load(a, temp.into());
     }
 
     fn i32_to_f32(&mut self, dst: Vector, src: Vector) {
@@ -159,6 +213,24 @@ impl Lowering for Avx512 {
         }
         self.mask_first(count);
         self.asm.emit(&table::VMOVDQU32_STORE, Width::Z, Operands::new(src.0, 0, Rm::Memory(dst)).masked(EDGE));
+    }
+
+    fn load_first16(&mut self, dst: Vector, src: Mem, count: usize) {
+        let operands = Operands::new(dst.0, 0, Rm::Memory(src));
+        if count == 16 {
+            return self.asm.emit(&table::VMOVDQU16, Width::Y, operands);
+        }
+        self.mask_first(count);
+        self.asm.emit(&table::VMOVDQU16, Width::Y, operands.zeroed(EDGE));
+    }
+
+    fn store_first16(&mut self, dst: Mem, src: Vector, count: usize) {
+        let operands = Operands::new(src.0, 0, Rm::Memory(dst));
+        if count == 16 {
+            return self.asm.emit(&table::VMOVDQU16_STORE, Width::Y, operands);
+        }
+        self.mask_first(count);
+        self.asm.emit(&table::VMOVDQU16_STORE, Width::Y, operands.masked(EDGE));
     }
 
     fn tile(&mut self, op: TileOp) {

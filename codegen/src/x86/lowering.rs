@@ -1,4 +1,4 @@
-//! What a tier must know: the vector operations that the int8 builder speaks of, by role.
+//! What a tier must know: the vector operations that builders speak of, by role.
 
 use dynasmrt::DynamicLabel;
 
@@ -50,17 +50,21 @@ pub(crate) enum Op {
     /// `i16 × i16` products, summed in pairs to i32; never overflows for weights and activations of 8 or 9 bits.
     MulPairsI16,
     And,
+    Or,
     /// Byte `i` is byte `b[i]` of `a`, in each 128-bit part.
     ShuffleBytes,
     AddI16,
     AddSaturatingI16,
     AddI32,
+    /// The smaller one, signed.
+    MinI32,
     /// Low 32 bits of the product.
     MulI32,
     /// Sums of neighbours: `a0+a1, a2+a3, b0+b1, b2+b3`, in each 128-bit part.
     HorizontalAddI32,
     AddF32,
     MulF32,
+    DivF32,
     /// `a > b ? a : b`: `b` if one is NaN.
     MaxF32,
     /// `a < b ? a : b`: `b` if one is NaN.
@@ -128,10 +132,30 @@ pub(crate) trait Lowering {
     fn dot(&mut self, acc: Vector, a: Vector, b: Source);
     /// `dst = fma(dst, a, b)`
     fn multiply_add_f32(&mut self, dst: Vector, a: Vector, b: Source);
+    /// `acc = fma(a, b, acc)`
+    fn accumulate_f32(&mut self, acc: Vector, a: Vector, b: Source);
     /// i32 to f32, to nearest even.
     fn i32_to_f32(&mut self, dst: Vector, src: Vector);
     /// f32 to i32, to nearest even; out of range gives `i32::MIN`.
     fn f32_to_i32(&mut self, dst: Vector, src: Vector);
+    /// As many f16 as a vector has 32-bit lanes, to f32.
+    fn load_f16(&mut self, dst: Vector, src: Mem);
+    /// The lower 16 bits of all 32-bit lanes, as bf16, to f32.
+    fn load_even_bf16(&mut self, dst: Vector, src: Mem);
+    /// The upper 16 bits of all 32-bit lanes, as bf16, to f32.
+    fn load_odd_bf16(&mut self, dst: Vector, src: Mem);
+    /// f16 in the lower half of a vector, to f32.
+    fn f16_to_f32(&mut self, dst: Vector, src: Vector);
+    /// f32 to f16 in the lower half of a vector, to nearest even.
+    fn f32_to_f16(&mut self, dst: Vector, src: Vector);
+    /// 16-bit lanes in the lower half of a vector, to 32 bits, unsigned.
+    fn widen16(&mut self, dst: Vector, src: Vector);
+    /// All 32-bit lanes by `bits`.
+    fn shift_left32(&mut self, dst: Vector, src: Vector, bits: u8);
+    /// All 32-bit lanes by `bits`, unsigned.
+    fn shift_right32(&mut self, dst: Vector, src: Vector, bits: u8);
+    /// `a` = the lower halves of `a` and `b`, `b` = the upper halves. On tiers of 512 bits. `temp` is a free register.
+    fn exchange_halves(&mut self, a: Vector, b: Vector, temp: Vector);
     /// The upper byte of each 16-bit lane, as a number.
     fn high_bytes(&mut self, dst: Vector, src: Vector);
     /// Lane `i` of `dst` is lane `order[i]` of `src`; `order` in a register.
@@ -144,6 +168,10 @@ pub(crate) trait Lowering {
     fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize);
     /// The first `count` 32-bit lanes. `src` may be clobbered.
     fn store_first(&mut self, dst: Mem, src: Vector, count: usize);
+    /// `count` 16-bit elements to the lower half of a vector; memory of the others is not touched.
+    fn load_first16(&mut self, dst: Vector, src: Mem, count: usize);
+    /// The first `count` 16-bit lanes of the lower half of a vector.
+    fn store_first16(&mut self, dst: Mem, src: Vector, count: usize);
     /// An operation on tiles. On tiers that have them.
     fn tile(&mut self, op: TileOp);
     /// Leaves the vector unit as compiled code expects it.

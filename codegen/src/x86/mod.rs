@@ -11,3 +11,4 @@ pub(crate) mod avx512;
 pub(crate) mod encode;
 pub(crate) mod features;
 pub(crate) mod lowering;
+pub(crate) mod rows;

@@ -1,0 +1,313 @@
+//! What a kernel of the float family is, and what it is called with.
+
+use std::fmt;
+
+use crate::tier::Tier;
+
+/// Columns of a packed panel of floating-point weights, on every tier.
+pub const FLOAT_PANEL: usize = 32;
+
+/// A floating-point type in memory. Kernels compute in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatType {
+    /// IEEE-754 binary32.
+    F32,
+    /// IEEE-754 binary16.
+    F16,
+    /// The upper half of a binary32.
+    Bf16,
+}
+
+impl FloatType {
+    /// All of them.
+    pub const ALL: [FloatType; 3] = [FloatType::F32, FloatType::F16, FloatType::Bf16];
+
+    /// Bytes of an element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            FloatType::F32 => 4,
+            FloatType::F16 | FloatType::Bf16 => 2,
+        }
+    }
+
+    /// The name in kernel names and operations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FloatType::F32 => "f32",
+            FloatType::F16 => "f16",
+            FloatType::Bf16 => "bf16",
+        }
+    }
+
+    /// Where column `j` of a panel stands in a row of [`FLOAT_PANEL`] packed weights.
+    ///
+    /// ```text
+    /// f32, f16:  0 1 2 3 ... 31
+    /// bf16:      0 8  1 9  2 10 ... 7 15 | 16 24  17 25 ... 23 31        one shuffle or mask makes eight of them f32
+    /// ```
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::FloatType;
+    /// assert_eq!(FloatType::F16.place(9), 9);
+    /// assert_eq!(FloatType::Bf16.place(9), 3);
+    /// ```
+    pub const fn place(self, j: usize) -> usize {
+        match self {
+            FloatType::F32 | FloatType::F16 => j,
+            FloatType::Bf16 => j / 16 * 16 + j % 8 * 2 + j / 8 % 2,
+        }
+    }
+}
+
+/// Where kernels take weights from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Expansion {
+    /// From packed panels; they become f32 in registers.
+    InRegisters,
+    /// The same, and the f32 are kept in memory for other micro-tiles.
+    Kept,
+    /// From what such a kernel kept.
+    Reused,
+}
+
+/// How rows of A lie in memory, as f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatRows {
+    /// A row's elements side by side, rows a stride apart.
+    Strided,
+    /// Packed micro-panels: the elements of a micro-tile's rows for one k side by side, then those for the next k.
+    Interleaved,
+}
+
+/// Where a micro-tile's accumulators begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatStart {
+    /// At zero; C is not read.
+    Zero,
+    /// At `beta * C`.
+    Beta,
+    /// At the partial sums that an earlier part of K left in scratch memory.
+    Scratch,
+}
+
+/// What becomes of a micro-tile's accumulators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatFinish {
+    /// Partial sums go to scratch memory, for the next part of K.
+    Scratch,
+    /// The epilogue is applied and C written.
+    Epilogue(FloatEpilogue),
+}
+
+/// The stages that sums pass while they are in registers, in this order: bias, residual, function, conversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FloatEpilogue {
+    /// `x += bias[j]`
+    pub bias: bool,
+    /// `x += residual[i][j]`, an element of the type of C.
+    pub residual: bool,
+    /// What is made of `x`.
+    pub function: FloatFunction,
+}
+
+/// A function of a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatFunction {
+    /// `x`
+    Identity,
+    /// `min(max(x, low), high)`; a NaN stays one.
+    Clamp,
+    /// `x / (1 + exp(-2u))`, `u = sqrt(2/pi) * (x + 0.044715 x^3)`: the GELU by tanh.
+    Gelu,
+    /// `x / (1 + exp(-x))`.
+    Silu,
+}
+
+/// A micro-kernel of the float family: `C[rows × cols]` from rows of A and a strip of panels of B, one chain of fused
+/// multiply-adds in ascending k for each element.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::*;
+/// let desc = FloatKernelDesc {
+///     tier: Tier::Avx2,
+///     weights: FloatType::Bf16,
+///     expansion: Expansion::InRegisters,
+///     a: FloatRows::Strided,
+///     rows: 6,
+///     vectors: 2,
+///     cols: 16,
+///     start: FloatStart::Zero,
+///     finish: FloatFinish::Scratch,
+///     c: FloatType::F32,
+///     prefetch: false,
+/// };
+/// assert_eq!(desc.to_string(), "fgemm_avx2_bf16_6x16_c16_zero_scratch");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FloatKernelDesc {
+    /// Instruction set.
+    pub tier: Tier,
+    /// The type of packed weights.
+    pub weights: FloatType,
+    /// Where they are taken from.
+    pub expansion: Expansion,
+    /// How A lies in memory.
+    pub a: FloatRows,
+    /// Rows of the micro-tile.
+    pub rows: u8,
+    /// Vectors of accumulators per row; an even number.
+    pub vectors: u8,
+    /// Columns of the micro-tile that exist in C, at most `vectors` times [`FloatKernelDesc::lanes`].
+    pub cols: u8,
+    /// Where accumulators begin.
+    pub start: FloatStart,
+    /// What becomes of them.
+    pub finish: FloatFinish,
+    /// The type of C and of the residual.
+    pub c: FloatType,
+    /// Whether packed weights are prefetched, [`FLOAT_PREFETCH`] bytes ahead.
+    pub prefetch: bool,
+}
+
+/// How far ahead of what is multiplied kernels prefetch, in each panel.
+pub const FLOAT_PREFETCH: usize = 4096;
+
+impl FloatKernelDesc {
+    /// f32 elements of a vector of the tier.
+    pub const fn lanes(&self) -> usize {
+        float_lanes(self.tier)
+    }
+
+    /// Columns that the accumulators cover.
+    pub const fn strip_cols(&self) -> usize {
+        self.vectors as usize * self.lanes()
+    }
+
+    /// f32 elements of scratch memory per micro-tile.
+    pub const fn scratch_len(&self) -> usize {
+        self.rows as usize * self.strip_cols()
+    }
+
+    /// Bytes of a panel's weights for one k.
+    pub const fn panel_row_bytes(&self) -> usize {
+        FLOAT_PANEL * self.weights.bytes()
+    }
+}
+
+/// f32 elements of a vector of a tier.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Tier, float_lanes};
+/// assert_eq!((float_lanes(Tier::Avx2), float_lanes(Tier::Avx512)), (8, 16));
+/// ```
+pub const fn float_lanes(tier: Tier) -> usize {
+    match tier {
+        Tier::Portable | Tier::Avx2 | Tier::Avx2Vnni => 8,
+        Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx => 16,
+    }
+}
+
+impl fmt::Display for FloatKernelDesc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, width) = (self.rows, self.strip_cols());
+        write!(f, "fgemm_{}_{}_{rows}x{width}_c{}", self.tier, self.weights.name(), self.cols)?;
+        f.write_str(match self.a {
+            FloatRows::Strided => "",
+            FloatRows::Interleaved => "_interleaved",
+        })?;
+        f.write_str(match self.expansion {
+            Expansion::InRegisters => "",
+            Expansion::Kept => "_kept",
+            Expansion::Reused => "_reused",
+        })?;
+        f.write_str(match self.start {
+            FloatStart::Zero => "_zero",
+            FloatStart::Beta => "_beta",
+            FloatStart::Scratch => "_resume",
+        })?;
+        match self.finish {
+            FloatFinish::Scratch => f.write_str("_scratch")?,
+            FloatFinish::Epilogue(e) => {
+                write!(f, "_{}", self.c.name())?;
+                f.write_str(if e.bias { "_bias" } else { "" })?;
+                f.write_str(if e.residual { "_residual" } else { "" })?;
+                f.write_str(match e.function {
+                    FloatFunction::Identity => "",
+                    FloatFunction::Clamp => "_clamp",
+                    FloatFunction::Gelu => "_gelu",
+                    FloatFunction::Silu => "_silu",
+                })?;
+            }
+        }
+        f.write_str(if self.prefetch { "_prefetch" } else { "" })
+    }
+}
+
+/// Arguments of one call: a column of `row_tiles` micro-tiles of C against one strip of panels.
+///
+/// The kernel moves `a`, `c`, `scratch` and `residual` forward as it goes: a block serves one call.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct FloatKernelArgs {
+    /// The first micro-tile's row 0 at the first k: readable for `depth` elements of all rows of all tiles.
+    pub a: *const f32,
+    /// Bytes from row to row of A, where rows are [`FloatRows::Strided`].
+    pub a_row_stride: usize,
+    /// Bytes from micro-tile to micro-tile of A.
+    pub a_tile_stride: usize,
+    /// The strip's first weights at the first k: readable for `depth` rows of each of its panels. Unused by
+    /// [`Expansion::Reused`].
+    pub b: *const u8,
+    /// Bytes from panel to panel.
+    pub b_panel_stride: usize,
+    /// Number of k; may be zero.
+    pub depth: usize,
+    /// Number of micro-tiles; not zero.
+    pub row_tiles: usize,
+    /// `depth * strip_cols` elements, for all expansions but [`Expansion::InRegisters`].
+    pub expanded: *mut f32,
+    /// Element (0, 0) of the first micro-tile of C.
+    pub c: *mut u8,
+    /// Bytes from row to row of C.
+    pub c_row_stride: usize,
+    /// Partial sums, micro-tile after micro-tile, `scratch_len` each.
+    pub scratch: *mut f32,
+    /// The factor of C.
+    pub beta: f32,
+    /// Smallest result of [`FloatFunction::Clamp`].
+    pub low: f32,
+    /// Largest result of [`FloatFunction::Clamp`].
+    pub high: f32,
+    /// f32 per column: readable for whole strips.
+    pub bias: *const f32,
+    /// Element (0, 0) of the first micro-tile of the residual.
+    pub residual: *const u8,
+    /// Bytes from row to row of the residual.
+    pub residual_row_stride: usize,
+}
+
+impl FloatKernelArgs {
+    /// All pointers null, all numbers zero: a start for filling in what a kernel needs.
+    pub const EMPTY: FloatKernelArgs = FloatKernelArgs {
+        a: std::ptr::null(),
+        a_row_stride: 0,
+        a_tile_stride: 0,
+        b: std::ptr::null(),
+        b_panel_stride: 0,
+        depth: 0,
+        row_tiles: 0,
+        expanded: std::ptr::null_mut(),
+        c: std::ptr::null_mut(),
+        c_row_stride: 0,
+        scratch: std::ptr::null_mut(),
+        beta: 0.0,
+        low: 0.0,
+        high: 0.0,
+        bias: std::ptr::null(),
+        residual: std::ptr::null(),
+        residual_row_stride: 0,
+    };
+}

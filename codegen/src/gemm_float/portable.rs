@@ -1,0 +1,133 @@
+//! The float family in plain Rust: the portable tier, and the oracle of the generated kernels.
+
+use super::desc::{
+    Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatRows, FloatStart, FloatType,
+};
+use super::function::float_function;
+use half::{bf16, f16};
+
+/// Most accumulators of a micro-tile, of any tier: 14 × 32 or 3 × 128.
+pub(super) const MAX_ACCUMULATORS: usize = 448;
+
+/// Runs the kernel that `desc` describes.
+///
+/// # Safety
+/// As [`crate::Kernel::run`].
+pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
+    let (rows, cols) = (usize::from(desc.rows), desc.strip_cols());
+    for _ in 0..args.row_tiles {
+        let mut acc = [0f32; MAX_ACCUMULATORS];
+        let acc = &mut acc[..rows * cols];
+        // SAFETY: passed on from the caller, who provides scratch memory for each micro-tile.
+        unsafe {
+            start(desc, args, acc);
+            multiply(desc, args, acc);
+            match desc.finish {
+                FloatFinish::Scratch => args.scratch.copy_from_nonoverlapping(acc.as_ptr(), acc.len()),
+                FloatFinish::Epilogue(_) => finish(desc, args, acc),
+            }
+        }
+        args.a = args.a.wrapping_byte_add(args.a_tile_stride);
+        args.c = args.c.wrapping_add(rows * args.c_row_stride);
+        args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
+        args.scratch = args.scratch.wrapping_add(acc.len());
+    }
+}
+
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn start(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f32]) {
+    match desc.start {
+        FloatStart::Zero => {}
+        // SAFETY: the caller provides scratch memory for each micro-tile.
+        FloatStart::Scratch => unsafe { args.scratch.copy_to_nonoverlapping(acc.as_mut_ptr(), acc.len()) },
+        FloatStart::Beta => {
+            for (i, row) in acc.chunks_exact_mut(desc.strip_cols()).enumerate() {
+                for (j, sum) in row[..desc.cols.into()].iter_mut().enumerate() {
+                    // SAFETY: the element is one of C's.
+                    let c = unsafe { read(desc.c, args.c.wrapping_add(i * args.c_row_stride), j) };
+                    *sum = args.beta * c;
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn multiply(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f32]) {
+    let (rows, cols) = (usize::from(desc.rows), desc.strip_cols());
+    for k in 0..args.depth {
+        for j in 0..cols {
+            let kept = args.expanded.wrapping_add(k * cols + j);
+            let b = match desc.expansion {
+                // SAFETY: the caller provides `depth * strip_cols` elements.
+                Expansion::Reused => unsafe { kept.read() },
+                Expansion::InRegisters | Expansion::Kept => {
+                    let panel = args.b.wrapping_add(j / FLOAT_PANEL * args.b_panel_stride);
+                    let row = panel.wrapping_add(k * desc.panel_row_bytes());
+                    // SAFETY: the caller provides `depth` rows of each panel.
+                    unsafe { read(desc.weights, row, desc.weights.place(j % FLOAT_PANEL)) }
+                }
+            };
+            if desc.expansion == Expansion::Kept {
+                // SAFETY: the caller provides `depth * strip_cols` elements.
+                unsafe { kept.write(b) };
+            }
+            for i in 0..rows {
+                let a = match desc.a {
+                    FloatRows::Strided => args.a.wrapping_byte_add(i * args.a_row_stride).wrapping_add(k),
+                    FloatRows::Interleaved => args.a.wrapping_add(k * rows + i),
+                };
+                let sum = &mut acc[i * cols + j];
+                // SAFETY: the caller provides `depth` elements of each row.
+                *sum = unsafe { a.read() }.mul_add(b, *sum);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn finish(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &[f32]) {
+    let FloatFinish::Epilogue(epilogue) = desc.finish else { return };
+    for (i, row) in acc.chunks_exact(desc.strip_cols()).enumerate() {
+        for (j, &sum) in row[..desc.cols.into()].iter().enumerate() {
+            let mut x = sum;
+            if epilogue.bias {
+                // SAFETY: the caller provides a bias for every column.
+                x += unsafe { args.bias.add(j).read() };
+            }
+            if epilogue.residual {
+                // SAFETY: the caller provides a residual for every element.
+                x += unsafe { read(desc.c, args.residual.wrapping_add(i * args.residual_row_stride), j) };
+            }
+            let x = float_function(epilogue.function, x, args.low, args.high);
+            let at = args.c.wrapping_add(i * args.c_row_stride + j * desc.c.bytes());
+            // SAFETY: the element is one of C's, which need not be aligned.
+            unsafe {
+                match desc.c {
+                    FloatType::F32 => at.cast::<f32>().write_unaligned(x),
+                    FloatType::F16 => at.cast::<f16>().write_unaligned(f16::from_f32(x)),
+                    FloatType::Bf16 => at.cast::<bf16>().write_unaligned(bf16::from_f32(x)),
+                }
+            }
+        }
+    }
+}
+
+/// Element `i` of a row.
+///
+/// # Safety
+/// The element must be readable.
+unsafe fn read(of: FloatType, row: *const u8, i: usize) -> f32 {
+    let at = row.wrapping_add(i * of.bytes());
+    // SAFETY: the caller's promise; alignment is not needed.
+    unsafe {
+        match of {
+            FloatType::F32 => at.cast::<f32>().read_unaligned(),
+            FloatType::F16 => at.cast::<f16>().read_unaligned().to_f32(),
+            FloatType::Bf16 => at.cast::<bf16>().read_unaligned().to_f32(),
+        }
+    }
+}
