@@ -42,7 +42,7 @@ pub use desc::{
 };
 pub use gemm_float::desc::{
     Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
-    FloatKernelDesc, FloatRows, FloatStart, FloatType, float_lanes,
+    FloatKernelDesc, FloatPrefetch, FloatRows, FloatStart, FloatType, float_lanes,
 };
 pub use gemm_float::function::float_function;
 pub use gemm_float::registry::{FloatTile, float_tiles};

@@ -108,6 +108,7 @@ impl Case {
                 a_tile_stride: tile_elements * size_of::<f32>(),
                 b: b.wrapping_add(first * desc.panel_row_bytes()),
                 b_panel_stride: depth * desc.panel_row_bytes(),
+                next: std::ptr::null(),
                 depth: part,
                 row_tiles: self.row_tiles,
                 expanded: expanded.as_mut_ptr(),
@@ -193,6 +194,7 @@ fn float_kernels_match_the_portable_tier() {
                     for _ in 0..share_of(24) {
                         let strip = vectors * float_lanes(tier);
                         let expansions = if vectors == 2 { 2 } else { 1 };
+                        let next = if strip > FLOAT_PANEL { FloatPrefetch::None } else { FloatPrefetch::Next };
                         let desc = FloatKernelDesc {
                             tier,
                             weights: rng.pick(&FloatType::ALL),
@@ -204,7 +206,7 @@ fn float_kernels_match_the_portable_tier() {
                             start: rng.pick(&[FloatStart::Zero, FloatStart::Beta]),
                             finish: FloatFinish::Scratch,
                             c: rng.pick(&FloatType::ALL),
-                            prefetch: rng.below(2) == 1,
+                            prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead, next]),
                         };
                         let epilogue = FloatEpilogue {
                             bias: rng.below(2) == 1,
@@ -237,12 +239,13 @@ fn impossible_kernels_are_refused() {
         start: FloatStart::Zero,
         finish: FloatFinish::Scratch,
         c: FloatType::F32,
-        prefetch: false,
+        prefetch: FloatPrefetch::None,
     };
     for wrong in [
         FloatKernelDesc { rows: 0, ..desc },
         FloatKernelDesc { rows: 7, ..desc },
         FloatKernelDesc { vectors: 4, ..desc },
+        FloatKernelDesc { vectors: 8, rows: 1, prefetch: FloatPrefetch::Next, ..desc },
         FloatKernelDesc { vectors: 3, ..desc },
         FloatKernelDesc { vectors: 0, ..desc },
         FloatKernelDesc { cols: 17, ..desc },

@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gemmill_codegen::{
-    Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatRows, FloatStart, FloatType,
-    KernelCache, Tier,
+    Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatRows, FloatStart,
+    FloatType, KernelCache, Tier,
 };
 
 use super::element::{Float, Source};
@@ -16,7 +16,7 @@ use crate::gemm::Threads;
 use crate::matrix::{MatMut, MatRef};
 use crate::plan::{MACS_PER_THREAD, Plan, Resources};
 use crate::run::Destination;
-use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace};
+use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace, TileRole};
 
 /// A product `C = f(A · B + beta · C + bias + residual)` of floating-point matrices with packed weights, accumulated in f32.
 ///
@@ -357,16 +357,20 @@ impl FloatGemm {
             && (place.last_pass || passes > 1)
             && (place.first_pass || place.last_pass || passes > 2)
             && !(place.first_pass && place.last_pass && passes > 1)
-            && (place.first_tile || plan.tiles.count() > 1);
+            && match place.tile {
+                TileRole::First => true,
+                TileRole::Prefetching => plan.prefetching_tiles > 0 && !place.last_strip,
+                TileRole::Plain => plan.tiles.count() > 1,
+            };
         let epilogue =
             FloatEpilogue { bias: !self.bias.is_empty(), residual: key.residual, function: self.function.kind() };
         exists.then(|| FloatKernelDesc {
             tier: self.tier,
             weights: self.packed.stored(),
-            expansion: match (plan.keeps, place.first_tile) {
+            expansion: match (plan.keeps, place.tile) {
                 (false, _) => Expansion::InRegisters,
-                (true, true) => Expansion::Kept,
-                (true, false) => Expansion::Reused,
+                (true, TileRole::First) => Expansion::Kept,
+                (true, _) => Expansion::Reused,
             },
             a: if plan.packs_a { FloatRows::Interleaved } else { FloatRows::Strided },
             rows: height as u8,
@@ -379,7 +383,11 @@ impl FloatGemm {
             },
             finish: if place.last_pass { FloatFinish::Epilogue(epilogue) } else { FloatFinish::Scratch },
             c: key.c,
-            prefetch: plan.prefetch,
+            prefetch: match place.tile {
+                TileRole::First if plan.prefetch => FloatPrefetch::Ahead,
+                TileRole::Prefetching => FloatPrefetch::Next,
+                _ => FloatPrefetch::None,
+            },
         })
     }
 }

@@ -41,14 +41,19 @@ pub(crate) struct FloatPlan {
     pub(crate) packs_a: bool,
     /// Whether the first micro-tile of a block keeps weights for the others.
     pub(crate) keeps: bool,
-    /// Whether weights come from beyond the second-level cache and are prefetched.
+    /// Whether weights come from beyond the second-level cache, for one micro-tile, and are prefetched.
     pub(crate) prefetch: bool,
+    /// Micro-tiles of a block that prefetch the next panel meanwhile.
+    pub(crate) prefetching_tiles: usize,
     /// Parts among which rows are split.
     pub(crate) row_parts: usize,
     /// Parts among which strips are split.
     pub(crate) strip_parts: usize,
 }
 
+/// Longer blocks leave the first-level cache too little for A. MEASURED on Emerald Rapids: 256 is never worse than 384 or 512,
+/// and 128 is where partial sums begin to show.
+const LARGEST_KC: usize = 256;
 /// k are blocked in multiples of this.
 const KC_UNIT: usize = 8;
 
@@ -66,12 +71,15 @@ impl FloatPlan {
 
         let many_tiles = tiles.count() > 1;
         let caches = p.resources.caches;
-        let kc = if many_tiles { even_blocks(p.k, caches.l1 * 2 / 3 / (strip * size_of::<f32>())) } else { p.k };
+        let most = (caches.l1 * 2 / 3 / (strip * size_of::<f32>())).min(LARGEST_KC);
+        let kc = if many_tiles { even_blocks(p.k, most) } else { p.k };
         let tile_bytes = tiles.height.max(1).saturating_mul(p.k.max(1)).saturating_mul(size_of::<f32>());
-        let tiles_per_block = (caches.l2 / 2 / tile_bytes).max(LEAST_TILES_PER_BLOCK);
+        let tiles_per_block = (caches.l2 / 4 / tile_bytes).max(LEAST_TILES_PER_BLOCK);
         let keeps = many_tiles && p.weights != FloatType::F32;
         let b_bytes = p.k.saturating_mul(p.cols).saturating_mul(p.weights.bytes());
         let prefetch = !many_tiles && b_bytes > caches.l2 / 2;
+        // A tile prefetches a line for every two k.
+        let lines_of_row = FLOAT_PANEL * p.weights.bytes() / 64;
         let (row_parts, strip_parts) = split(p, tiles.count(), strips);
         FloatPlan {
             tiles,
@@ -84,6 +92,7 @@ impl FloatPlan {
             packs_a: !p.in_place,
             keeps,
             prefetch,
+            prefetching_tiles: if many_tiles && b_bytes > caches.l2 / 4 { 2 * lines_of_row } else { 0 },
             row_parts,
             strip_parts,
         }

@@ -67,28 +67,51 @@ pub(crate) struct KernelPlace {
     pub(crate) short_tile: bool,
     pub(crate) first_pass: bool,
     pub(crate) last_pass: bool,
-    /// The first micro-tile of a block.
-    pub(crate) first_tile: bool,
+    pub(crate) tile: TileRole,
+}
+
+/// What a micro-tile does besides its product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TileRole {
+    /// The first of a block: it keeps weights for the others, where the plan says so.
+    First,
+    /// It prefetches the next panel.
+    Prefetching,
+    /// Nothing.
+    Plain,
+}
+
+impl TileRole {
+    const ALL: [TileRole; 3] = [TileRole::First, TileRole::Prefetching, TileRole::Plain];
 }
 
 impl KernelPlace {
     pub(crate) fn all() -> impl Iterator<Item = KernelPlace> {
-        (0..32).map(|i: u8| {
-            let bit = |b: u8| i >> b & 1 == 1;
-            let (last_strip, short_tile, first_pass, last_pass, first_tile) = (bit(0), bit(1), bit(2), bit(3), bit(4));
-            KernelPlace { last_strip, short_tile, first_pass, last_pass, first_tile }
+        (0..KERNEL_PLACES).map(|i| {
+            let bit = |b: usize| i >> b & 1 == 1;
+            let (last_strip, short_tile, first_pass, last_pass) = (bit(0), bit(1), bit(2), bit(3));
+            KernelPlace { last_strip, short_tile, first_pass, last_pass, tile: TileRole::ALL[i >> 4] }
         })
     }
 
     fn index(self) -> usize {
-        let bits = [self.last_strip, self.short_tile, self.first_pass, self.last_pass, self.first_tile];
-        bits.into_iter().enumerate().map(|(i, bit)| usize::from(bit) << i).sum()
+        let bits = [self.last_strip, self.short_tile, self.first_pass, self.last_pass];
+        let bits: usize = bits.into_iter().enumerate().map(|(i, bit)| usize::from(bit) << i).sum();
+        (self.tile as usize) << 4 | bits
     }
 }
 
+const KERNEL_PLACES: usize = 3 << 4;
+
 /// The kernels of a plan, by place.
-#[derive(Debug, Default)]
-pub(crate) struct FloatKernels([Option<Arc<Kernel<FloatKernelDesc>>>; 32]);
+#[derive(Debug)]
+pub(crate) struct FloatKernels([Option<Arc<Kernel<FloatKernelDesc>>>; KERNEL_PLACES]);
+
+impl Default for FloatKernels {
+    fn default() -> Self {
+        FloatKernels(std::array::from_fn(|_| None))
+    }
+}
 
 impl FloatKernels {
     pub(crate) fn slot(&mut self, place: KernelPlace) -> &mut Option<Arc<Kernel<FloatKernelDesc>>> {
@@ -220,18 +243,27 @@ fn run_strip(
     for pass in 0..passes {
         let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
         let mut first_tile = true;
+        // The panel after this one, while its last strip is multiplied.
+        let ends_panel = ((strip + 1) * plan.strip).is_multiple_of(FLOAT_PANEL);
+        let mut prefetching = if ends_panel && !last_strip { plan.prefetching_tiles } else { 0 };
         let mut done = 0;
         for (short_tile, run) in plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
             let mut left = run;
             while left.tiles > 0 {
-                // The first micro-tile has a kernel of its own where it keeps weights for the others.
-                let count = if first_tile && plan.keeps { 1 } else { left.tiles };
+                let (tile, count) = match (first_tile, prefetching) {
+                    (true, _) => (TileRole::First, 1),
+                    (false, 0) => (TileRole::Plain, left.tiles),
+                    (false, some) => (TileRole::Prefetching, some.min(left.tiles)),
+                };
+                if tile == TileRole::Prefetching {
+                    prefetching -= count;
+                }
                 let place = KernelPlace {
                     last_strip,
                     short_tile: short_tile == 1,
                     first_pass: pass == 0,
                     last_pass: pass + 1 == passes,
-                    first_tile: first_tile || !plan.keeps,
+                    tile,
                 };
                 let call = Call {
                     run: Run { tiles: count, ..left },
@@ -274,6 +306,12 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
         a_tile_stride: run.height * a.row_stride * size_of::<f32>(),
         b: job.packed.bytes()[(panel + in_panel).min(job.packed.bytes().len())..].as_ptr(),
         b_panel_stride: job.packed.panel_bytes(),
+        // In this panel, if there is no other: a prefetch may be of anything.
+        next: job
+            .packed
+            .bytes()
+            .as_ptr()
+            .wrapping_add(panel + job.packed.panel_bytes() + depth.start * FLOAT_PANEL * stored.bytes()),
         depth: depth.len(),
         row_tiles: run.tiles,
         expanded: call.expanded,

@@ -26,6 +26,8 @@ pub(super) mod role {
     pub const B: Gpr = Gpr::R9;
     /// 1 and 3 times the distance of panels; main loop only.
     pub const PANELS: [Gpr; 2] = [Gpr::R8, Gpr::Rbx];
+    /// The next line to prefetch, in strips of one panel; main loop only.
+    pub const NEXT: Gpr = PANELS[0];
     /// Expanded weights at the current k; main loop only.
     pub const EXPANDED: Gpr = Gpr::Rbp;
     /// k left; main loop only.
@@ -55,6 +57,8 @@ macro_rules! arg {
 }
 pub(super) use arg;
 
+/// Bytes of a cache line.
+pub(super) const LINE_BYTES: usize = 64;
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
 
@@ -121,6 +125,13 @@ impl<L: Lowering> Builder<L> {
         let next_tile = self.low.asm().label();
         self.low.asm().place(next_tile);
         self.start();
+        if self.desc.finish != FloatFinish::Scratch {
+            epilogue::prefetch_c(self);
+        }
+        if self.desc.a == FloatRows::Strided {
+            let rows = self.rows();
+            RowStrides(&role::STRIDES).compute(self.low.asm(), arg!(a_row_stride), rows);
+        }
         main_loop::all(self);
         match self.desc.finish {
             FloatFinish::Scratch => self.store_scratch(),
@@ -144,10 +155,6 @@ impl<L: Lowering> Builder<L> {
                     self.low.load(acc, Mem::at(role::SCRATCH, i * bytes).into());
                 }
             }
-        }
-        if self.desc.a == FloatRows::Strided {
-            let rows = self.rows();
-            RowStrides(&role::STRIDES).compute(self.low.asm(), arg!(a_row_stride), rows);
         }
     }
 

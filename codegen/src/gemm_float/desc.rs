@@ -91,6 +91,17 @@ pub enum FloatStart {
     Scratch,
 }
 
+/// What kernels prefetch: hints, which change no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatPrefetch {
+    /// Nothing.
+    None,
+    /// Packed weights, [`FLOAT_PREFETCH`] bytes ahead, into the first-level cache.
+    Ahead,
+    /// A line from [`FloatKernelArgs::next`] on for every two k, into the second-level cache; in strips of one panel.
+    Next,
+}
+
 /// What becomes of a micro-tile's accumulators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FloatFinish {
@@ -141,7 +152,7 @@ pub enum FloatFunction {
 ///     start: FloatStart::Zero,
 ///     finish: FloatFinish::Scratch,
 ///     c: FloatType::F32,
-///     prefetch: false,
+///     prefetch: FloatPrefetch::None,
 /// };
 /// assert_eq!(desc.to_string(), "fgemm_avx2_bf16_6x16_c16_zero_scratch");
 /// ```
@@ -167,8 +178,8 @@ pub struct FloatKernelDesc {
     pub finish: FloatFinish,
     /// The type of C and of the residual.
     pub c: FloatType,
-    /// Whether packed weights are prefetched, [`FLOAT_PREFETCH`] bytes ahead.
-    pub prefetch: bool,
+    /// What is prefetched.
+    pub prefetch: FloatPrefetch,
 }
 
 /// How far ahead of what is multiplied kernels prefetch, in each panel.
@@ -242,7 +253,11 @@ impl fmt::Display for FloatKernelDesc {
                 })?;
             }
         }
-        f.write_str(if self.prefetch { "_prefetch" } else { "" })
+        f.write_str(match self.prefetch {
+            FloatPrefetch::None => "",
+            FloatPrefetch::Ahead => "_ahead",
+            FloatPrefetch::Next => "_next",
+        })
     }
 }
 
@@ -263,6 +278,8 @@ pub struct FloatKernelArgs {
     pub b: *const u8,
     /// Bytes from panel to panel.
     pub b_panel_stride: usize,
+    /// Where [`FloatPrefetch::Next`] goes on; any address is allowed.
+    pub next: *const u8,
     /// Number of k; may be zero.
     pub depth: usize,
     /// Number of micro-tiles; not zero.
@@ -297,6 +314,7 @@ impl FloatKernelArgs {
         a_tile_stride: 0,
         b: std::ptr::null(),
         b_panel_stride: 0,
+        next: std::ptr::null(),
         depth: 0,
         row_tiles: 0,
         expanded: std::ptr::null_mut(),

@@ -1,6 +1,6 @@
 //! From accumulators to C, and from C to accumulators.
 
-use super::builder::{Builder, arg, role};
+use super::builder::{Builder, LINE_BYTES, arg, role};
 use super::desc::{FloatEpilogue, FloatFunction, FloatType};
 use super::function::{
     EXP, EXP_HIGH, EXP_LOW, EXPONENT_BIAS, EXPONENT_SHIFT, GELU_CUBIC, GELU_LINEAR, LOG2_E, LOWEST, MINUS_LN2,
@@ -27,6 +27,21 @@ pub(super) fn start_at_c<L: Lowering>(b: &mut Builder<L>) {
         b.low.asm().add(role::C, role::C_STRIDE);
     }
     b.exchange_halves();
+}
+
+/// Asks for the lines of C that the tile will be written to: they arrive while the main loop runs.
+pub(super) fn prefetch_c<L: Lowering>(b: &mut Builder<L>) {
+    let row_bytes = usize::from(b.desc.cols) * b.desc.c.bytes();
+    let rows = b.rows();
+    let asm = b.low.asm();
+    asm.load64(role::C, arg!(c));
+    asm.load64(role::C_STRIDE, arg!(c_row_stride));
+    for r in 0..rows {
+        (0..row_bytes).step_by(LINE_BYTES).for_each(|at| asm.prefetch(Mem::at(role::C, at)));
+        if r + 1 < rows {
+            asm.add(role::C, role::C_STRIDE);
+        }
+    }
 }
 
 /// Vector `v` of a row of C or the residual, as f32. `mask` is a free register.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::desc::{Expansion, FloatKernelArgs, FloatKernelDesc};
+use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch};
 use super::portable;
 use super::registry::max_rows;
 use crate::cache::KernelCache;
@@ -35,6 +35,9 @@ impl Family for FloatKernelDesc {
         }
         if !(1..=self.strip_cols()).contains(&self.cols.into()) {
             return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
+        }
+        if self.prefetch == FloatPrefetch::Next && self.strip_cols() > FLOAT_PANEL {
+            return Err(CodegenError::Unsupported("strips of several panels do not prefetch the next one"));
         }
         if self.expansion == Expansion::Kept && vectors != 2 && self.tier != Tier::Portable {
             return Err(CodegenError::Unsupported("strips of two vectors are kept, no others"));

@@ -3,12 +3,10 @@
 //! Vectors of B stay in registers while rows of A are broadcast one by one; or, in wide tiles of few rows, rows of A stay
 //! while vectors of B pass.
 
-use super::builder::{Builder, arg, role};
-use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatRows, FloatType};
+use super::builder::{Builder, LINE_BYTES, arg, role};
+use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatRows, FloatType};
 use crate::x86::asm::{Mem, Scale};
 use crate::x86::lowering::{Lowering, Vector};
-
-const LINE_BYTES: usize = 64;
 
 /// All of k.
 pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
@@ -27,6 +25,11 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     if expands {
         asm.load64(role::EXPANDED, arg!(expanded));
     }
+    let nexts = b.desc.prefetch == FloatPrefetch::Next;
+    let asm = b.low.asm();
+    if nexts {
+        asm.load64(role::NEXT, arg!(next));
+    }
     let unroll = unroll(b);
     let asm = b.low.asm();
     asm.jump_if_below(role::COUNT, unroll, few);
@@ -44,6 +47,9 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     let asm = b.low.asm();
     asm.dec_jump_not_zero(role::COUNT, again);
     asm.place(end);
+    if nexts {
+        asm.store64(arg!(next), role::NEXT);
+    }
 }
 
 /// k per iteration: enough that the loop's own instructions do not count.
@@ -62,7 +68,7 @@ fn advance<L: Lowering>(b: &mut Builder<L>, steps: usize) {
         FloatRows::Interleaved => b.rows() * size_of::<f32>(),
     };
     let (b_bytes, expanded) = (b.desc.panel_row_bytes(), expanded_bytes(b));
-    let expansion = b.desc.expansion;
+    let (expansion, nexts) = (b.desc.expansion, b.desc.prefetch == FloatPrefetch::Next && steps > 1);
     let asm = b.low.asm();
     asm.add_imm(role::A, steps * a_bytes);
     if expansion != Expansion::Reused {
@@ -71,11 +77,17 @@ fn advance<L: Lowering>(b: &mut Builder<L>, steps: usize) {
     if expansion != Expansion::InRegisters {
         asm.add_imm(role::EXPANDED, steps * expanded);
     }
+    if nexts {
+        for line in 0..steps / 2 {
+            asm.prefetch_l2(Mem::at(role::NEXT, line * LINE_BYTES));
+        }
+        asm.add_imm(role::NEXT, steps / 2 * LINE_BYTES);
+    }
 }
 
 /// One k, the `i`-th from where the registers point.
 fn step<L: Lowering>(b: &mut Builder<L>, i: usize) {
-    if b.desc.prefetch {
+    if b.desc.prefetch == FloatPrefetch::Ahead {
         prefetch(b, i);
     }
     let (rows, vectors) = (b.rows(), b.vectors());

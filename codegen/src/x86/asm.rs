@@ -257,6 +257,11 @@ impl Assembler {
         load!(self, mem; prefetcht0 );
     }
 
+    /// The same for the second-level cache.
+    pub(crate) fn prefetch_l2(&mut self, mem: Mem) {
+        load!(self, mem; prefetcht1 );
+    }
+
     /// Decrements and jumps while the result is not zero.
     pub(crate) fn dec_jump_not_zero(&mut self, counter: Gpr, label: DynamicLabel) {
         dynasm!(self.ops ; .arch x64 ; dec Rq(counter.id()) ; jnz =>label);
