@@ -17,6 +17,7 @@ mod cache;
 mod desc;
 mod features;
 mod gemm_float;
+mod gemm_groups;
 mod gemm_i8;
 mod host;
 #[cfg(all(target_arch = "x86_64", feature = "inspect"))]
@@ -46,6 +47,9 @@ pub use gemm_float::desc::{
 };
 pub use gemm_float::function::float_function;
 pub use gemm_float::registry::{FloatTile, float_tiles};
+pub use gemm_groups::desc::{
+    GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc, group_rows,
+};
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Description, Kernel};
 pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};

@@ -1,0 +1,277 @@
+//! The generated kernels of the groupwise family.
+//!
+//! Sums of f32 stay in memory: they are touched once for every group of k. Inside a group, as many vectors of a panel's
+//! columns as registers allow are summed at a time, over its chunks of 32 k. Without 32-bit dot products a chunk's pair
+//! products are added in 16 bits (at most `16 * 15 * 128 = 30720`) and widened once.
+
+use dynasmrt::DynamicLabel;
+
+use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelDesc, vectors_at_a_time};
+use crate::CodegenError;
+use crate::tier::Tier;
+use crate::x86::asm::{Gpr, MachineCode, Mem};
+use crate::x86::avx2::Avx2;
+use crate::x86::avx512::Avx512;
+use crate::x86::encode::table;
+use crate::x86::lowering::{Lowering, Op, Source, Vector};
+use crate::x86::rows::RowStrides;
+
+/// General-purpose registers by role.
+mod role {
+    use crate::x86::asm::Gpr;
+
+    /// The argument block.
+    pub const ARGS: Gpr = Gpr::Rdi;
+    /// Row 0 of the micro-tile at the current group.
+    pub const A: Gpr = Gpr::Rsi;
+    /// 1, 3, 5, 7, 9 and 11 times the row stride of A.
+    pub const STRIDES: [Gpr; 6] = [Gpr::Rax, Gpr::Rcx, Gpr::Rdx, Gpr::R13, Gpr::R14, Gpr::R15];
+    /// The current group of the panel.
+    pub const B: Gpr = Gpr::R9;
+    /// Where the weights of the current chunk stand, in the current columns.
+    pub const WEIGHTS: Gpr = Gpr::R8;
+    /// Row 0 at the current chunk.
+    pub const CHUNK: Gpr = Gpr::R10;
+    /// Chunks left in the group; free outside.
+    pub const COUNT: Gpr = Gpr::R11;
+    /// The current group's number of chunks.
+    pub const CHUNKS: Gpr = Gpr::Rbx;
+    /// The current group's terms.
+    pub const TERMS: Gpr = Gpr::R12;
+    /// Sums of the micro-tile.
+    pub const SUMS: Gpr = Gpr::Rbp;
+}
+
+/// An argument's address.
+macro_rules! arg {
+    ($field:ident) => {
+        Mem::at(role::ARGS, std::mem::offset_of!(crate::gemm_groups::desc::GroupKernelArgs, $field))
+    };
+}
+
+/// Pairs of ones, to widen 16-bit sums.
+const ONES: u32 = 0x0001_0001;
+/// How far ahead one or two rows prefetch weights.
+const PREFETCH: usize = 4096;
+/// Rows that weights stream past faster than the hardware's prefetcher follows.
+const STREAMED_ROWS: usize = 2;
+const LINE_BYTES: usize = 64;
+
+struct Builder<L> {
+    desc: GroupKernelDesc,
+    low: L,
+    lanes: usize,
+    /// Vectors of columns that are summed at a time.
+    vectors: usize,
+    dots: bool,
+}
+
+impl<L: Lowering> Builder<L> {
+    fn rows(&self) -> usize {
+        self.desc.rows.into()
+    }
+
+    fn count(&self) -> usize {
+        self.rows() * self.vectors
+    }
+
+    /// 32-bit sums of row `r`, vector `v`.
+    fn sum(&self, r: usize, v: usize) -> Vector {
+        Vector((r * self.vectors + v) as u8)
+    }
+
+    /// 16-bit sums of row `r`, vector `v`.
+    fn narrow(&self, r: usize, v: usize) -> Vector {
+        Vector((self.count() + r * self.vectors + v) as u8)
+    }
+
+    /// The `i`-th register from the end.
+    fn temp(&self, i: usize) -> Vector {
+        Vector((L::REGISTERS - 1 - i) as u8)
+    }
+
+    fn vector_bytes(&self) -> usize {
+        self.lanes * 4
+    }
+
+    fn repeated(&mut self, x: u32) -> DynamicLabel {
+        self.low.asm().constant(&[x; 16][..self.lanes])
+    }
+
+    /// For each micro-tile, for each group, for each set of columns, for each chunk.
+    fn kernel(&mut self) {
+        Gpr::CALLEE_SAVED.iter().for_each(|&r| self.low.asm().push(r));
+        let (next_tile, next_group) = (self.low.asm().label(), self.low.asm().label());
+        let rows = self.rows();
+        let asm = self.low.asm();
+        RowStrides(&role::STRIDES).compute(asm, arg!(a_row_stride), rows);
+        asm.place(next_tile);
+        asm.load64(role::A, arg!(a));
+        asm.load64(role::B, arg!(b));
+        asm.load64(role::CHUNKS, arg!(chunks));
+        asm.load64(role::TERMS, arg!(terms));
+        asm.load64(role::SUMS, arg!(sums));
+        asm.load64(role::COUNT, arg!(groups));
+        asm.store64(arg!(groups_left), role::COUNT);
+
+        self.low.asm().place(next_group);
+        let panel_vectors = GROUP_PANEL / self.lanes;
+        for first in (0..panel_vectors).step_by(self.vectors) {
+            self.group(first, first + self.vectors == panel_vectors);
+        }
+        let asm = self.low.asm();
+        // The last set of columns left both where the next group begins.
+        let ahead = (panel_vectors - self.vectors) * self.lanes * 4;
+        asm.lea(role::B, Mem { base: role::WEIGHTS, index: None, disp: -(ahead as i32) });
+        asm.lea(role::A, Mem::at(role::CHUNK, 0));
+        asm.add_imm(role::CHUNKS, size_of::<u32>());
+        asm.add_imm(role::TERMS, rows * size_of::<i32>());
+        asm.dec_mem_jump_not_zero(arg!(groups_left), next_group);
+
+        asm.store64(arg!(terms), role::TERMS);
+        asm.load64(role::COUNT, arg!(a_row_stride));
+        asm.multiply_imm(role::COUNT, rows);
+        asm.add_to(arg!(a), role::COUNT);
+        asm.add_imm_to(arg!(sums), rows * GROUP_PANEL * size_of::<f32>());
+        asm.dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+        self.low.leave();
+        Gpr::CALLEE_SAVED.iter().rev().for_each(|&r| self.low.asm().pop(r));
+        self.low.asm().ret();
+    }
+
+    /// One group for some vectors of columns, `first` and those behind it.
+    fn group(&mut self, first: usize, is_last: bool) {
+        let header = self.desc.header_bytes();
+        let columns = first * self.vector_bytes();
+        self.start(first);
+        let again = self.low.asm().label();
+        let asm = self.low.asm();
+        asm.lea(role::WEIGHTS, Mem::at(role::B, header + columns));
+        asm.lea(role::CHUNK, Mem::at(role::A, 0));
+        asm.load32(role::COUNT, Mem::at(role::CHUNKS, 0));
+        asm.place(again);
+        self.chunk(is_last);
+        let bytes = GROUP_CHUNK / self.desc.step_depth() * GROUP_PANEL * 4;
+        let asm = self.low.asm();
+        asm.add_imm(role::WEIGHTS, bytes);
+        asm.add_imm(role::CHUNK, GROUP_CHUNK);
+        asm.dec_jump_not_zero(role::COUNT, again);
+        self.fold(first);
+    }
+
+    /// 32-bit sums begin at the corrections.
+    fn start(&mut self, first: usize) {
+        let rows = self.rows();
+        for v in 0..self.vectors {
+            let zero_point = self.temp(0);
+            if self.desc.correction == GroupCorrection::PerColumn {
+                let at = 2 * (GROUP_PANEL + (first + v) * self.lanes);
+                self.low.load_first16(zero_point, Mem::at(role::B, at), self.lanes);
+                self.low.widen16(zero_point, zero_point);
+            }
+            for r in 0..rows {
+                let sum = self.sum(r, v);
+                self.low.broadcast32(sum, Mem::at(role::TERMS, 4 * r));
+                if self.desc.correction == GroupCorrection::PerColumn {
+                    self.low.op(Op::MulI32, sum, sum, zero_point.into());
+                }
+            }
+        }
+    }
+
+    /// A chunk of k.
+    fn chunk(&mut self, prefetches: bool) {
+        let (weights, bytes, mask, a) = (self.temp(0), self.temp(1), self.temp(2), self.temp(3));
+        let fields = 8 / usize::from(self.desc.bits);
+        let field_mask = [0x0303_0303, 0x0f0f_0f0f][usize::from(self.desc.bits == 4)];
+        let constant = self.repeated(field_mask);
+        self.low.load(mask, Source::Constant(constant));
+        let steps = GROUP_CHUNK / self.desc.step_depth();
+        if prefetches && self.rows() <= STREAMED_ROWS {
+            for line in (0..steps * GROUP_PANEL * 4).step_by(LINE_BYTES) {
+                self.low.asm().prefetch(Mem::at(role::WEIGHTS, PREFETCH + line));
+            }
+        }
+        for step in 0..steps {
+            for v in 0..self.vectors {
+                let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
+                self.low.load(weights, Mem::at(role::WEIGHTS, at).into());
+                for field in 0..fields {
+                    if field > 0 {
+                        self.low.shift_right32(weights, weights, self.desc.bits);
+                    }
+                    self.low.op(Op::And, bytes, weights, mask.into());
+                    for r in 0..self.rows() {
+                        let k = step * self.desc.step_depth() + field * 4;
+                        self.low.broadcast32(a, RowStrides(&role::STRIDES).row(role::CHUNK, r).offset(k));
+                        self.multiply(r, v, bytes, a, step == 0 && field == 0);
+                    }
+                }
+            }
+        }
+        if !self.dots {
+            let ones = self.repeated(ONES);
+            for r in 0..self.rows() {
+                for v in 0..self.vectors {
+                    let (narrow, sum) = (self.narrow(r, v), self.sum(r, v));
+                    self.low.op(Op::MulPairsI16, narrow, narrow, Source::Constant(ones));
+                    self.low.op(Op::AddI32, sum, sum, narrow.into());
+                }
+            }
+        }
+    }
+
+    /// Four k of one row and one vector of columns; the first ones begin 16-bit sums.
+    fn multiply(&mut self, r: usize, v: usize, bytes: Vector, a: Vector, is_first: bool) {
+        let (sum, narrow) = (self.sum(r, v), self.narrow(r, v));
+        match (self.dots, is_first) {
+            (true, _) => self.low.dot(sum, bytes, a.into()),
+            (false, true) => self.low.op(Op::MulPairsU8I8, narrow, bytes, a.into()),
+            (false, false) => {
+                self.low.op(Op::MulPairsU8I8, a, bytes, a.into());
+                self.low.op(Op::AddI16, narrow, narrow, a.into());
+            }
+        }
+    }
+
+    /// The group's sums, scaled, to those in memory.
+    fn fold(&mut self, first: usize) {
+        let (scale, total) = (self.temp(0), self.temp(1));
+        for v in 0..self.vectors {
+            let columns = (first + v) * self.lanes;
+            self.low.load_first16(scale, Mem::at(role::B, 2 * columns), self.lanes);
+            self.low.widen16(scale, scale);
+            self.low.shift_left32(scale, scale, 16);
+            for r in 0..self.rows() {
+                let (sum, at) = (self.sum(r, v), Mem::at(role::SUMS, 4 * (r * GROUP_PANEL + columns)));
+                self.low.i32_to_f32(sum, sum);
+                self.low.load(total, at.into());
+                self.low.accumulate_f32(total, sum, scale.into());
+                self.low.store(at, total);
+            }
+        }
+    }
+}
+
+/// The code of a kernel.
+pub(super) fn generate(desc: GroupKernelDesc) -> Result<MachineCode, CodegenError> {
+    match desc.tier {
+        Tier::Portable => Err(CodegenError::Unsupported("the portable tier has no machine code")),
+        Tier::Avx2 => build(desc, Avx2::new(None), 8, false),
+        Tier::Avx2Vnni => build(desc, Avx2::new(Some(&table::VPDPBUSD_VEX)), 8, true),
+        Tier::Avx512 => build(desc, Avx512::new(), 16, false),
+        Tier::Avx512Vnni | Tier::Amx => build(desc, Avx512::new(), 16, true),
+    }
+}
+
+fn build<L: Lowering>(
+    desc: GroupKernelDesc,
+    low: L,
+    lanes: usize,
+    dots: bool,
+) -> Result<MachineCode, CodegenError> {
+    let vectors = vectors_at_a_time(desc.tier, desc.rows.into());
+    let mut builder = Builder { desc, low, lanes, vectors, dots };
+    builder.kernel();
+    builder.low.finish()
+}

@@ -1,0 +1,141 @@
+//! What a kernel of the groupwise family is, how packed weights lie, and what it is called with.
+
+use std::fmt;
+
+use crate::tier::Tier;
+
+/// Columns of a packed panel of groupwise weights, on every tier.
+pub const GROUP_PANEL: usize = 32;
+/// Groups are whole chunks of so many k: what 16-bit sums hold, and what padding of K fills up.
+pub const GROUP_CHUNK: usize = 32;
+
+/// A micro-kernel of the groupwise family: a micro-tile of `rows` rows and [`GROUP_PANEL`] columns.
+///
+/// A packed panel is a sequence of groups, each of them:
+///
+/// ```text
+/// scales:       32 bf16                                  by column
+/// zero points:  32 u16                                   by column; only if they differ
+/// weights:      for each 32 / bits k: 32 dwords          by column
+///
+/// dword, 4 bits:   byte b = k b in the low half, k b + 4 in the high half
+/// dword, 2 bits:   byte b = k b, k b + 4, k b + 8, k b + 12, from the lowest bits on
+/// ```
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{GroupCorrection, GroupKernelDesc, Tier};
+/// let desc = GroupKernelDesc { tier: Tier::Avx2, bits: 4, rows: 6, correction: GroupCorrection::PerRow };
+/// assert_eq!(desc.to_string(), "q4gemm_avx2_6x32");
+/// assert_eq!(desc.group_bytes(128), 64 + 128 * 32 / 2);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKernelDesc {
+    /// Instruction set.
+    pub tier: Tier,
+    /// Bits of a weight: 4 or 2.
+    pub bits: u8,
+    /// Rows of the micro-tile, at most [`group_rows`].
+    pub rows: u8,
+    /// How zero points of weights are taken out.
+    pub correction: GroupCorrection,
+}
+
+/// How zero points of weights are taken out of a group's sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GroupCorrection {
+    /// They are all the same: `correction = term[g][row]`.
+    PerRow,
+    /// Columns have their own: `correction = term[g][row] * zero_point[g][column]`.
+    PerColumn,
+}
+
+impl GroupKernelDesc {
+    /// k of a vector of packed dwords.
+    pub const fn step_depth(&self) -> usize {
+        32 / self.bits as usize
+    }
+
+    /// Bytes of scales and zero points of a group.
+    pub const fn header_bytes(&self) -> usize {
+        match self.correction {
+            GroupCorrection::PerRow => GROUP_PANEL * 2,
+            GroupCorrection::PerColumn => GROUP_PANEL * 4,
+        }
+    }
+
+    /// Bytes of a packed group of `depth` k, a multiple of [`GROUP_CHUNK`].
+    pub const fn group_bytes(&self, depth: usize) -> usize {
+        self.header_bytes() + depth / self.step_depth() * GROUP_PANEL * 4
+    }
+}
+
+/// Whether a tier has 32-bit dot products of bytes.
+const fn has_dots(tier: Tier) -> bool {
+    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni | Tier::Amx)
+}
+
+/// Vectors of a panel's row of sums that registers hold at a time, for so many rows: 0 if there are too many rows.
+///
+/// Without 32-bit dot products each sum takes two registers: one of 16-bit sums, one of 32-bit ones.
+pub(crate) fn vectors_at_a_time(tier: Tier, rows: usize) -> usize {
+    let (registers, panel) = match tier {
+        Tier::Portable | Tier::Avx2 | Tier::Avx2Vnni => (16, 4),
+        Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx => (32, 2),
+    };
+    let sums = (registers - TEMPORARIES) / if has_dots(tier) { 1 } else { 2 };
+    [4, 2, 1].into_iter().find(|&v| v <= panel && v * rows <= sums).unwrap_or(0)
+}
+
+/// Registers besides sums: packed weights, some of them as bytes, a mask, activations.
+const TEMPORARIES: usize = 4;
+
+/// Most rows of a micro-tile: MR.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{Tier, group_rows};
+/// assert_eq!((group_rows(Tier::Avx2), group_rows(Tier::Avx512Vnni)), (6, 12));
+/// ```
+pub const fn group_rows(tier: Tier) -> usize {
+    match tier {
+        Tier::Portable | Tier::Avx2 => 6,
+        Tier::Avx2Vnni | Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx => 12,
+    }
+}
+
+impl fmt::Display for GroupKernelDesc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "q{}gemm_{}_{}x{GROUP_PANEL}", self.bits, self.tier, self.rows)?;
+        f.write_str(match self.correction {
+            GroupCorrection::PerRow => "",
+            GroupCorrection::PerColumn => "_zero_points",
+        })
+    }
+}
+
+/// Arguments of one call: a column of `row_tiles` micro-tiles against one panel.
+///
+/// The kernel moves `a`, `terms` and `sums` forward as it goes: a block serves one call.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct GroupKernelArgs {
+    /// Row 0 of the first micro-tile: i8, readable for all chunks of all groups.
+    pub a: *const i8,
+    /// Bytes from row to row of A.
+    pub a_row_stride: usize,
+    /// The panel.
+    pub b: *const u8,
+    /// Chunks of each group; none is zero.
+    pub chunks: *const u32,
+    /// Number of groups; not zero.
+    pub groups: usize,
+    /// Number of micro-tiles; not zero.
+    pub row_tiles: usize,
+    /// i32 for each group and row of each micro-tile: tile after tile, group after group.
+    pub terms: *const i32,
+    /// Sums that are added to: [`GROUP_PANEL`] for each row of each micro-tile.
+    pub sums: *mut f32,
+    /// Kernel's own: groups left.
+    pub groups_left: usize,
+}
