@@ -52,7 +52,9 @@
 
 #![deny(unsafe_code)]
 
+mod aligned;
 mod error;
+mod float;
 mod gemm;
 mod matrix;
 mod pack;
@@ -65,11 +67,16 @@ pub mod reference;
 mod run;
 
 pub use error::{Error, Result};
+pub use float::{
+    Float, FloatGemm, FloatGemmBuilder, FloatPackBuilder, FloatRunOptions, Function, PackedFloat,
+    reference as float_reference,
+};
 pub use gemm::{
     Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, OutputStage, Requantize,
     RunOptions, Threads, multiply,
 };
-pub use gemmill_codegen::{CodegenError, Tier, TierError};
+pub use gemmill_codegen::{CodegenError, FloatType, Tier, TierError};
+pub use half;
 pub use matrix::{Element, MatMut, MatRef};
 pub use pack::{Loader, PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
 pub use parameters::PerColumn;

@@ -114,7 +114,7 @@ pub(crate) struct Run {
 
 impl RowTiles {
     /// Cuts `rows` into `tiles` tiles.
-    fn cut(rows: usize, tiles: usize) -> RowTiles {
+    pub(crate) fn cut(rows: usize, tiles: usize) -> RowTiles {
         let height = rows.div_ceil(tiles.max(1));
         let short = tiles.saturating_mul(height).saturating_sub(rows);
         RowTiles { height, tall: tiles - short, short }
@@ -213,12 +213,17 @@ fn split(p: &Problem, tiles: usize) -> (usize, usize) {
     let macs = p.rows.saturating_mul(p.cols).saturating_mul(p.k);
     let worth = macs.checked_div(p.resources.macs_per_thread).unwrap_or(usize::MAX);
     let threads = p.resources.threads.min(worth).max(1);
+    // Splitting rows shares the work of packing A, and each part's B is everybody's.
+    parts(threads, tiles, p.panels, p.packs_a || p.rows >= p.cols)
+}
+
+/// The same for so many tiles and panels; among equals the most parts of rows, if that is preferred.
+pub(crate) fn parts(threads: usize, tiles: usize, panels: usize, prefers_rows: bool) -> (usize, usize) {
     let mut best = (usize::MAX, (1, 1));
     for row_parts in 1..=threads.min(tiles.max(1)) {
-        let panel_parts = (threads / row_parts).clamp(1, p.panels.max(1));
-        let largest = tiles.div_ceil(row_parts).saturating_mul(p.panels.div_ceil(panel_parts));
-        // Among equals, splitting rows shares the work of packing A, and each part's B is everybody's.
-        if largest < best.0 || largest == best.0 && (p.packs_a || p.rows >= p.cols) {
+        let panel_parts = (threads / row_parts).clamp(1, panels.max(1));
+        let largest = tiles.div_ceil(row_parts).saturating_mul(panels.div_ceil(panel_parts));
+        if largest < best.0 || largest == best.0 && prefers_rows {
             best = (largest, (row_parts, panel_parts));
         }
     }

@@ -9,6 +9,8 @@
 //!           kernel: micro-tiles of the block of rows
 //! ```
 
+pub(crate) mod float;
+
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -83,6 +85,11 @@ pub(crate) struct Destination<'c> {
 unsafe impl Sync for Destination<'_> {}
 
 impl<'c> Destination<'c> {
+    /// The address of element (row, column).
+    fn at(&self, row: usize, column: usize) -> *mut u8 {
+        self.start.wrapping_add(row * self.row_stride_bytes + column * self.element_bytes)
+    }
+
     pub(crate) fn new<T: Element>(c: &'c mut MatMut<'_, T>) -> Destination<'c> {
         Destination {
             row_stride_bytes: taken_stride(c.rows(), c.row_stride()) * size_of::<T>(),
@@ -387,7 +394,7 @@ fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
         blocks: call.data.headers.as_ptr(),
         block_count: call.blocks,
         row_tiles: call.run.tiles,
-        c: job.c.start.wrapping_add(row * job.c.row_stride_bytes + column * job.c.element_bytes),
+        c: job.c.at(row, column),
         c_row_stride: job.c.row_stride_bytes,
         scratch: call.scratch.as_mut_ptr(),
         column_term: from(job.columns.term, columns),

@@ -73,8 +73,9 @@ fn sequence_gmacs(peak: &PeakLoop, seconds: f64) -> Result<f64> {
 
 /// Name and GMAC/s of every sequence of some tiers that this CPU runs.
 pub fn sequences(tiers: &[Tier], seconds: f64) -> Result<Vec<(String, f64)>> {
+    let of_tier = |tier| Sequence::of(tier).iter().chain(Sequence::of_floats(tier)).map(move |&s| (tier, s));
     let mut all = Vec::new();
-    for (tier, sequence) in tiers.iter().flat_map(|&tier| Sequence::of(tier).iter().map(move |&s| (tier, s))) {
+    for (tier, sequence) in tiers.iter().flat_map(|&tier| of_tier(tier)) {
         if let Ok(peak) = PeakLoop::new(tier, sequence) {
             all.push((format!("{tier} {}", sequence.name()), sequence_gmacs(&peak, seconds)?));
         }

@@ -39,20 +39,30 @@ pub enum Sequence {
     Dot,
     /// Products of tiles: one instruction for 16 × 16 × 64 multiply-accumulates.
     Tiles,
+    /// Fused multiply-adds of f32: one multiply-accumulate a lane.
+    Fma,
 }
 
 const OF_PAIRS: [Sequence; 6] =
     [Sequence::Narrow, Sequence::Wide, Sequence::Sum2, Sequence::Sum3, Sequence::Sum4, Sequence::Sum8];
 
 impl Sequence {
-    /// The sequences of a tier's kernels, in its widest registers; the first is the measure of its products. None on the
-    /// portable tier.
+    /// The sequences of a tier's integer kernels, in its widest registers; the first is the measure of its products. None on
+    /// the portable tier.
     pub const fn of(tier: Tier) -> &'static [Sequence] {
         match tier {
             Tier::Portable => &[],
             Tier::Avx2 | Tier::Avx512 => &OF_PAIRS,
             Tier::Avx2Vnni | Tier::Avx512Vnni => &[Sequence::Dot],
             Tier::Amx => &[Sequence::Tiles, Sequence::Dot],
+        }
+    }
+
+    /// The sequence of a tier's floating-point kernels. None on the portable tier.
+    pub const fn of_floats(tier: Tier) -> &'static [Sequence] {
+        match tier {
+            Tier::Portable => &[],
+            _ => &[Sequence::Fma],
         }
     }
 
@@ -67,13 +77,14 @@ impl Sequence {
             Sequence::Sum8 => "sum8",
             Sequence::Dot => "dot",
             Sequence::Tiles => "tiles",
+            Sequence::Fma => "fma",
         }
     }
 
     /// Pair products that are summed before a widening.
     const fn steps(self) -> usize {
         match self {
-            Sequence::Narrow | Sequence::Wide | Sequence::Dot | Sequence::Tiles => 1,
+            Sequence::Narrow | Sequence::Wide | Sequence::Dot | Sequence::Tiles | Sequence::Fma => 1,
             Sequence::Sum2 => 2,
             Sequence::Sum3 => 3,
             Sequence::Sum4 => 4,
@@ -84,7 +95,7 @@ impl Sequence {
 
 /// Chains of accumulators: enough to cover the latency of the longest sequence.
 const ACCUMULATORS: usize = 10;
-/// The same for 32-bit dot products, which need no other registers: two more than a latency of five cycles on two ports.
+/// The same for 32-bit dot products and multiply-adds, which need no other registers: two more than a latency of five cycles on two ports.
 const DOT_ACCUMULATORS: usize = 12;
 /// The same in tiles: some four cover a latency of 52 cycles at 16 cycles each (Intel's figures).
 const TILE_ACCUMULATORS: usize = 6;
@@ -117,7 +128,7 @@ impl PeakLoop {
     /// ```
     pub fn new(tier: Tier, sequence: Sequence) -> Result<PeakLoop, CodegenError> {
         tier.require()?;
-        if !Sequence::of(tier).contains(&sequence) {
+        if !Sequence::of(tier).contains(&sequence) && !Sequence::of_floats(tier).contains(&sequence) {
             return Err(CodegenError::Unsupported("the tier has no such sequence"));
         }
         #[cfg(target_arch = "x86_64")]
@@ -160,6 +171,7 @@ fn macs_per_iteration(tier: Tier, sequence: Sequence) -> u64 {
     match sequence {
         Sequence::Tiles => (TILE_ACCUMULATORS * 16 * 16 * 64) as u64,
         Sequence::Dot => (DOT_ACCUMULATORS * lanes * 4) as u64,
+        Sequence::Fma => (DOT_ACCUMULATORS * lanes) as u64,
         _ => (ACCUMULATORS * sequence.steps() * lanes * 4) as u64,
     }
 }
@@ -216,13 +228,17 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
     }
     let chains = match sequence {
         Sequence::Tiles => 0,
-        Sequence::Dot => DOT_ACCUMULATORS,
+        Sequence::Dot | Sequence::Fma => DOT_ACCUMULATORS,
         _ => ACCUMULATORS,
     };
     for acc in (0..chains as u8).map(Vector) {
         match sequence {
             Sequence::Dot => {
                 low.dot(acc, a, b.into());
+                continue;
+            }
+            Sequence::Fma => {
+                low.accumulate_f32(acc, a, b.into());
                 continue;
             }
             Sequence::Wide => {

@@ -10,16 +10,11 @@
 //! vector (layout Depth):    b[k0..k31][col]
 //! ```
 
-use bytemuck::{Pod, Zeroable};
 use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, Section, Sections};
 
 use super::schedule::{Placed, Schedule};
 use super::step::{Block, Plane, Planes};
-
-/// 64 bytes on a cache line of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+use crate::aligned::Lines;
 
 /// A strip of columns of one group.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,7 +95,7 @@ pub(crate) struct PackedPanels {
     starts: Vec<Start>,
     pub(crate) headers: Vec<BlockHeader>,
     offsets: Vec<u16>,
-    data: Vec<Line>,
+    data: Lines,
 }
 
 /// The packed form of some blocks of a panel.
@@ -147,7 +142,7 @@ impl PackedPanels {
             starts: Vec::new(),
             headers: Vec::new(),
             offsets: Vec::new(),
-            data: Vec::new(),
+            data: Lines::default(),
         };
         packed.lay_out(scheduled);
         packed
@@ -155,12 +150,12 @@ impl PackedPanels {
 
     /// Bytes of packed vectors.
     pub(crate) fn data_bytes(&self) -> usize {
-        size_of_val(&self.data[..])
+        self.data.size_in_bytes()
     }
 
     /// Bytes of all arrays.
     pub(crate) fn size_in_bytes(&self) -> usize {
-        size_of_val(&self.data[..])
+        self.data.size_in_bytes()
             + size_of_val(&self.offsets[..])
             + size_of_val(&self.headers[..])
             + size_of_val(&self.starts[..])
@@ -178,7 +173,7 @@ impl PackedPanels {
         let at = panel * self.blocks.len();
         let start = self.starts[at + first];
         PanelData {
-            data: &bytemuck::cast_slice(&self.data)[start.data..],
+            data: &self.data.of()[start.data..],
             offsets: &self.offsets[start.offsets..],
             headers: &self.headers[at + first..at + self.blocks.len()],
         }
@@ -224,8 +219,8 @@ impl PackedPanels {
             }
             self.headers.push(header);
         }
-        self.data = vec![Line([0; 64]); data.len().div_ceil(64)];
-        bytemuck::cast_slice_mut::<Line, u8>(&mut self.data)[..data.len()].copy_from_slice(&data);
+        self.data = Lines::zeroed(data.len());
+        self.data.of_mut()[..data.len()].copy_from_slice(&data);
     }
 
     /// The schedule that a block of a panel was laid out by, from its header and offsets.

@@ -11,6 +11,7 @@ use std::fmt::Arguments;
 use std::io::Write;
 
 use gemmill::Tier;
+use gemmill::half::{bf16, f16};
 use gemmill_machine::{Exercised, Lacking};
 
 /// Writes a line that the test harness does not capture.
@@ -172,6 +173,25 @@ impl Bits for f32 {
     /// Signalling NaNs: arithmetic on one would change its bits.
     fn poison(place: usize) -> f32 {
         f32::from_bits(0x7fa0_0000 | (place as u32 & 0xf_ffff))
+    }
+}
+
+/// Signalling NaNs, as for f32.
+impl Bits for f16 {
+    fn bits(self) -> u32 {
+        self.to_bits().into()
+    }
+    fn poison(place: usize) -> f16 {
+        f16::from_bits(0x7d00 | (place as u16 & 0xff))
+    }
+}
+
+impl Bits for bf16 {
+    fn bits(self) -> u32 {
+        self.to_bits().into()
+    }
+    fn poison(place: usize) -> bf16 {
+        bf16::from_bits(0x7f80 | (place as u16 & 0x3f) | 1)
     }
 }
 

@@ -6,7 +6,8 @@ use super::*;
 
 /// Every sequence of every tier, also of those that this CPU lacks.
 fn all() -> impl Iterator<Item = (Tier, Sequence)> {
-    Tier::ALL.into_iter().flat_map(|tier| Sequence::of(tier).iter().map(move |&sequence| (tier, sequence)))
+    let of_tier = |tier| Sequence::of(tier).iter().chain(Sequence::of_floats(tier)).map(move |&s| (tier, s));
+    Tier::ALL.into_iter().flat_map(of_tier)
 }
 
 /// Instructions up to the return.
@@ -53,9 +54,11 @@ fn iterations_do_the_multiplications_they_claim() {
         let chains = ACCUMULATORS as u64;
         let (bytes, words, sums) = (count(Mnemonic::Vpmaddubsw), count(Mnemonic::Vpmaddwd), count(Mnemonic::Vpaddw));
         let (dots, tiles) = (count(Mnemonic::Vpdpbusd), count(Mnemonic::Tdpbusd));
+        let sums_of_floats = count(Mnemonic::Vfmadd231ps);
         match sequence {
             Sequence::Dot => assert_eq!((dots * vector_bytes, bytes, words, tiles), (macs, 0, 0, 0), "{name}"),
             Sequence::Tiles => assert_eq!((tiles * 16 * 1024, bytes, words, dots), (macs, 0, 0, 0), "{name}"),
+            Sequence::Fma => assert_eq!((sums_of_floats * vector_bytes / 4, bytes, words), (macs, 0, 0), "{name}"),
             Sequence::Wide => {
                 assert_eq!((bytes, words * vector_bytes / 2, sums), (0, macs, 0), "{name}");
                 assert_eq!(count(Mnemonic::Vpaddd), 2 * chains);
@@ -67,7 +70,7 @@ fn iterations_do_the_multiplications_they_claim() {
             }
         }
         // Nothing else but the counter and the jump.
-        let arithmetic = bytes + words + sums + dots + tiles + count(Mnemonic::Vpaddd);
+        let arithmetic = bytes + words + sums + dots + tiles + sums_of_floats + count(Mnemonic::Vpaddd);
         assert_eq!(body.len() as u64, arithmetic + 2, "{name}");
         assert!(body.iter().all(|i| i.memory_base() == Register::None), "{name}: registers only");
         assert_eq!(code[code.len() - 2].mnemonic(), Mnemonic::Vzeroupper);
@@ -78,16 +81,16 @@ fn iterations_do_the_multiplications_they_claim() {
 
 #[test]
 fn chains_do_not_depend_on_each_other() {
-    use Mnemonic::{Tdpbusd, Vpaddd, Vpdpbusd};
+    use Mnemonic::{Tdpbusd, Vfmadd231ps, Vpaddd, Vpdpbusd};
     for (tier, sequence) in all() {
         let code = decode(tier, sequence);
-        let sums = code.iter().filter(|i| matches!(i.mnemonic(), Vpaddd | Vpdpbusd | Tdpbusd));
+        let sums = code.iter().filter(|i| matches!(i.mnemonic(), Vpaddd | Vpdpbusd | Tdpbusd | Vfmadd231ps));
         let accumulators: std::collections::HashSet<_> = sums.map(|i| i.op0_register()).collect();
         let expected = match sequence {
             // One more register holds the sum of the two products.
             Sequence::Wide => ACCUMULATORS + 1,
             Sequence::Tiles => TILE_ACCUMULATORS,
-            Sequence::Dot => DOT_ACCUMULATORS,
+            Sequence::Dot | Sequence::Fma => DOT_ACCUMULATORS,
             _ => ACCUMULATORS,
         };
         assert_eq!(accumulators.len(), expected, "{tier} {sequence:?}");

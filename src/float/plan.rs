@@ -1,0 +1,117 @@
+//! The plan of a floating-point product: micro-tiles, cache blocks and the split among threads. A pure function.
+//!
+//! Few rows get one micro-tile that is as wide as registers allow: weights then stream past once, from several panels at a
+//! time. More rows are cut into tiles of about MR rows and two vectors. The first of a block expands a part of a strip to
+//! f32, which the others read from the first-level cache.
+
+use gemmill_codegen::{FLOAT_PANEL, FloatType, Tier, float_lanes, float_tiles};
+
+use crate::plan::{Resources, RowTiles, parts};
+
+/// All that a plan depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FloatProblem {
+    pub(crate) tier: Tier,
+    pub(crate) resources: Resources,
+    pub(crate) rows: usize,
+    pub(crate) k: usize,
+    pub(crate) cols: usize,
+    pub(crate) weights: FloatType,
+    /// Whether A can be read where it lies.
+    pub(crate) in_place: bool,
+}
+
+/// How a product is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FloatPlan {
+    pub(crate) tiles: RowTiles,
+    /// Vectors of a strip: NR = `vectors * lanes`.
+    pub(crate) vectors: usize,
+    /// Vectors of the last strip.
+    pub(crate) last_vectors: usize,
+    /// Columns of a strip.
+    pub(crate) strip: usize,
+    /// Number of strips.
+    pub(crate) strips: usize,
+    /// KC: how much of K a kernel call goes through.
+    pub(crate) kc: usize,
+    /// Micro-tiles per block of rows: MC = `tiles_per_block * MR`.
+    pub(crate) tiles_per_block: usize,
+    /// Whether A is packed into micro-panels.
+    pub(crate) packs_a: bool,
+    /// Whether the first micro-tile of a block keeps weights for the others.
+    pub(crate) keeps: bool,
+    /// Whether weights come from beyond the second-level cache and are prefetched.
+    pub(crate) prefetch: bool,
+    /// Parts among which rows are split.
+    pub(crate) row_parts: usize,
+    /// Parts among which strips are split.
+    pub(crate) strip_parts: usize,
+}
+
+/// k are blocked in multiples of this.
+const KC_UNIT: usize = 8;
+
+impl FloatPlan {
+    pub(crate) fn new(p: &FloatProblem) -> FloatPlan {
+        let lanes = float_lanes(p.tier);
+        let tiles_of_tier = float_tiles(p.tier);
+        let fitting = tiles_of_tier.iter().find(|tile| p.rows <= tile.max_rows).or(tiles_of_tier.last());
+        let (widest, mr) = fitting.map_or((2, 1), |tile| (tile.vectors, tile.max_rows));
+        let vectors = widest.min(even_vectors(p.cols, lanes));
+        let tiles = RowTiles::cut(p.rows, p.rows.div_ceil(mr));
+        let strip = vectors * lanes;
+        let strips = p.cols.div_ceil(strip);
+        let last_vectors = even_vectors(p.cols - strips.saturating_sub(1) * strip, lanes);
+
+        let many_tiles = tiles.count() > 1;
+        let caches = p.resources.caches;
+        let kc = if many_tiles { even_blocks(p.k, caches.l1 * 2 / 3 / (strip * size_of::<f32>())) } else { p.k };
+        let tile_bytes = tiles.height.max(1).saturating_mul(p.k.max(1)).saturating_mul(size_of::<f32>());
+        let tiles_per_block = (caches.l2 / 2 / tile_bytes).max(LEAST_TILES_PER_BLOCK);
+        let keeps = many_tiles && p.weights != FloatType::F32;
+        let b_bytes = p.k.saturating_mul(p.cols).saturating_mul(p.weights.bytes());
+        let prefetch = !many_tiles && b_bytes > caches.l2 / 2;
+        let (row_parts, strip_parts) = split(p, tiles.count(), strips);
+        FloatPlan {
+            tiles,
+            vectors,
+            last_vectors,
+            strip,
+            strips,
+            kc: kc.max(1),
+            tiles_per_block,
+            packs_a: !p.in_place,
+            keeps,
+            prefetch,
+            row_parts,
+            strip_parts,
+        }
+    }
+
+    /// Parts of K.
+    pub(crate) fn passes(&self, k: usize) -> usize {
+        k.div_ceil(self.kc).max(1)
+    }
+}
+
+/// Fewer tiles than this would expand weights for too few rows.
+const LEAST_TILES_PER_BLOCK: usize = 8;
+
+/// Vectors for so many columns: an even number, since kernels take panels in pairs of vectors.
+fn even_vectors(cols: usize, lanes: usize) -> usize {
+    debug_assert!(FLOAT_PANEL.is_multiple_of(2 * lanes));
+    cols.div_ceil(2 * lanes).max(1) * 2
+}
+
+/// A block of K of at most about `most`, such that all blocks are about equal.
+fn even_blocks(k: usize, most: usize) -> usize {
+    let blocks = k.div_ceil(most.max(KC_UNIT)).max(1);
+    k.div_ceil(blocks).next_multiple_of(KC_UNIT)
+}
+
+fn split(p: &FloatProblem, tiles: usize, strips: usize) -> (usize, usize) {
+    let macs = p.rows.saturating_mul(p.cols).saturating_mul(p.k);
+    let worth = macs.checked_div(p.resources.macs_per_thread).unwrap_or(usize::MAX);
+    parts(p.resources.threads.min(worth).max(1), tiles, strips, !p.in_place || p.rows >= p.cols)
+}

@@ -1,0 +1,1 @@
+//! Plans and functions of the float family.

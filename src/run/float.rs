@@ -1,0 +1,296 @@
+//! The loops around the float micro-kernel, and the call into machine code.
+//!
+//! ```text
+//! parts (threads):  rows × strips                      each part writes its own piece of C
+//!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or read where it lies
+//!     LOOP 2  strips of NR columns
+//!       LOOP 3  K in passes of KC                      partial sums of MC × NR between them
+//!         kernel: micro-tiles of the block of rows     the first may keep the strip's weights as f32
+//! ```
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, Kernel};
+
+use super::{Destination, from, piece};
+use crate::aligned::Lines;
+use crate::error::{Error, Result, expect};
+use crate::float::plan::FloatPlan;
+use crate::float::{Float, PackedFloat, Source};
+use crate::matrix::{MatRef, taken_stride};
+use crate::plan::Run;
+
+/// A product, ready to be carried out: every kernel of the plan is there, and every shape and length was checked. That is
+/// what the call into machine code relies on: A is M × K, C and the residual M × N, and the bias has all columns, rounded up
+/// to whole panels.
+pub(crate) struct FloatJob<'a> {
+    pub(crate) packed: &'a PackedFloat,
+    pub(crate) plan: &'a FloatPlan,
+    pub(crate) a: Source<'a>,
+    pub(crate) kernels: &'a FloatKernels,
+    /// By padded column; empty if the epilogue has none.
+    pub(crate) bias: &'a [f32],
+    pub(crate) beta: f32,
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+    pub(crate) c: Destination<'a>,
+    pub(crate) residual: Option<FloatResidual<'a>>,
+}
+
+/// A matrix of C's type that is added to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FloatResidual<'a> {
+    data: &'a [u8],
+    row_stride_bytes: usize,
+}
+
+impl<'a> FloatResidual<'a> {
+    /// Checks that the residual has C's shape, and rows that kernels can read.
+    pub(crate) fn new<C: Float>(residual: MatRef<'a, C>, rows: usize, cols: usize) -> Result<FloatResidual<'a>> {
+        expect("rows of the residual", rows, residual.rows())?;
+        expect("columns of the residual", cols, residual.cols())?;
+        if rows > 0 && residual.row(0).is_none() {
+            return Err(Error::Unsupported { what: "elements of a row of the residual must lie side by side" });
+        }
+        let row_stride_bytes = taken_stride(rows, residual.row_stride()) * size_of::<C>();
+        Ok(FloatResidual { data: bytemuck::cast_slice(residual.data()), row_stride_bytes })
+    }
+}
+
+/// Where a kernel stands among those of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KernelPlace {
+    pub(crate) last_strip: bool,
+    /// The shorter of the two tile heights.
+    pub(crate) short_tile: bool,
+    pub(crate) first_pass: bool,
+    pub(crate) last_pass: bool,
+    /// The first micro-tile of a block.
+    pub(crate) first_tile: bool,
+}
+
+impl KernelPlace {
+    pub(crate) fn all() -> impl Iterator<Item = KernelPlace> {
+        (0..32).map(|i: u8| {
+            let bit = |b: u8| i >> b & 1 == 1;
+            let (last_strip, short_tile, first_pass, last_pass, first_tile) = (bit(0), bit(1), bit(2), bit(3), bit(4));
+            KernelPlace { last_strip, short_tile, first_pass, last_pass, first_tile }
+        })
+    }
+
+    fn index(self) -> usize {
+        let bits = [self.last_strip, self.short_tile, self.first_pass, self.last_pass, self.first_tile];
+        bits.into_iter().enumerate().map(|(i, bit)| usize::from(bit) << i).sum()
+    }
+}
+
+/// The kernels of a plan, by place.
+#[derive(Debug, Default)]
+pub(crate) struct FloatKernels([Option<Arc<Kernel<FloatKernelDesc>>>; 32]);
+
+impl FloatKernels {
+    pub(crate) fn slot(&mut self, place: KernelPlace) -> &mut Option<Arc<Kernel<FloatKernelDesc>>> {
+        &mut self.0[place.index()]
+    }
+}
+
+/// A thread's own memory, kept from call to call.
+#[derive(Default)]
+struct Workspace {
+    packed_a: Lines,
+    expanded: Lines,
+    partial: Lines,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// Carries out a job on as many threads as its plan says, in the caller's rayon pool.
+pub(crate) fn run(job: &FloatJob<'_>) -> Result<()> {
+    // Sizes of packed blocks are checked before anything is written.
+    let height = job.plan.tiles.height * job.plan.tiles_per_block.min(job.plan.tiles.count());
+    let block = height.checked_mul(job.packed.k()).and_then(|n| n.checked_mul(size_of::<f32>()));
+    if job.plan.packs_a && block.is_none_or(|bytes| bytes > isize::MAX as usize - 64) {
+        return Err(Error::Overflow { what: "packed block of A" });
+    }
+    run_parts(job, 0..job.plan.row_parts * job.plan.strip_parts);
+    Ok(())
+}
+
+fn run_parts(job: &FloatJob<'_>, parts: Range<usize>) {
+    if parts.len() > 1 {
+        let middle = parts.start + parts.len() / 2;
+        rayon::join(|| run_parts(job, parts.start..middle), || run_parts(job, middle..parts.end));
+        return;
+    }
+    let (row_part, strip_part) = (parts.start / job.plan.strip_parts, parts.start % job.plan.strip_parts);
+    let tiles = piece(job.plan.tiles.count(), row_part, job.plan.row_parts);
+    let strips = piece(job.plan.strips, strip_part, job.plan.strip_parts);
+    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+        Ok(mut workspace) => run_part(job, tiles, strips, &mut workspace),
+        Err(_) => run_part(job, tiles, strips, &mut Workspace::default()),
+    })
+}
+
+/// LOOP 1 and LOOP 2.
+fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, workspace: &mut Workspace) {
+    let (plan, k) = (job.plan, job.packed.k());
+    for first in tiles.clone().step_by(plan.tiles_per_block) {
+        let tiles = first..tiles.end.min(first + plan.tiles_per_block);
+        let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
+        let Workspace { packed_a, expanded, partial } = &mut *workspace;
+        let a = match job.a.in_place() {
+            Some(a) if !plan.packs_a => {
+                let row_stride = taken_stride(a.rows(), a.row_stride());
+                Rows { data: &a.data()[(rows.start * row_stride).min(a.data().len())..], row_stride, first: rows.start }
+            }
+            _ => {
+                packed_a.grow(rows.len() * k * size_of::<f32>());
+                pack(job, &tiles, packed_a.of_mut());
+                Rows { data: packed_a.of(), row_stride: k, first: rows.start }
+            }
+        };
+        expanded.grow(if plan.keeps { plan.kc * plan.strip * size_of::<f32>() } else { 0 });
+        let has_partial = plan.passes(k) > 1;
+        partial.grow(if has_partial { rows.len() * plan.strip * size_of::<f32>() } else { 0 });
+        for strip in strips.clone() {
+            run_strip(job, &a, &tiles, strip, expanded.of_mut(), partial.of_mut());
+        }
+    }
+}
+
+/// Rows of A as kernels read them.
+struct Rows<'a> {
+    data: &'a [f32],
+    /// Elements from row to row; packed rows take as many, though they are interleaved.
+    row_stride: usize,
+    /// The row that `data` begins with.
+    first: usize,
+}
+
+/// How much of K is packed at a time.
+const PACK_DEPTH: usize = 64;
+/// Most rows of a micro-tile.
+const MAX_ROWS: usize = 16;
+
+/// Packs tiles of A into micro-panels.
+///
+/// ```text
+/// tile:  k = 0: row 0, row 1, .. | k = 1: row 0, row 1, .. | ...
+/// ```
+fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
+    let (plan, depth) = (job.plan, job.packed.k());
+    let mut out = out;
+    gemmill_codegen::vectorize(|| {
+        for tile in tiles.clone() {
+            let rows = plan.tiles.row(tile)..plan.tiles.row(tile + 1);
+            let height = rows.len();
+            let (panel, rest) = std::mem::take(&mut out).split_at_mut(height * depth);
+            out = rest;
+            let mut piece = [[0f32; PACK_DEPTH]; MAX_ROWS];
+            for k in (0..depth).step_by(PACK_DEPTH) {
+                let count = PACK_DEPTH.min(depth - k);
+                for (row, natural) in rows.clone().zip(&mut piece) {
+                    job.a.read(row, k, &mut natural[..count]);
+                }
+                for (i, group) in panel[k * height..][..count * height].chunks_exact_mut(height).enumerate() {
+                    group.iter_mut().zip(&piece).for_each(|(to, natural)| *to = natural[i]);
+                }
+            }
+        }
+    });
+}
+
+/// LOOP 3: one strip against the block of rows.
+fn run_strip(
+    job: &FloatJob<'_>,
+    a: &Rows<'_>,
+    tiles: &Range<usize>,
+    strip: usize,
+    expanded: &mut [f32],
+    partial: &mut [f32],
+) {
+    let (plan, k) = (job.plan, job.packed.k());
+    let last_strip = strip + 1 == plan.strips;
+    let width = if last_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
+    let passes = plan.passes(k);
+    for pass in 0..passes {
+        let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
+        let mut first_tile = true;
+        let mut done = 0;
+        for (short_tile, run) in plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
+            let mut left = run;
+            while left.tiles > 0 {
+                // The first micro-tile has a kernel of its own where it keeps weights for the others.
+                let count = if first_tile && plan.keeps { 1 } else { left.tiles };
+                let place = KernelPlace {
+                    last_strip,
+                    short_tile: short_tile == 1,
+                    first_pass: pass == 0,
+                    last_pass: pass + 1 == passes,
+                    first_tile: first_tile || !plan.keeps,
+                };
+                let call = Call {
+                    run: Run { tiles: count, ..left },
+                    column: strip * plan.strip,
+                    depth: depth.clone(),
+                    a,
+                    expanded: expanded.as_mut_ptr(),
+                    partial: if passes > 1 { partial[done * width..].as_mut_ptr() } else { std::ptr::null_mut() },
+                };
+                call_kernel(job, place, call);
+                first_tile = false;
+                done += count * left.height;
+                left = Run { first_row: left.first_row + count * left.height, tiles: left.tiles - count, ..left };
+            }
+        }
+    }
+}
+
+/// One kernel call: a run of micro-tiles against a part of a strip.
+struct Call<'a> {
+    run: Run,
+    column: usize,
+    depth: Range<usize>,
+    a: &'a Rows<'a>,
+    expanded: *mut f32,
+    partial: *mut f32,
+}
+
+fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
+    let Call { run, column, depth, a, .. } = call;
+    let kernel = job.kernels.0[place.index()].as_deref().expect("a job has every kernel of its plan");
+    let stored = job.packed.stored();
+    let before = (run.first_row - a.first) * a.row_stride;
+    let within = if job.plan.packs_a { depth.start * run.height } else { depth.start };
+    let panel = column / FLOAT_PANEL * job.packed.panel_bytes();
+    let in_panel = (depth.start * FLOAT_PANEL + stored.place(column % FLOAT_PANEL)) * stored.bytes();
+    let mut args = FloatKernelArgs {
+        a: a.data[(before + within).min(a.data.len())..].as_ptr(),
+        a_row_stride: a.row_stride * size_of::<f32>(),
+        a_tile_stride: run.height * a.row_stride * size_of::<f32>(),
+        b: job.packed.bytes()[(panel + in_panel).min(job.packed.bytes().len())..].as_ptr(),
+        b_panel_stride: job.packed.panel_bytes(),
+        depth: depth.len(),
+        row_tiles: run.tiles,
+        expanded: call.expanded,
+        c: job.c.at(run.first_row, column),
+        c_row_stride: job.c.row_stride_bytes,
+        scratch: call.partial,
+        beta: job.beta,
+        low: job.low,
+        high: job.high,
+        bias: from(job.bias, column),
+        ..FloatKernelArgs::EMPTY
+    };
+    if let Some(residual) = job.residual {
+        args.residual = from(residual.data, run.first_row * residual.row_stride_bytes + column * job.c.element_bytes);
+        args.residual_row_stride = residual.row_stride_bytes;
+    }
+    // SAFETY: a `FloatJob` has operands and a destination of the sizes that its kernels were described with; `run_part`
+    // provides the run's rows and room for expanded weights and partial sums; nobody else has this part's rectangle of C.
+    unsafe { kernel.run(&mut args) }
+}
