@@ -6,7 +6,7 @@ mod common;
 use common::guard::{Guarded, Side};
 use common::operand::{Order, Poisoned, Stored};
 use common::random::Rng;
-use common::{Bits, SeedOfPanic, assert_same_bits, native_tiers, seed, share_of, tiers};
+use common::{Bits, SeedOfPanic, assert_same_bits, seed, share_of, tiers};
 use gemmill::float_reference::{self, Stages};
 use gemmill::half::{bf16, f16};
 use gemmill::{
@@ -193,7 +193,7 @@ fn rows_do_not_depend_on_the_batch() {
 /// A, C and the residual between pages that must not be touched.
 #[test]
 fn operands_beside_guard_pages() {
-    for tier in native_tiers() {
+    for tier in tiers() {
         let rng = &mut Rng::new(seed() + 3);
         for _ in 0..share_of(150) {
             let (m, n, k) = (1 + rng.below(16), 1 + rng.below(70), rng.below(20));

@@ -47,9 +47,7 @@ pub use gemm_float::desc::{
 };
 pub use gemm_float::function::float_function;
 pub use gemm_float::registry::{FloatTile, float_tiles};
-pub use gemm_groups::desc::{
-    GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc, group_rows,
-};
+pub use gemm_groups::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc, group_rows};
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Description, Kernel};
 pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/listing.rs"]
 mod listing;
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use common::{Tile, has_dots, machine_tiers, tiles};
 use gemmill_codegen::*;
@@ -30,24 +30,38 @@ fn arithmetic_per_group(tile: Tile, section: Section) -> usize {
     }
 }
 
-/// The loop that a section spends its time in.
+/// The loop that a section, or a kernel of the float family, spends its time in.
 struct MainLoop {
     code: Vec<Instruction>,
-    /// Groups of one iteration.
+    /// Groups of one iteration; of a float kernel: k.
     groups: usize,
+}
+
+/// The longest of a kernel's main loops.
+fn longest_loop(name: String, kernel: &[u8]) -> Vec<Instruction> {
+    let listing = Listing::new(name, kernel);
+    let longest = listing.main_loops().into_iter().max_by_key(|r| r.len()).expect("a loop");
+    listing.code[longest].to_vec()
 }
 
 impl MainLoop {
     fn new(tier: Tier, tile: Tile, section: Section) -> MainLoop {
         let desc = tile.desc(tier, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();
-        let listing = Listing::new(desc.to_string(), kernel.bytes());
-        let longest = listing.main_loops().into_iter().max_by_key(|r| r.len()).expect("a loop");
-        let code = listing.code[longest].to_vec();
+        let code = longest_loop(desc.to_string(), kernel.bytes());
         // A group reads each of its offsets once.
         let offsets = code.iter().filter(|i| i.mnemonic() == Mnemonic::Movzx).count();
         assert_eq!(offsets % section.offsets(), 0, "{desc}");
         MainLoop { code, groups: offsets / section.offsets() }
+    }
+
+    fn of_floats(tile: FloatLoop) -> MainLoop {
+        let desc = tile.desc();
+        let kernel = Kernel::generate(&desc).unwrap();
+        let code = longest_loop(desc.to_string(), kernel.bytes());
+        let products = code.iter().filter(|i| i.mnemonic() == Mnemonic::Vfmadd231ps).count();
+        assert_eq!(products % (tile.rows * tile.vectors), 0, "{desc}");
+        MainLoop { code, groups: products / (tile.rows * tile.vectors) }
     }
 
     /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
@@ -65,7 +79,7 @@ impl MainLoop {
 fn is_arithmetic(i: &Instruction) -> bool {
     use Mnemonic::*;
     matches!(i.mnemonic(), Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw)
-        || matches!(i.mnemonic(), Vpdpbusd | Tdpbusd | Tdpbssd)
+        || matches!(i.mnemonic(), Vpdpbusd | Tdpbusd | Tdpbssd | Vfmadd231ps | Vcvtph2ps | Vpslld)
 }
 
 /// Whether an instruction has no vector and no tile.
@@ -78,7 +92,64 @@ fn sections_of(tier: Tier) -> impl Iterator<Item = Section> {
     Section::ALL.into_iter().filter(move |s| s.is_dot() == has_dots(tier))
 }
 
-/// Every main loop there is.
+/// A kernel of the float family by its main loop.
+#[derive(Debug, Clone, Copy)]
+struct FloatLoop {
+    tier: Tier,
+    weights: FloatType,
+    expansion: Expansion,
+    a: FloatRows,
+    rows: usize,
+    vectors: usize,
+}
+
+impl FloatLoop {
+    fn desc(self) -> FloatKernelDesc {
+        FloatKernelDesc {
+            tier: self.tier,
+            weights: self.weights,
+            expansion: self.expansion,
+            a: self.a,
+            rows: self.rows as u8,
+            vectors: self.vectors as u8,
+            cols: (self.vectors * float_lanes(self.tier)) as u8,
+            start: FloatStart::Zero,
+            finish: FloatFinish::Scratch,
+            c: FloatType::F32,
+            prefetch: FloatPrefetch::None,
+        }
+    }
+
+    /// Instructions of one k on the vector ports: products, and what makes f32 of each vector of weights.
+    fn arithmetic(self) -> usize {
+        let converts = self.weights != FloatType::F32 && self.expansion == Expansion::InRegisters;
+        self.rows * self.vectors + if converts { self.vectors } else { 0 }
+    }
+}
+
+/// Every main loop of the float family but those that keep f32, which are there to store.
+fn each_float_loop(test: &str, check: impl Fn(FloatLoop, &MainLoop)) {
+    for tier in machine_tiers(test) {
+        let sizes = float_tiles(tier).iter().flat_map(|tile| {
+            let vectors = (2..=tile.vectors).step_by(2);
+            vectors.flat_map(|vectors| (1..=tile.max_rows).map(move |rows| (rows, vectors)))
+        });
+        for (rows, vectors) in sizes {
+            for (weights, a) in
+                FloatType::ALL.into_iter().flat_map(|w| [FloatRows::Strided, FloatRows::Interleaved].map(|a| (w, a)))
+            {
+                let in_registers = FloatLoop { tier, weights, expansion: Expansion::InRegisters, a, rows, vectors };
+                check(in_registers, &MainLoop::of_floats(in_registers));
+                if vectors == 2 {
+                    let reused = FloatLoop { expansion: Expansion::Reused, ..in_registers };
+                    check(reused, &MainLoop::of_floats(reused));
+                }
+            }
+        }
+    }
+}
+
+/// Every main loop of the int8 family.
 fn each_main_loop(test: &str, check: impl Fn(Tier, Tile, Section, &MainLoop)) {
     for tier in machine_tiers(test) {
         for (tile, section) in tiles(tier).into_iter().flat_map(|t| sections_of(tier).map(move |s| (t, s))) {
@@ -97,31 +168,51 @@ fn main_loops_spend_what_schedules_reckon_with() {
 }
 
 #[test]
-fn main_loops_store_and_spill_nothing() {
-    each_main_loop("main_loops_store_and_spill_nothing", |tier, tile, section, main_loop| {
-        let mut info = InstructionInfoFactory::new();
-        for i in &main_loop.code {
-            for used in info.info(i).used_memory() {
-                let reads = matches!(used.access(), OpAccess::Read | OpAccess::NoMemAccess);
-                assert!(reads, "{tier} {tile:?} {section:?}: {i} writes memory");
-                assert_ne!(used.base(), Register::RSP, "{tier} {tile:?} {section:?}: {i} uses the stack");
-            }
-        }
+fn float_loops_convert_each_vector_of_weights_once() {
+    each_float_loop("float_loops_convert_each_vector_of_weights_once", |tile, main_loop| {
+        assert_eq!(main_loop.vector_arithmetic(), main_loop.groups * tile.arithmetic(), "{tile:?}");
     });
+}
+
+/// Panics if a loop writes memory or uses the stack.
+fn stores_and_spills_nothing(name: impl Display, main_loop: &MainLoop) {
+    let mut info = InstructionInfoFactory::new();
+    for i in &main_loop.code {
+        for used in info.info(i).used_memory() {
+            let reads = matches!(used.access(), OpAccess::Read | OpAccess::NoMemAccess);
+            assert!(reads, "{name}: {i} writes memory");
+            assert_ne!(used.base(), Register::RSP, "{name}: {i} uses the stack");
+        }
+    }
+}
+
+#[test]
+fn main_loops_store_and_spill_nothing() {
+    let test = "main_loops_store_and_spill_nothing";
+    each_main_loop(test, |tier, tile, section, main_loop| {
+        stores_and_spills_nothing(format_args!("{tier} {tile:?} {section:?}"), main_loop);
+    });
+    each_float_loop(test, |tile, main_loop| stores_and_spills_nothing(tile.desc(), main_loop));
+}
+
+/// Panics if a loop copies a register.
+fn moves_nothing_between_registers(name: impl Display, main_loop: &MainLoop) {
+    use Mnemonic::*;
+    let moves =
+        |m| matches!(m, Mov | Vmovdqa | Vmovdqu | Vmovdqa32 | Vmovdqu32 | Vmovdqa64 | Vmovdqu64 | Vmovaps | Vmovups);
+    let between = |i: &&Instruction| moves(i.mnemonic()) && (0..2).all(|op| i.op_kind(op) == OpKind::Register);
+    if let Some(i) = main_loop.code.iter().find(between) {
+        panic!("{name}: {i}");
+    }
 }
 
 #[test]
 fn main_loops_move_nothing_between_registers() {
-    use Mnemonic::*;
-    each_main_loop("main_loops_move_nothing_between_registers", |tier, tile, section, main_loop| {
-        let moves = |m| {
-            matches!(m, Mov | Vmovdqa | Vmovdqu | Vmovdqa32 | Vmovdqu32 | Vmovdqa64 | Vmovdqu64 | Vmovaps | Vmovups)
-        };
-        let between = |i: &&Instruction| moves(i.mnemonic()) && (0..2).all(|op| i.op_kind(op) == OpKind::Register);
-        if let Some(i) = main_loop.code.iter().find(between) {
-            panic!("{tier} {tile:?} {section:?}: {i}");
-        }
+    let test = "main_loops_move_nothing_between_registers";
+    each_main_loop(test, |tier, tile, section, main_loop| {
+        moves_nothing_between_registers(format_args!("{tier} {tile:?} {section:?}"), main_loop);
     });
+    each_float_loop(test, |tile, main_loop| moves_nothing_between_registers(tile.desc(), main_loop));
 }
 
 /// Instructions that a group cannot do without: its arithmetic, and each step of A once for each row. Packed vectors can be
@@ -174,21 +265,66 @@ fn table(tier: Tier) -> String {
     text
 }
 
+/// The float family's part of the table, for tiers of so many lanes. Figures are by k.
+fn float_table(tier: Tier) -> String {
+    let mut text = format!("### {} lanes\n\n", float_lanes(tier));
+    text += "| tile | weights | instructions | arithmetic | loads | rest | MAC/instruction | best | of best |\n";
+    text += "|------|---------|-------------:|-----------:|------:|-----:|----------------:|-----:|--------:|\n";
+    let tiles = float_tiles(tier);
+    // Every width at most rows, and the widest at one.
+    let shown = tiles.iter().map(|t| (t.max_rows, t.vectors));
+    let one_row = (1, tiles[0].vectors);
+    for (rows, vectors) in shown.clone().chain([one_row].into_iter().filter(|&one| shown.clone().all(|s| s != one))) {
+        for weights in FloatType::ALL {
+            let (expansion, a) = (Expansion::InRegisters, FloatRows::Strided);
+            let tile = FloatLoop { tier, weights, expansion, a, rows, vectors };
+            let main_loop = MainLoop::of_floats(tile);
+            let per_k = |count: usize| count as f64 / main_loop.groups as f64;
+            let (all, loads, arithmetic) = (per_k(main_loop.code.len()), per_k(main_loop.loads()), tile.arithmetic());
+            let cols = vectors * float_lanes(tier);
+            let (found, best) = ((rows * cols) as f64 / all, (rows * cols) as f64 / (arithmetic + rows) as f64);
+            writeln!(
+                text,
+                "| {rows}x{cols} | {} | {all:.1} | {arithmetic} | {loads:.1} | {:.1} | {found:.1} | {best:.1} | {:.0} % |",
+                weights.name(),
+                all - arithmetic as f64 - loads,
+                100.0 * found / best,
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+/// Puts `text`, which begins with its heading, in the place of the part of the document that has this heading. Parts end
+/// where the next heading begins.
+fn replace_part(document: &mut String, text: &str) {
+    let heading = &text[..text.find('\n').expect("a heading") + 1];
+    let start = document.find(heading).unwrap_or_else(|| panic!("{DOCUMENT} has no part {heading}"));
+    let mut ends = document[start + 1..].match_indices("\n#").map(|(at, _)| start + 1 + at);
+    let end = ends.next().map_or(document.len(), |at| at + 1);
+    let rest = if end < document.len() { "\n" } else { "" };
+    document.replace_range(start..end, &format!("{text}{rest}"));
+}
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/main-loops.md");
+
 #[test]
 fn the_table_is_that_of_the_documentation() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/main-loops.md");
     let document = include_str!("../../docs/main-loops.md");
     let mut written = document.to_owned();
-    for tier in machine_tiers("the_table_is_that_of_the_documentation") {
-        let heading = format!("## {tier}\n");
-        let start = written.find(&heading).unwrap_or_else(|| panic!("{path} has no part on {tier}"));
-        let end = written[start + 1..].find("\n## ").map_or(written.len(), |at| start + 1 + at + 1);
-        let rest = if end < written.len() { "\n" } else { "" };
-        written.replace_range(start..end, &(table(tier) + rest));
+    let tiers = machine_tiers("the_table_is_that_of_the_documentation");
+    for &tier in &tiers {
+        replace_part(&mut written, &table(tier));
+        replace_part(&mut written, &float_table(tier));
+    }
+    // One table for all of them.
+    for (a, b) in tiers.windows(2).map(|pair| (pair[0], pair[1])) {
+        assert!(float_lanes(a) != float_lanes(b) || float_table(a) == float_table(b), "{a}, {b}");
     }
     if std::env::var_os("GEMMILL_BLESS").is_some() {
-        std::fs::write(path, &written).unwrap();
+        std::fs::write(DOCUMENT, &written).unwrap();
     } else if let Some((was, is)) = document.lines().zip(written.lines()).find(|(was, is)| was != is) {
-        panic!("{path} says\n{was}\nbut main loops give\n{is}\nSet GEMMILL_BLESS=1 to write the table anew.");
+        panic!("{DOCUMENT} says\n{was}\nbut main loops give\n{is}\nSet GEMMILL_BLESS=1 to write the table anew.");
     }
 }

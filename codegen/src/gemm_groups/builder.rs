@@ -264,12 +264,7 @@ pub(super) fn generate(desc: GroupKernelDesc) -> Result<MachineCode, CodegenErro
     }
 }
 
-fn build<L: Lowering>(
-    desc: GroupKernelDesc,
-    low: L,
-    lanes: usize,
-    dots: bool,
-) -> Result<MachineCode, CodegenError> {
+fn build<L: Lowering>(desc: GroupKernelDesc, low: L, lanes: usize, dots: bool) -> Result<MachineCode, CodegenError> {
     let vectors = vectors_at_a_time(desc.tier, desc.rows.into());
     let mut builder = Builder { desc, low, lanes, vectors, dots };
     builder.kernel();

@@ -1,10 +1,11 @@
-//! Arithmetic on f32 lanes: IEEE 754, rounded to nearest even, denormals kept, with NaNs as the SDM has them.
+//! Arithmetic on f32 lanes, and conversions: IEEE 754, rounded to nearest even, denormals kept, with NaNs as the SDM has them.
 
 use iced_x86::Mnemonic;
 
-use crate::integer::{added, both, one};
+use crate::half::{self, Rounding};
+use crate::integer::{added, both, converted, one};
 use crate::state::Vector;
-use crate::vector::{Access, Entry, Function, Layout, Sources};
+use crate::vector::{Access, Entry, Extent, Function, Layout, Sources};
 
 /// A function of f32 lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,7 @@ pub(crate) enum Float {
     Add,
     Subtract,
     Multiply,
+    Divide,
     /// The second source unless the first one is larger.
     Max,
     /// The second source unless the first one is smaller.
@@ -25,6 +27,9 @@ pub(crate) enum Float {
     FromI32,
     /// `i32::MIN` for NaN and for what does not fit.
     ToI32,
+    FromF16,
+    /// Rounded as the immediate number says.
+    ToF16,
 }
 
 /// What invalid operations give.
@@ -36,6 +41,7 @@ impl Float {
             (Mnemonic::Vaddps, Layout::Three) => Float::Add,
             (Mnemonic::Vsubps, Layout::Three) => Float::Subtract,
             (Mnemonic::Vmulps, Layout::Three) => Float::Multiply,
+            (Mnemonic::Vdivps, Layout::Three) => Float::Divide,
             (Mnemonic::Vmaxps, Layout::Three) => Float::Max,
             (Mnemonic::Vminps, Layout::Three) => Float::Min,
             (Mnemonic::Vfmadd132ps, Layout::Three) => Float::MultiplyAdd132,
@@ -43,6 +49,11 @@ impl Float {
             (Mnemonic::Vfmadd231ps, Layout::Three) => Float::MultiplyAdd231,
             (Mnemonic::Vcvtdq2ps, Layout::Two) => Float::FromI32,
             (Mnemonic::Vcvtps2dq, Layout::Two) => Float::ToI32,
+            (Mnemonic::Vcvtph2ps, Layout::Two) => Float::FromF16,
+            (Mnemonic::Vcvtps2ph, Layout::TwoImmediate) => {
+                let function = Function::Float(Float::ToF16);
+                return Some(Entry { function, element: 2, access: Access::Active, result: Extent::Fraction(2) });
+            }
             _ => return None,
         };
         Some(Entry::new(Function::Float(function), 4, Access::Active))
@@ -54,6 +65,7 @@ impl Float {
             Float::Add => both(s, |a, b| result([a, b], f32::from_bits(a) + f32::from_bits(b))),
             Float::Subtract => both(s, |a, b| result([a, b], f32::from_bits(a) - f32::from_bits(b))),
             Float::Multiply => both(s, |a, b| result([a, b], f32::from_bits(a) * f32::from_bits(b))),
+            Float::Divide => both(s, |a, b| result([a, b], f32::from_bits(a) / f32::from_bits(b))),
             Float::Max => both(s, |a, b| if f32::from_bits(a) > f32::from_bits(b) { a } else { b }),
             Float::Min => both(s, |a, b| if f32::from_bits(a) < f32::from_bits(b) { a } else { b }),
             Float::MultiplyAdd132 => added(s, |old, a, b| multiply_add(old, b, a)),
@@ -61,6 +73,11 @@ impl Float {
             Float::MultiplyAdd231 => added(s, |old, a, b| multiply_add(a, b, old)),
             Float::FromI32 => one(s, |x: u32| (x as i32 as f32).to_bits()),
             Float::ToI32 => one(s, |x: u32| to_i32(f32::from_bits(x)) as u32),
+            Float::FromF16 => converted(s, half::to_f32),
+            Float::ToF16 => {
+                let rounding = Rounding::of_immediate(s.immediate);
+                converted(s, |x| half::from_f32(x, rounding))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //! register in its default state: rounding to nearest even, denormals kept, exceptions masked.
 //!
 //! ```text
-//! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | vector ─→ integer, float, shuffle | opmask | amx
+//! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | vector ─→ integer, float, half, shuffle | opmask | amx
 //!                                                                └─→ State, memory of the process
 //! ```
 //!
@@ -18,6 +18,7 @@ mod amx;
 mod decode;
 mod fault;
 mod float;
+mod half;
 mod integer;
 mod opmask;
 mod run;

@@ -218,7 +218,8 @@ impl VectorInstruction {
         };
         let lanes = (result_bytes / entry.element).max(1);
         let source_element = match entry.function {
-            Function::Integer(Integer::ZeroExtend { .. } | Integer::SignExtend { .. }) => memory_bytes / lanes,
+            Function::Integer(Integer::ZeroExtend { .. } | Integer::SignExtend { .. })
+            | Function::Float(Float::FromF16) => memory_bytes / lanes,
             _ => entry.element.min(memory_bytes),
         };
         Ok(Some(VectorInstruction {

@@ -9,6 +9,8 @@
 mod case;
 #[path = "../../../codegen/tests/common/mod.rs"]
 mod common;
+#[path = "../../../codegen/tests/common/float_case.rs"]
+mod float_case;
 #[path = "../../../codegen/tests/common/guarded.rs"]
 mod guarded;
 
@@ -36,6 +38,27 @@ fn compare(case: &Case, memory: &mut Memory) -> Statistics {
     }
     assert_eq!(expected.scratch, found.scratch, "{name}: scratch memory");
     statistics.expect("executed")
+}
+
+/// The same for the float family: bits of NaNs count too.
+fn compare_floats(case: &float_case::Case, memory: &mut float_case::Memory) -> u64 {
+    let name = case.name();
+    let expected = case.run(case.desc.tier, memory);
+    let mut instructions = 0;
+    let found = case.run_with(case.desc.tier, memory, |kernel, args| {
+        let program = Program::decode(kernel.bytes()).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        // SAFETY: the arguments are what the kernel asks for, and the kernel lives until the end of this function.
+        let result = unsafe { program.run((&raw mut *args).cast()) };
+        instructions += result.unwrap_or_else(|fault| panic!("{name}: {fault}")).total();
+    });
+    if let Some(at) = (0..expected.c.len()).find(|&at| expected.c[at] != found.c[at]) {
+        let (e, f, parts) = (expected.c[at], found.c[at], &case.parts);
+        let element = at / case.desc.c.bytes();
+        let place = (element / case.c_row_stride, element % case.c_row_stride);
+        panic!("{name}, parts {parts:?}: byte {at} of C, (row, column) {place:?}: the CPU has {e}, the model {f}");
+    }
+    assert_eq!(expected.scratch, found.scratch, "{name}: scratch memory");
+    instructions
 }
 
 /// Every tile of every tier that this CPU has.
@@ -100,6 +123,27 @@ fn epilogues_do_what_the_cpu_does() {
         }
     }
     eprintln!("{kernels} kernels compared");
+}
+
+/// Every micro-tile of the float family, with random operands, sizes, strides and stages.
+#[test]
+fn float_kernels_do_what_the_cpu_does() {
+    let (mut rng, mut memory) = (Rng(15), float_case::Memory::new());
+    let (mut kernels, mut instructions) = (0, 0);
+    for tier in native_tiers("float_kernels_do_what_the_cpu_does") {
+        for tile in float_tiles(tier) {
+            for rows in 1..=tile.max_rows {
+                for vectors in (2..=tile.vectors).step_by(2) {
+                    for _ in 0..12 {
+                        let case = float_case::Case::random(tier, rows, vectors, &mut rng);
+                        instructions += compare_floats(&case, &mut memory);
+                        kernels += 1;
+                    }
+                }
+            }
+        }
+    }
+    eprintln!("{kernels} kernels compared, {instructions} instructions");
 }
 
 /// Counts are those of a loop whose length is known.

@@ -19,6 +19,7 @@ fn lacks(feature: CpuidFeature) -> Option<String> {
         F::MULTIBYTENOP | F::SSE | F::SSE2 => None,
         F::AVX => unless!("avx"),
         F::AVX2 => unless!("avx2"),
+        F::F16C => unless!("f16c"),
         F::FMA => unless!("fma"),
         F::AVX512F => unless!("avx512f"),
         F::AVX512BW => unless!("avx512bw"),

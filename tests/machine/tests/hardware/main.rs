@@ -9,6 +9,7 @@ mod features;
 mod forms;
 #[path = "../../../../codegen/tests/common/guarded.rs"]
 mod guarded;
+mod halves;
 mod native;
 mod suppression;
 mod values;

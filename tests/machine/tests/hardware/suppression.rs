@@ -66,6 +66,7 @@ fn suppresses_faults(mnemonic: Mnemonic) -> bool {
             | Vaddps
             | Vsubps
             | Vmulps
+            | Vdivps
             | Vmaxps
             | Vminps
             | Vfmadd132ps
@@ -73,6 +74,8 @@ fn suppresses_faults(mnemonic: Mnemonic) -> bool {
             | Vfmadd231ps
             | Vcvtdq2ps
             | Vcvtps2dq
+            | Vcvtph2ps
+            | Vcvtps2ph
             | Vpbroadcastb
             | Vpbroadcastw
             | Vpbroadcastd
@@ -94,7 +97,9 @@ fn lanes(form: &Form) -> Option<usize> {
         _ if instruction.is_broadcast() => return None,
         Vmovdqu8 | Vpminub | Vpmaxub | Vpminsb | Vpmaxsb | Vpmovdb | Vpmovsdb | Vpmovusdb | Vpmovwb | Vpmovzxbw
         | Vpmovzxbd | Vpmovsxbw | Vpmovsxbd => bytes,
-        Vmovdqu16 | Vpaddw | Vpaddsw | Vpsllw | Vpsrlw | Vpsraw | Vpmovzxwd | Vpmovsxwd => bytes / 2,
+        Vmovdqu16 | Vpaddw | Vpaddsw | Vpsllw | Vpsrlw | Vpsraw | Vpmovzxwd | Vpmovsxwd | Vcvtph2ps | Vcvtps2ph => {
+            bytes / 2
+        }
         Vmovdqa64 | Vmovdqu64 | Vpandq | Vpandnq | Vporq | Vpxorq | Vpternlogq => bytes / 8,
         _ => bytes / 4,
     };

@@ -5,7 +5,8 @@ use gemmill_machine::Vector;
 use crate::common::Rng;
 
 const BYTES: [u8; 8] = [0, 1, 0x7f, 0x80, 0x81, 0xfe, 0xff, 2];
-const WORDS: [u16; 10] = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x007f, 0x0080, 0xff80, 0xff7f];
+const WORDS: [u16; 14] =
+    [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x007f, 0x0080, 0xff80, 0xff7f, 0x7c00, 0xfc01, 0x03ff, 0x8400];
 const DWORDS: [u32; 14] = [
     0,
     1,
@@ -43,13 +44,19 @@ fn float(rng: &mut Rng) -> u32 {
         0x7f7f_ffff,
         0xff7f_ffff,
     ];
-    match rng.below(8) {
+    match rng.below(9) {
         0 => rng.pick(&special),
         // NaNs with payloads.
         1 => 0x7f80_0000 | rng.next() as u32 & 0x807f_ffff,
         2 => rng.next() as u32,
         // Half-way cases and their neighbours.
         3 => (rng.within(-20, 20) as f32 * 0.5).to_bits().wrapping_add(rng.within(-1, 1) as u32),
+        // Around what f16 holds, its half-way cases and their neighbours.
+        6 => {
+            let (sign, fraction) = (rng.next() as u32 & 0x8000_0000, rng.next() as u32 & 0x3ff);
+            let beyond_f16 = rng.pick(&[0, 1, 0xfff, 0x1000, 0x1001, 0x1fff]);
+            sign | (rng.within(100, 145) as u32) << 23 | fraction << 13 | beyond_f16
+        }
         // Around the limits of i32.
         4 => (2147483648.0f32 * rng.pick(&[1.0, -1.0])).to_bits().wrapping_add(rng.within(-2, 2) as u32),
         // Products and sums that cancel or underflow.

@@ -55,7 +55,7 @@ pub fn mnemonics() -> BTreeSet<Mnemonic> {
     ];
     let moves = [
         Vmovdqa, Vmovdqa32, Vmovdqa64, Vmovdqu, Vmovdqu8, Vmovdqu16, Vmovdqu32, Vmovdqu64, Vmovups, Vmovd, Vmovq,
-        Vpmaskmovd, Vpextrb, Vpextrw, Vpextrd, Vpextrq, Kmovw, Kmovd, Kmovq, Vzeroupper,
+        Vpmaskmovd, Vpextrb, Vpextrw, Vpextrd, Vpextrq, Vpinsrw, Vpinsrd, Vpinsrq, Kmovw, Kmovd, Kmovq, Vzeroupper,
     ];
     let integer = [
         Vpand, Vpandd, Vpandq, Vpandn, Vpandnd, Vpandnq, Vpor, Vpord, Vporq, Vpxor, Vpxord, Vpxorq, Vpternlogd,
@@ -63,7 +63,21 @@ pub fn mnemonics() -> BTreeSet<Mnemonic> {
         Vpminub, Vpmaxub, Vpminsb, Vpmaxsb, Vpminsd, Vpmaxsd, Vpsllw, Vpslld, Vpsrlw, Vpsrld, Vpsraw, Vpsrad,
         Vpmovzxbw, Vpmovzxbd, Vpmovzxwd, Vpmovsxbw, Vpmovsxbd, Vpmovsxwd, Vpmovdb, Vpmovsdb, Vpmovusdb, Vpmovwb,
     ];
-    let float = [Vaddps, Vsubps, Vmulps, Vmaxps, Vminps, Vfmadd132ps, Vfmadd213ps, Vfmadd231ps, Vcvtdq2ps, Vcvtps2dq];
+    let float = [
+        Vaddps,
+        Vsubps,
+        Vmulps,
+        Vdivps,
+        Vmaxps,
+        Vminps,
+        Vfmadd132ps,
+        Vfmadd213ps,
+        Vfmadd231ps,
+        Vcvtdq2ps,
+        Vcvtps2dq,
+        Vcvtph2ps,
+        Vcvtps2ph,
+    ];
     let shuffles = [
         Vpshufb,
         Vpshufd,
