@@ -179,6 +179,22 @@ fn lengths_must_agree() {
     assert!(f32_to_f16_saturating(&[], &mut [f16::ONE]).is_err());
 }
 
+/// What runs on CPUs without AVX-512, in case this one has it.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn to_bf16_without_avx512() {
+    let src: Vec<f32> = (0..=u32::MAX).step_by(9973).map(f32::from_bits).collect();
+    let mut dst = vec![bf16::ZERO; src.len()];
+    if !vector::avx2::f32_to_bf16(&src, &mut dst) {
+        eprintln!("SKIPPED conversions with AVX2, which this CPU lacks");
+        return;
+    }
+    assert!(src.iter().zip(&dst).all(|(&s, d)| bf16::from_f32(s).to_bits() == d.to_bits()));
+    assert!(vector::avx2::f32_to_bf16_saturating(&src, &mut dst));
+    let saturated = |s: f32| reference::f32_to_bf16_saturating(s).to_bits();
+    assert!(src.iter().zip(&dst).all(|(&s, d)| saturated(s) == d.to_bits()));
+}
+
 /// What runs on CPUs without AVX2.
 #[test]
 fn plain_loops_convert_every_element() {
