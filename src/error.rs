@@ -88,6 +88,11 @@ pub enum Error {
         /// The first bytes that were given.
         given: [u8; 8],
     },
+    /// Bytes that do not begin as groupwise weights do.
+    NotGroupwiseWeights {
+        /// The first bytes that were given.
+        given: [u8; 8],
+    },
     /// Packed weights in a version of the format that this release does not read.
     Version {
         /// The newest version that it reads.
@@ -150,6 +155,9 @@ impl fmt::Display for Error {
             Error::Unsupported { what } => f.write_str(what),
             Error::NotWeights { given } => {
                 write!(f, "packed weights: expected to begin with 89 67 65 6d 6d 69 6c 6c, given {given:02x?}")
+            }
+            Error::NotGroupwiseWeights { given } => {
+                write!(f, "groupwise weights: expected to begin with 89 67 65 6d 6d 67 72 70, given {given:02x?}")
             }
             Error::Version { newest, given } => {
                 write!(f, "packed weights: version {given} of the format; versions 1 to {newest} can be read")

@@ -28,6 +28,7 @@
 //! - [`PackedB`]: weights, their zero points and groups; which sequences they allow; bytes for a file and back.
 //! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
 //! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
+//! - [`convert`]: f32 to f16 and bf16, and back.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
 //! - [`mod@reference`]: the semantics, as short loops.
 //!
@@ -35,6 +36,7 @@
 //! ```text
 //! matrix, parameters, error      views and parameters, checked once
 //! reference                      the semantics
+//! convert                        f32 to 16 bits and back
 //! quant                          f32 to 8 bits and back
 //! pack                           weights to panels, activations to planes; proofs of 16-bit sums
 //! plan                           micro-tiles, cache blocks, threads: a pure function
@@ -53,6 +55,7 @@
 #![deny(unsafe_code)]
 
 mod aligned;
+pub mod convert;
 mod error;
 mod float;
 mod gemm;

@@ -2,6 +2,8 @@
 //!
 //! Quantization has its own, in [`quant::reference`](crate::quant::reference).
 
+pub mod groupwise;
+
 use crate::matrix::{Element, MatRef};
 use crate::parameters::PerColumn;
 use crate::quant::QuantElement;

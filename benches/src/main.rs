@@ -6,6 +6,7 @@
 
 mod args;
 mod case;
+mod convert;
 mod data;
 mod disasm;
 mod gemm;
@@ -41,6 +42,7 @@ enum Command {
     Gemm(gemm::GemmArgs),
     Npy(npy::NpyArgs),
     Peak(peak::PeakArgs),
+    Convert(convert::ConvertArgs),
     Disasm(disasm::DisasmArgs),
     Plot(plot::PlotArgs),
 }
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Gemm(args)) => gemm::run(args),
         Some(Command::Npy(args)) => npy::run(args),
         Some(Command::Peak(args)) => peak::run(args),
+        Some(Command::Convert(args)) => convert::run(args),
         Some(Command::Disasm(args)) => disasm::run(args),
         Some(Command::Plot(args)) => plot::run(args),
     }

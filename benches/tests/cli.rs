@@ -297,6 +297,19 @@ fn disasm_prints_code_or_says_that_there_is_none() -> TestResult {
 }
 
 #[test]
+fn convert_prints_ratios() -> TestResult {
+    let s = Sandbox::new()?;
+    let args = ["convert", "--seconds", "0.002", "--bytes", "65536", "--bytes", "1000000"];
+    assert_eq!(s.ok(&args)?.matches("bf16 to f32").count(), 2);
+    let json = s.ok(&[&args[..], &["--format", "json"]].concat())?;
+    let rows = json.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+    assert_eq!(rows.len(), 12);
+    assert!(rows.iter().all(|row| row["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0)), "{json}");
+    assert_eq!(s.ok(&[&args[..], &["--format", "csv"]].concat())?.lines().count(), 13);
+    s.refused(&["convert", "--bytes", "1"], "--bytes")
+}
+
+#[test]
 fn peak_prints_limits() -> TestResult {
     let s = Sandbox::new()?;
     let limits: serde_json::Value =
@@ -309,7 +322,7 @@ fn peak_prints_limits() -> TestResult {
 #[test]
 fn every_subcommand_has_help() -> TestResult {
     let s = Sandbox::new()?;
-    for args in [&[][..], &["gemm"], &["npy"], &["peak"], &["disasm"], &["plot"]] {
+    for args in [&[][..], &["gemm"], &["npy"], &["peak"], &["convert"], &["disasm"], &["plot"]] {
         let help = s.ok(&[args, &["--help"]].concat())?;
         assert!(help.contains("Usage: gemmill-bench"), "{help}");
     }

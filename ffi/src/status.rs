@@ -83,6 +83,7 @@ impl Status {
             Error::Unsupported { .. } => Status::Unsupported,
             Error::Tier(_) | Error::PackedFor { .. } => Status::Tier,
             Error::NotWeights { .. }
+            | Error::NotGroupwiseWeights { .. }
             | Error::Version { .. }
             | Error::Truncated { .. }
             | Error::Checksum { .. }

@@ -2,7 +2,8 @@
 //!
 //! A real number `x` stands as the integer `q` with `x ≈ scale * (q - zero_point)`. Activations usually take one
 //! [`QuantParams`] per tensor, chosen from the range that was seen ([`QuantParams::from_min_max`]); weights take a
-//! scale per column and zero point 0 ([`symmetric_per_column`]).
+//! scale per column and zero point 0 ([`symmetric_per_column`]), or, with 4 or 2 bits, a scale for every few elements of a
+//! column ([`GroupwiseWeights`]).
 //!
 //! # Examples
 //! ```
@@ -18,6 +19,7 @@
 
 mod choose;
 mod element;
+mod groupwise;
 mod params;
 pub mod reference;
 mod rows;
@@ -28,6 +30,7 @@ mod tests;
 
 pub use choose::Choose;
 pub use element::QuantElement;
+pub use groupwise::{Bits, GroupSize, GroupwiseError, GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 pub use params::QuantParams;
 pub use rows::min_max;
 pub use weights::{symmetric_per_column, symmetric_per_tensor};

@@ -2,10 +2,9 @@
 
 use gemmill_codegen::Tier;
 
-use super::checksum::crc64;
 use super::read::Reader;
 use super::schedule::StoredSchedule;
-use super::{ABSENT, CHECKSUM_BYTES, MAGIC, PER_COLUMN, PER_GROUP, PER_TENSOR, PREFIX_BYTES, VERSION};
+use super::{ABSENT, ENVELOPE, PER_COLUMN, PER_GROUP, PER_TENSOR};
 use crate::error::{Error, Result};
 use crate::pack::builder::PackEffort;
 use crate::pack::natural::Natural;
@@ -47,41 +46,10 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// As [`PackedB::from_bytes`].
     pub fn load(self) -> Result<PackedB> {
-        let content = content(self.bytes)?;
+        let content = ENVELOPE.open(self.bytes)?;
         let (natural, stored) = parse(Reader::new(content))?;
         natural.pack(self.tier, stored)
     }
-}
-
-/// The bytes between the length and the checksum, both of which are right.
-fn content(bytes: &[u8]) -> Result<&[u8]> {
-    let mut reader = Reader::new(bytes);
-    let magic_given = &bytes[..bytes.len().min(MAGIC.len())];
-    if !MAGIC.starts_with(magic_given) {
-        let mut given = [0; MAGIC.len()];
-        given[..magic_given.len()].copy_from_slice(magic_given);
-        return Err(Error::NotWeights { given });
-    }
-    reader.take("magic", MAGIC.len())?;
-    let version = reader.u32("version")?;
-    if version != VERSION {
-        return Err(Error::Version { newest: VERSION, given: version });
-    }
-    let length = reader.size("length")?;
-    if bytes.len() < length {
-        return Err(Error::Truncated { what: "the whole", needed: length, given: bytes.len() });
-    }
-    if bytes.len() > length {
-        let (expected, given) = (length as i64, bytes.len() as i64);
-        return Err(Error::Inconsistent { what: "bytes in all", expected, given });
-    }
-    let too_short = Error::Truncated { what: "checksum", needed: PREFIX_BYTES + CHECKSUM_BYTES, given: bytes.len() };
-    let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(too_short.clone())?;
-    let (expected, given) = (crc64(checked), u64::from_le_bytes(*checksum));
-    if expected != given {
-        return Err(Error::Checksum { expected, given });
-    }
-    checked.get(PREFIX_BYTES..).ok_or(too_short)
 }
 
 fn parse(mut reader: Reader<'_>) -> Result<(Natural<'_>, Option<StoredSchedule<'_>>)> {

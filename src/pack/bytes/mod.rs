@@ -28,26 +28,23 @@
 //! Nothing is allocated before as many bytes are known to be there: what is loaded takes memory in proportion to its bytes.
 
 mod checksum;
+pub(crate) mod envelope;
 mod load;
-mod read;
+pub(crate) mod read;
 mod schedule;
 
 use super::builder::PackEffort;
 use super::natural::Natural;
 use super::packed::PackedB;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parameters::OwnedPerColumn;
-use checksum::crc64;
+use envelope::Envelope;
 
 pub use load::Loader;
 pub(super) use schedule::StoredSchedule;
 
-const MAGIC: [u8; 8] = *b"\x89gemmill";
-/// The version that is written, and the newest that is read.
-const VERSION: u32 = 1;
-/// Magic, version and length.
-const PREFIX_BYTES: usize = 20;
-const CHECKSUM_BYTES: usize = 8;
+const ENVELOPE: Envelope =
+    Envelope { magic: *b"\x89gemmill", version: 1, not_this: |given| Error::NotWeights { given } };
 
 /// Codes of how parameters of columns are given.
 const PER_TENSOR: u8 = 0;
@@ -71,11 +68,7 @@ impl PackedB {
     /// ```
     pub fn to_bytes(&self) -> Vec<u8> {
         let natural = Natural::of(self);
-        let mut out = Vec::with_capacity(natural.weights.len() + natural.weights.len() / 8 + 16 * natural.n + 128);
-        out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
-        // The length, once it is known.
-        out.extend([0; 8]);
+        let mut out = ENVELOPE.begin(natural.weights.len() + natural.weights.len() / 8 + 16 * natural.n + 128);
         out.extend([
             u8::from(natural.signed),
             natural.activation_max,
@@ -96,9 +89,7 @@ impl PackedB {
         out.extend(natural.column_sums().into_iter().flat_map(i32::to_le_bytes));
         out.extend_from_slice(&natural.weights);
         out.extend(schedule.unwrap_or_default());
-        let length = out.len() + CHECKSUM_BYTES;
-        out[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&(length as u64).to_le_bytes());
-        out.extend(crc64(&out).to_le_bytes());
+        ENVELOPE.seal(&mut out);
         out
     }
 

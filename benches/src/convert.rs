@@ -1,0 +1,120 @@
+//! Conversions of slices against a plain copy that moves as many bytes, in turns.
+
+use std::hint::black_box;
+
+use anyhow::Result;
+use bytemuck::Pod;
+use clap::Args;
+use gemmill::convert::{self, bf16, f16};
+use gemmill_codegen::Caches;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::measure;
+use crate::peak::size_name;
+
+/// Measures conversions between f32 and half precision against a plain copy of as many bytes.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Seconds for each figure
+    #[arg(long, default_value_t = 0.5, value_parser = crate::gemm::parse_seconds)]
+    seconds: f64,
+    /// Bytes of source and destination together; without it, half of the second-level cache, and several times the last one
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(384..=1 << 34))]
+    bytes: Vec<u64>,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    conversion: &'static str,
+    /// Source and destination together.
+    bytes: usize,
+    /// Bytes read and written each second.
+    gbs: f64,
+    /// Of the copy.
+    copy_gbs: f64,
+    ratio: f64,
+}
+
+/// The subcommand.
+pub fn run(args: &ConvertArgs) -> Result<()> {
+    let sizes = if args.bytes.is_empty() {
+        let Caches { l2, l3, .. } = Caches::of_this_cpu();
+        vec![l2 / 2, (4 * l3).clamp(256 << 20, 1 << 30)]
+    } else {
+        args.bytes.iter().map(|&bytes| usize::try_from(bytes)).collect::<Result<_, _>>()?
+    };
+    let bar = crate::progress(6 * sizes.len() as u64, "conversions");
+    let mut rows = Vec::new();
+    for &bytes in &sizes {
+        let mut add = |row: Result<Row>| -> Result<()> {
+            rows.push(row?);
+            bar.inc(1);
+            Ok(())
+        };
+        let measure = Measure { bytes, seconds: args.seconds };
+        add(measure.row("bf16 to f32", convert::bf16_to_f32, bf16::from_f32(1.5)))?;
+        add(measure.row("f32 to bf16", convert::f32_to_bf16, 1.5f32))?;
+        add(measure.row("f32 to bf16, saturating", convert::f32_to_bf16_saturating, 1.5f32))?;
+        add(measure.row("f16 to f32", convert::f16_to_f32, f16::from_f32(1.5)))?;
+        add(measure.row("f32 to f16", convert::f32_to_f16, 1.5f32))?;
+        add(measure.row("f32 to f16, saturating", convert::f32_to_f16_saturating, 1.5f32))?;
+    }
+    bar.finish_and_clear();
+    match args.format {
+        Format::Json => rows.iter().try_for_each(|row| serde_json::to_string(row).map(|line| println!("{line}")))?,
+        Format::Csv => {
+            println!("conversion,bytes,gbs,copy_gbs,ratio");
+            for r in &rows {
+                println!("\"{}\",{},{},{},{}", r.conversion, r.bytes, r.gbs, r.copy_gbs, r.ratio);
+            }
+        }
+        Format::Table => {
+            println!("{}", crate::summary::machine()?);
+            println!("{:<24} {:>10} {:>8} {:>10} {:>6}", "conversion", "bytes", "GB/s", "copy GB/s", "ratio");
+            for r in &rows {
+                let bytes = size_name(r.bytes);
+                println!("{:<24} {bytes:>10} {:>8.1} {:>10.1} {:>6.2}", r.conversion, r.gbs, r.copy_gbs, r.ratio);
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Measure {
+    /// Source and destination together.
+    bytes: usize,
+    seconds: f64,
+}
+
+impl Measure {
+    /// The best of many samples of the conversion and of the copy, which take turns.
+    fn row<S: Pod, D: Pod>(
+        &self,
+        conversion: &'static str,
+        convert: impl Fn(&[S], &mut [D]) -> gemmill::Result<()>,
+        element: S,
+    ) -> Result<Row> {
+        const TURNS: u32 = 5;
+        let len = self.bytes / (size_of::<S>() + size_of::<D>());
+        let (src, mut dst) = (vec![element; len], vec![D::zeroed(); len]);
+        let bytes = size_of_val(&src[..]) + size_of_val(&dst[..]);
+        let (from, mut to) = (vec![1u8; bytes / 2], vec![0u8; bytes / 2]);
+        let seconds = self.seconds / f64::from(2 * TURNS);
+        let (mut converted, mut copied) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..TURNS {
+            let timing = measure::time(seconds, || Ok(convert(black_box(&src), black_box(&mut dst))?))?;
+            converted = converted.min(timing.best);
+            let timing = measure::time(seconds, || {
+                black_box(&mut to[..]).copy_from_slice(black_box(&from));
+                Ok(())
+            })?;
+            copied = copied.min(timing.best);
+        }
+        let gbs = |seconds: f64| bytes as f64 / seconds / 1e9;
+        let (gbs, copy_gbs) = (gbs(converted), gbs(copied));
+        Ok(Row { conversion, bytes, gbs, copy_gbs, ratio: gbs / copy_gbs })
+    }
+}

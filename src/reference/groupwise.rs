@@ -1,0 +1,136 @@
+//! Products with weights of 4 or 2 bits, [`GroupwiseWeights`]: short loops whose order fixes the bits.
+//!
+//! `w[k][j]` is the real weight [`GroupwiseWeights::weight`], exact in f32; `g` counts groups of rows of the weights.
+
+use crate::error::Result;
+use crate::matrix::{Element, MatRef};
+use crate::quant::{GroupwiseWeights, QuantParams, dynamic_row_params, reference};
+
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+pub struct Accumulate<'a> {
+    /// Times this. 0 stands for no addition: `c` is not read then.
+    pub beta: f32,
+    /// M × N.
+    pub c: MatRef<'a, f32>,
+}
+
+/// Real activations times groupwise weights, row after row:
+///
+/// ```text
+/// c = beta == 0 ? 0 : beta * C[i][j]
+/// for k in 0..K:  c = fma(f32(A[i][k]), w[k][j], c)         ascending k, one chain
+/// ```
+///
+/// Activations are f32, or a type that becomes f32 exactly. Elements outside the operands count as zero.
+///
+/// # Panics
+/// If `M * N` numbers don't fit memory.
+///
+/// # Examples
+/// ```
+/// use gemmill::MatRef;
+/// use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+/// use gemmill::reference::groupwise::weight_only;
+/// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
+/// let b = GroupwiseWeights::round_to_nearest(MatRef::row_major(&[0.5f32, -1.0, 3.5, 2.0], 2, 2)?, format)?;
+/// let a = [1.0f32, 2.0];
+/// assert_eq!(weight_only(MatRef::row_major(&a, 1, 2)?, &b, None), [7.5, 2.8515625]);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+pub fn weight_only<A: Element + Into<f32>>(
+    a: MatRef<'_, A>,
+    b: &GroupwiseWeights,
+    start: Option<Accumulate<'_>>,
+) -> Vec<f32> {
+    let (m, n) = (a.rows(), b.n());
+    let mut product = vec![0f32; m * n];
+    for i in 0..m {
+        for j in 0..n {
+            let mut c = match start {
+                Some(Accumulate { beta, c }) if beta != 0.0 => beta * c.get(i, j).unwrap_or(0.0),
+                _ => 0.0,
+            };
+            for k in 0..b.k() {
+                let x: f32 = a.get(i, k).map_or(0.0, A::into);
+                c = x.mul_add(b.weight(k, j).unwrap_or(0.0), c);
+            }
+            product[i * n + j] = c;
+        }
+    }
+    product
+}
+
+/// Activations as bytes with parameters for each row, chosen from that row's range: the same as a product of int8 weights
+/// with f32 activations quantizes dynamically. A row without numbers has the range 0 to 0.
+///
+/// # Errors
+/// [`Error::BadNumber`](crate::Error::BadNumber) if an activation is infinite.
+///
+/// # Panics
+/// If `M * K` bytes don't fit memory.
+pub fn quantize_rows(a: MatRef<'_, f32>) -> Result<(Vec<u8>, Vec<QuantParams<u8>>)> {
+    let (mut quantized, mut params) = (Vec::new(), Vec::new());
+    for i in 0..a.rows() {
+        let row: Vec<f32> = (0..a.cols()).filter_map(|k| a.get(i, k)).collect();
+        let (min, max) = reference::min_max(&row).unwrap_or_default();
+        let of_row = dynamic_row_params(min, max)?;
+        quantized.extend(row.iter().map(|&x| reference::quantize(of_row, x)));
+        params.push(of_row);
+    }
+    Ok((quantized, params))
+}
+
+/// Quantized activations times groupwise weights, with an f32 bias for each column or none, row after row:
+///
+/// ```text
+/// s[g] = Σ_{k in g} (qa[i][k] - za[i]) * (q[k][j] - zp[g][j])           exact: below 2^19
+/// acc = 0;  for g ascending:  acc = fma(f32(s[g]), f32(scale[g][j]), acc)
+/// C = fma(acc, a_scale[i], bias[j])           without a bias:  acc * a_scale[i]
+/// ```
+///
+/// Elements outside the operands count as zero.
+///
+/// # Panics
+/// If `M * N` numbers don't fit memory.
+///
+/// # Examples
+/// ```
+/// use gemmill::MatRef;
+/// use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+/// use gemmill::reference::groupwise::{quantize_rows, quantized};
+/// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
+/// let b = GroupwiseWeights::round_to_nearest(MatRef::row_major(&[0.5f32, 3.5], 2, 1)?, format)?;
+/// let (a, params) = quantize_rows(MatRef::row_major(&[2.55f32, 0.0], 1, 2)?)?;
+/// assert_eq!((a[0], params[0].scale()), (255, 0.01));
+/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &params, &b, Some(&[1.0])), [2.275]);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+pub fn quantized(
+    a: MatRef<'_, u8>,
+    params: &[QuantParams<u8>],
+    b: &GroupwiseWeights,
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
+    let (m, n, size) = (a.rows(), b.n(), b.format().group_size.elements());
+    let mut product = vec![0f32; m * n];
+    for (i, of_row) in params.iter().enumerate().take(m) {
+        for j in 0..n {
+            let mut acc = 0f32;
+            for g in 0..b.groups() {
+                let zero_point = i32::from(b.zero_point(g, j).unwrap_or(0));
+                let mut sum = 0i32;
+                for k in g * size..((g + 1) * size).min(b.k()) {
+                    let x = a.get(i, k).map_or(0, |x| i32::from(x) - of_row.zero_point());
+                    sum += x * (i32::from(b.values()[k * n + j]) - zero_point);
+                }
+                acc = (sum as f32).mul_add(b.scales()[g * n + j].to_f32(), acc);
+            }
+            product[i * n + j] = match bias.and_then(|bias| bias.get(j)) {
+                Some(&bias) => acc.mul_add(of_row.scale(), bias),
+                None => acc * of_row.scale(),
+            };
+        }
+    }
+    product
+}
