@@ -59,6 +59,7 @@ pub mod convert;
 mod error;
 mod float;
 mod gemm;
+mod groupwise;
 mod matrix;
 mod pack;
 mod parameters;
@@ -79,6 +80,7 @@ pub use gemm::{
     RunOptions, Threads, multiply,
 };
 pub use gemmill_codegen::{CodegenError, FloatType, Tier, TierError};
+pub use groupwise::{GroupwiseGemm, GroupwiseGemmBuilder, PackedGroupwise};
 pub use half;
 pub use matrix::{Element, MatMut, MatRef};
 pub use pack::{Loader, PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};

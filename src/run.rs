@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod float;
+pub(crate) mod groupwise;
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

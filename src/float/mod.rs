@@ -19,3 +19,4 @@ pub use operation::{FloatGemm, FloatGemmBuilder, FloatRunOptions};
 pub use packed::{FloatPackBuilder, PackedFloat};
 
 pub(crate) use element::Source;
+pub(crate) use packed::Weights;

@@ -9,10 +9,11 @@ use gemmill_codegen::{
 
 use super::element::{Float, Source};
 use super::functions::Function;
-use super::packed::PackedFloat;
+use super::packed::{PackedFloat, Weights};
 use super::plan::{FloatPlan, FloatProblem};
 use crate::error::{Error, Result, expect};
 use crate::gemm::Threads;
+use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatMut, MatRef};
 use crate::plan::{MACS_PER_THREAD, Plan, Resources};
 use crate::run::Destination;
@@ -45,7 +46,7 @@ use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace
 /// ```
 #[derive(Debug)]
 pub struct FloatGemm {
-    packed: PackedFloat,
+    weights: Weights,
     tier: Tier,
     beta: f32,
     /// By padded column; empty if there is none.
@@ -78,7 +79,7 @@ const KEPT: usize = 16;
 /// Configures a [`FloatGemm`]; made by [`FloatGemm::builder`].
 #[derive(Debug, Clone)]
 pub struct FloatGemmBuilder<'a> {
-    packed: &'a PackedFloat,
+    weights: Weights,
     beta: f32,
     bias: Option<&'a [f32]>,
     function: Function,
@@ -156,12 +157,12 @@ impl<'a> FloatGemmBuilder<'a> {
         self.function.check()?;
         let mut bias = Vec::new();
         if let Some(given) = self.bias {
-            expect("bias", self.packed.n(), given.len())?;
+            expect("bias", self.weights.n(), given.len())?;
             bias.extend_from_slice(given);
             bias.resize(given.len().next_multiple_of(FLOAT_PANEL), 0.0);
         }
         Ok(FloatGemm {
-            packed: self.packed.clone(),
+            weights: self.weights,
             tier,
             beta: self.beta,
             bias,
@@ -212,9 +213,32 @@ impl<'a, C> FloatRunOptions<'a, C> {
 
 impl FloatGemm {
     /// An operation with these weights.
-    pub fn builder(packed: &PackedFloat) -> FloatGemmBuilder<'_> {
+    pub fn builder<'a>(packed: &PackedFloat) -> FloatGemmBuilder<'a> {
+        Self::with(Weights::Float(packed.clone()))
+    }
+
+    /// An operation with weights of 4 or 2 bits, which become f32 (exactly) block by block while it runs.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+    /// use gemmill::{FloatGemm, MatMut, MatRef, PackedGroupwise};
+    /// let w = [0.5f32, -1.0, 3.5, 2.0];
+    /// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
+    /// let weights = GroupwiseWeights::round_to_nearest(MatRef::row_major(&w, 2, 2)?, format)?;
+    /// let gemm = FloatGemm::groupwise(&PackedGroupwise::new(&weights)?).build()?;
+    /// let mut c = [0f32; 2];
+    /// gemm.run(MatRef::row_major(&[1.0f32, 2.0], 1, 2)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [7.5, 2.8515625]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn groupwise<'a>(packed: &PackedGroupwise) -> FloatGemmBuilder<'a> {
+        Self::with(Weights::Groupwise(packed.clone()))
+    }
+
+    fn with<'a>(weights: Weights) -> FloatGemmBuilder<'a> {
         FloatGemmBuilder {
-            packed,
+            weights,
             beta: 0.0,
             bias: None,
             function: Function::Identity,
@@ -223,9 +247,14 @@ impl FloatGemm {
         }
     }
 
-    /// The packed weights.
-    pub fn packed(&self) -> &PackedFloat {
-        &self.packed
+    /// Rows of the weights.
+    pub fn k(&self) -> usize {
+        self.weights.k()
+    }
+
+    /// Columns of the weights.
+    pub fn n(&self) -> usize {
+        self.weights.n()
     }
 
     /// The tier of its kernels.
@@ -258,11 +287,11 @@ impl FloatGemm {
         c: &mut MatMut<'_, C>,
         options: &FloatRunOptions<'_, C>,
     ) -> Result<()> {
-        expect("columns of A against rows of B", self.packed.k(), a.cols())?;
+        expect("columns of A against rows of B", self.weights.k(), a.cols())?;
         expect("rows of C against rows of A", a.rows(), c.rows())?;
-        expect("columns of C against columns of B", self.packed.n(), c.cols())?;
+        expect("columns of C against columns of B", self.weights.n(), c.cols())?;
         let residual = options.residual.map(|r| FloatResidual::new(r, c.rows(), c.cols())).transpose()?;
-        if a.rows() == 0 || self.packed.n() == 0 {
+        if a.rows() == 0 || self.weights.n() == 0 {
             return Ok(());
         }
         let source = Source::new(a);
@@ -276,7 +305,7 @@ impl FloatGemm {
         let prepared = self.prepared(key)?;
         let (low, high) = self.function.limits();
         float::run(&FloatJob {
-            packed: &self.packed,
+            weights: &self.weights,
             plan: &prepared.plan,
             a: source,
             kernels: &prepared.kernels,
@@ -314,9 +343,10 @@ impl FloatGemm {
             tier: self.tier,
             resources: Resources { caches, threads: key.threads, macs_per_thread },
             rows: key.rows,
-            k: self.packed.k(),
-            cols: self.packed.n(),
-            weights: self.packed.stored(),
+            k: self.weights.k(),
+            cols: self.weights.n(),
+            weights: self.weights.stored(),
+            expands_first: self.weights.expand_first(),
             in_place: key.in_place,
         }
     }
@@ -326,7 +356,7 @@ impl FloatGemm {
             Threads::Max(1) | Threads::Exactly(1) => 1,
             Threads::Exactly(n) => n.min(rayon::current_num_threads()),
             // Asking the pool costs as much as a small product.
-            _ if !Plan::worth_threads(rows, self.packed.k(), self.packed.n()) => 1,
+            _ if !Plan::worth_threads(rows, self.weights.k(), self.weights.n()) => 1,
             Threads::Auto => rayon::current_num_threads(),
             Threads::Max(n) => n.min(rayon::current_num_threads()),
         }
@@ -345,12 +375,12 @@ impl FloatGemm {
 
     /// The kernel at a place of the plan, if the plan may need one there.
     fn kernel_desc(&self, key: Key, plan: &FloatPlan, place: KernelPlace) -> Option<FloatKernelDesc> {
-        let (tiles, passes) = (plan.tiles, plan.passes(self.packed.k()));
+        let (tiles, passes) = (plan.tiles, plan.passes(self.weights.k()));
         let (height, count) =
             if place.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
         let vectors = if place.last_strip { plan.last_vectors } else { plan.vectors };
         let before = plan.strips.saturating_sub(1) * plan.strip;
-        let cols = if place.last_strip { self.packed.n() - before } else { plan.strip };
+        let cols = if place.last_strip { self.weights.n() - before } else { plan.strip };
         let exists = count > 0
             && (place.last_strip || plan.strips > 1)
             && (place.first_pass || passes > 1)
@@ -366,8 +396,9 @@ impl FloatGemm {
             FloatEpilogue { bias: !self.bias.is_empty(), residual: key.residual, function: self.function.kind() };
         exists.then(|| FloatKernelDesc {
             tier: self.tier,
-            weights: self.packed.stored(),
+            weights: self.weights.stored(),
             expansion: match (plan.keeps, place.tile) {
+                _ if plan.expands_first => Expansion::Reused,
                 (false, _) => Expansion::InRegisters,
                 (true, TileRole::First) => Expansion::Kept,
                 (true, _) => Expansion::Reused,

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::element::{Float, Source};
 use crate::aligned::Lines;
 use crate::error::{Error, Result};
+use crate::groupwise::PackedGroupwise;
 use crate::matrix::MatRef;
 
 /// Weights `B` (K × N) as f32, f16 or bf16, packed once for any number of products on any tier.
@@ -125,6 +126,44 @@ impl PackedFloat {
     /// The packed bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.data.of()
+    }
+}
+
+/// The weights of a floating-point product.
+#[derive(Debug, Clone)]
+pub(crate) enum Weights {
+    /// Kernels read them as they are.
+    Float(PackedFloat),
+    /// They become f32 block by block, before kernels read them.
+    Groupwise(PackedGroupwise),
+}
+
+impl Weights {
+    pub(crate) fn k(&self) -> usize {
+        match self {
+            Weights::Float(packed) => packed.k(),
+            Weights::Groupwise(packed) => packed.k(),
+        }
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        match self {
+            Weights::Float(packed) => packed.n(),
+            Weights::Groupwise(packed) => packed.n(),
+        }
+    }
+
+    /// The type that kernels read.
+    pub(crate) fn stored(&self) -> FloatType {
+        match self {
+            Weights::Float(packed) => packed.stored(),
+            Weights::Groupwise(_) => FloatType::F32,
+        }
+    }
+
+    /// Whether they become f32 before kernels read them.
+    pub(crate) fn expand_first(&self) -> bool {
+        matches!(self, Weights::Groupwise(_))
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct FloatProblem {
     pub(crate) k: usize,
     pub(crate) cols: usize,
     pub(crate) weights: FloatType,
+    /// Whether weights become f32 before kernels read them.
+    pub(crate) expands_first: bool,
     /// Whether A can be read where it lies.
     pub(crate) in_place: bool,
 }
@@ -41,6 +43,8 @@ pub(crate) struct FloatPlan {
     pub(crate) packs_a: bool,
     /// Whether the first micro-tile of a block keeps weights for the others.
     pub(crate) keeps: bool,
+    /// Whether weights become f32 before kernels read them.
+    pub(crate) expands_first: bool,
     /// Whether weights come from beyond the second-level cache, for one micro-tile, and are prefetched.
     pub(crate) prefetch: bool,
     /// Micro-tiles of a block that prefetch the next panel meanwhile.
@@ -72,12 +76,12 @@ impl FloatPlan {
         let many_tiles = tiles.count() > 1;
         let caches = p.resources.caches;
         let most = (caches.l1 * 2 / 3 / (strip * size_of::<f32>())).min(LARGEST_KC);
-        let kc = if many_tiles { even_blocks(p.k, most) } else { p.k };
+        let kc = if many_tiles || p.expands_first { even_blocks(p.k, most) } else { p.k };
         let tile_bytes = tiles.height.max(1).saturating_mul(p.k.max(1)).saturating_mul(size_of::<f32>());
         let tiles_per_block = (caches.l2 / 4 / tile_bytes).max(LEAST_TILES_PER_BLOCK);
-        let keeps = many_tiles && p.weights != FloatType::F32;
+        let keeps = many_tiles && p.weights != FloatType::F32 && !p.expands_first;
         let b_bytes = p.k.saturating_mul(p.cols).saturating_mul(p.weights.bytes());
-        let prefetch = !many_tiles && b_bytes > caches.l2 / 2;
+        let prefetch = !many_tiles && !p.expands_first && b_bytes > caches.l2 / 2;
         // A tile prefetches a line for every two k.
         let lines_of_row = FLOAT_PANEL * p.weights.bytes() / 64;
         let (row_parts, strip_parts) = split(p, tiles.count(), strips);
@@ -91,8 +95,13 @@ impl FloatPlan {
             tiles_per_block,
             packs_a: !p.in_place,
             keeps,
+            expands_first: p.expands_first,
             prefetch,
-            prefetching_tiles: if many_tiles && b_bytes > caches.l2 / 4 { 2 * lines_of_row } else { 0 },
+            prefetching_tiles: if many_tiles && !p.expands_first && b_bytes > caches.l2 / 4 {
+                2 * lines_of_row
+            } else {
+                0
+            },
             row_parts,
             strip_parts,
         }

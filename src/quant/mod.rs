@@ -35,5 +35,5 @@ pub use params::QuantParams;
 pub use rows::min_max;
 pub use weights::{symmetric_per_column, symmetric_per_tensor};
 
-pub(crate) use params::{check_scale, dynamic_row_params};
+pub(crate) use params::{check_scale, dynamic_row_params, symmetric_row_params};
 pub(crate) use rows::{min_max_row, quantize_row_into};

@@ -159,6 +159,17 @@ fn same_length(src: usize, dst: usize) -> Result<()> {
     Err(Error::Mismatch { what: "length of the destination against the source", expected: src, given: dst })
 }
 
+/// Parameters of a row with elements in `min..=max` that is to be i8 with zero point 0 and at most 127 in magnitude.
+pub(crate) fn symmetric_row_params(min: f32, max: f32) -> Result<QuantParams<i8>> {
+    let largest = max.max(-min);
+    if !largest.is_finite() {
+        let what = "activation of a row to quantize";
+        return Err(Error::BadNumber { what, expected: "a finite number", given: largest });
+    }
+    let scale = largest / 127.0;
+    QuantParams::new(if (1.0 / scale).is_finite() { scale } else { 0.1 }, 0)
+}
+
 /// Parameters for one row of activations whose elements lie in `min..=max`, chosen while the product runs.
 pub(crate) fn dynamic_row_params(min: f32, max: f32) -> Result<QuantParams<u8>> {
     QuantParams::from_min_max(min, max, Choose::default())

@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::matrix::{Element, MatRef};
-use crate::quant::{GroupwiseWeights, QuantParams, dynamic_row_params, reference};
+use crate::quant::{GroupwiseWeights, reference, symmetric_row_params};
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
@@ -61,30 +61,34 @@ pub fn weight_only<A: Element + Into<f32>>(
     product
 }
 
-/// Activations as bytes with parameters for each row, chosen from that row's range: the same as a product of int8 weights
-/// with f32 activations quantizes dynamically. A row without numbers has the range 0 to 0.
+/// Activations as i8 with a scale for each row, from that row's largest magnitude:
+///
+/// ```text
+/// scale[i] = max_k |A[i][k]| / 127        0.1 where that is 0 or has no finite reciprocal; NaN is left out
+/// qa[i][k] = rne(A[i][k] * (1 / scale[i]))        at most 127 in magnitude; NaN gives 0
+/// ```
 ///
 /// # Errors
 /// [`Error::BadNumber`](crate::Error::BadNumber) if an activation is infinite.
 ///
 /// # Panics
 /// If `M * K` bytes don't fit memory.
-pub fn quantize_rows(a: MatRef<'_, f32>) -> Result<(Vec<u8>, Vec<QuantParams<u8>>)> {
-    let (mut quantized, mut params) = (Vec::new(), Vec::new());
+pub fn quantize_rows(a: MatRef<'_, f32>) -> Result<(Vec<i8>, Vec<f32>)> {
+    let (mut quantized, mut scales) = (Vec::new(), Vec::new());
     for i in 0..a.rows() {
         let row: Vec<f32> = (0..a.cols()).filter_map(|k| a.get(i, k)).collect();
         let (min, max) = reference::min_max(&row).unwrap_or_default();
-        let of_row = dynamic_row_params(min, max)?;
+        let of_row = symmetric_row_params(min, max)?;
         quantized.extend(row.iter().map(|&x| reference::quantize(of_row, x)));
-        params.push(of_row);
+        scales.push(of_row.scale());
     }
-    Ok((quantized, params))
+    Ok((quantized, scales))
 }
 
 /// Quantized activations times groupwise weights, with an f32 bias for each column or none, row after row:
 ///
 /// ```text
-/// s[g] = Σ_{k in g} (qa[i][k] - za[i]) * (q[k][j] - zp[g][j])           exact: below 2^19
+/// s[g] = Σ_{k in g} qa[i][k] * (q[k][j] - zp[g][j])           exact: below 2^18
 /// acc = 0;  for g ascending:  acc = fma(f32(s[g]), f32(scale[g][j]), acc)
 /// C = fma(acc, a_scale[i], bias[j])           without a bias:  acc * a_scale[i]
 /// ```
@@ -101,34 +105,29 @@ pub fn quantize_rows(a: MatRef<'_, f32>) -> Result<(Vec<u8>, Vec<QuantParams<u8>
 /// use gemmill::reference::groupwise::{quantize_rows, quantized};
 /// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
 /// let b = GroupwiseWeights::round_to_nearest(MatRef::row_major(&[0.5f32, 3.5], 2, 1)?, format)?;
-/// let (a, params) = quantize_rows(MatRef::row_major(&[2.55f32, 0.0], 1, 2)?)?;
-/// assert_eq!((a[0], params[0].scale()), (255, 0.01));
-/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &params, &b, Some(&[1.0])), [2.275]);
+/// let (a, scales) = quantize_rows(MatRef::row_major(&[-1.27f32, 0.0], 1, 2)?)?;
+/// assert_eq!((a[0], scales[0]), (-127, 0.01));
+/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &scales, &b, Some(&[1.0])), [0.36500001]);
 /// # Ok::<(), gemmill::Error>(())
 /// ```
-pub fn quantized(
-    a: MatRef<'_, u8>,
-    params: &[QuantParams<u8>],
-    b: &GroupwiseWeights,
-    bias: Option<&[f32]>,
-) -> Vec<f32> {
+pub fn quantized(a: MatRef<'_, i8>, scales: &[f32], b: &GroupwiseWeights, bias: Option<&[f32]>) -> Vec<f32> {
     let (m, n, size) = (a.rows(), b.n(), b.format().group_size.elements());
     let mut product = vec![0f32; m * n];
-    for (i, of_row) in params.iter().enumerate().take(m) {
+    for (i, &scale) in scales.iter().enumerate().take(m) {
         for j in 0..n {
             let mut acc = 0f32;
             for g in 0..b.groups() {
                 let zero_point = i32::from(b.zero_point(g, j).unwrap_or(0));
                 let mut sum = 0i32;
                 for k in g * size..((g + 1) * size).min(b.k()) {
-                    let x = a.get(i, k).map_or(0, |x| i32::from(x) - of_row.zero_point());
+                    let x = a.get(i, k).map_or(0, i32::from);
                     sum += x * (i32::from(b.values()[k * n + j]) - zero_point);
                 }
                 acc = (sum as f32).mul_add(b.scales()[g * n + j].to_f32(), acc);
             }
             product[i * n + j] = match bias.and_then(|bias| bias.get(j)) {
-                Some(&bias) => acc.mul_add(of_row.scale(), bias),
-                None => acc * of_row.scale(),
+                Some(&bias) => acc.mul_add(scale, bias),
+                None => acc * scale,
             };
         }
     }

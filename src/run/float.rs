@@ -18,7 +18,8 @@ use super::{Destination, from, piece};
 use crate::aligned::Lines;
 use crate::error::{Error, Result, expect};
 use crate::float::plan::FloatPlan;
-use crate::float::{Float, PackedFloat, Source};
+use crate::float::{Float, Source, Weights};
+use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatRef, taken_stride};
 use crate::plan::Run;
 
@@ -26,7 +27,7 @@ use crate::plan::Run;
 /// what the call into machine code relies on: A is M × K, C and the residual M × N, and the bias has all columns, rounded up
 /// to whole panels.
 pub(crate) struct FloatJob<'a> {
-    pub(crate) packed: &'a PackedFloat,
+    pub(crate) weights: &'a Weights,
     pub(crate) plan: &'a FloatPlan,
     pub(crate) a: Source<'a>,
     pub(crate) kernels: &'a FloatKernels,
@@ -135,7 +136,7 @@ thread_local! {
 pub(crate) fn run(job: &FloatJob<'_>) -> Result<()> {
     // Sizes of packed blocks are checked before anything is written.
     let height = job.plan.tiles.height * job.plan.tiles_per_block.min(job.plan.tiles.count());
-    let block = height.checked_mul(job.packed.k()).and_then(|n| n.checked_mul(size_of::<f32>()));
+    let block = height.checked_mul(job.weights.k()).and_then(|n| n.checked_mul(size_of::<f32>()));
     if job.plan.packs_a && block.is_none_or(|bytes| bytes > isize::MAX as usize - 64) {
         return Err(Error::Overflow { what: "packed block of A" });
     }
@@ -160,7 +161,7 @@ fn run_parts(job: &FloatJob<'_>, parts: Range<usize>) {
 
 /// LOOP 1 and LOOP 2.
 fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, workspace: &mut Workspace) {
-    let (plan, k) = (job.plan, job.packed.k());
+    let (plan, k) = (job.plan, job.weights.k());
     for first in tiles.clone().step_by(plan.tiles_per_block) {
         let tiles = first..tiles.end.min(first + plan.tiles_per_block);
         let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
@@ -176,7 +177,8 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
                 Rows { data: packed_a.of(), row_stride: k, first: rows.start }
             }
         };
-        expanded.grow(if plan.keeps { plan.kc * plan.strip * size_of::<f32>() } else { 0 });
+        let expands = plan.keeps || plan.expands_first;
+        expanded.grow(if expands { plan.kc * plan.strip * size_of::<f32>() } else { 0 });
         let has_partial = plan.passes(k) > 1;
         partial.grow(if has_partial { rows.len() * plan.strip * size_of::<f32>() } else { 0 });
         for strip in strips.clone() {
@@ -205,7 +207,7 @@ const MAX_ROWS: usize = 16;
 /// tile:  k = 0: row 0, row 1, .. | k = 1: row 0, row 1, .. | ...
 /// ```
 fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
-    let (plan, depth) = (job.plan, job.packed.k());
+    let (plan, depth) = (job.plan, job.weights.k());
     let mut out = out;
     gemmill_codegen::vectorize(|| {
         for tile in tiles.clone() {
@@ -236,12 +238,15 @@ fn run_strip(
     expanded: &mut [f32],
     partial: &mut [f32],
 ) {
-    let (plan, k) = (job.plan, job.packed.k());
+    let (plan, k) = (job.plan, job.weights.k());
     let last_strip = strip + 1 == plan.strips;
     let width = if last_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
     let passes = plan.passes(k);
     for pass in 0..passes {
         let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
+        if let Weights::Groupwise(packed) = job.weights {
+            expand(packed, depth.clone(), strip * plan.strip, width, expanded);
+        }
         let mut first_tile = true;
         // The panel after this one, while its last strip is multiplied.
         let ends_panel = ((strip + 1) * plan.strip).is_multiple_of(FLOAT_PANEL);
@@ -292,26 +297,49 @@ struct Call<'a> {
     partial: *mut f32,
 }
 
+/// Real weights of some columns from `column` on, `width` for each k.
+fn expand(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
+    gemmill_codegen::vectorize(|| {
+        for first in (column..column + width).step_by(FLOAT_PANEL) {
+            let in_panel = first % FLOAT_PANEL;
+            let columns = in_panel..FLOAT_PANEL.min(in_panel + column + width - first);
+            packed.expand(depth.clone(), first / FLOAT_PANEL, columns, &mut out[first - column..], width);
+        }
+    });
+}
+
+/// Where kernels begin to read packed weights; nowhere, where they read expanded ones.
+struct PackedPart {
+    start: *const u8,
+    panel_stride: usize,
+}
+
+impl PackedPart {
+    fn new(weights: &Weights, column: usize, k: usize) -> PackedPart {
+        let Weights::Float(packed) = weights else {
+            return PackedPart { start: std::ptr::null(), panel_stride: 0 };
+        };
+        let (stored, panel_stride) = (packed.stored(), packed.panel_bytes());
+        let in_panel = (k * FLOAT_PANEL + stored.place(column % FLOAT_PANEL)) * stored.bytes();
+        let at = column / FLOAT_PANEL * panel_stride + in_panel;
+        // Without any k there is nothing to read.
+        PackedPart { start: packed.bytes()[at.min(packed.bytes().len())..].as_ptr(), panel_stride }
+    }
+}
+
 fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
     let Call { run, column, depth, a, .. } = call;
     let kernel = job.kernels.0[place.index()].as_deref().expect("a job has every kernel of its plan");
-    let stored = job.packed.stored();
     let before = (run.first_row - a.first) * a.row_stride;
     let within = if job.plan.packs_a { depth.start * run.height } else { depth.start };
-    let panel = column / FLOAT_PANEL * job.packed.panel_bytes();
-    let in_panel = (depth.start * FLOAT_PANEL + stored.place(column % FLOAT_PANEL)) * stored.bytes();
+    let b = PackedPart::new(job.weights, column, depth.start);
     let mut args = FloatKernelArgs {
         a: a.data[(before + within).min(a.data.len())..].as_ptr(),
         a_row_stride: a.row_stride * size_of::<f32>(),
         a_tile_stride: run.height * a.row_stride * size_of::<f32>(),
-        b: job.packed.bytes()[(panel + in_panel).min(job.packed.bytes().len())..].as_ptr(),
-        b_panel_stride: job.packed.panel_bytes(),
-        // In this panel, if there is no other: a prefetch may be of anything.
-        next: job
-            .packed
-            .bytes()
-            .as_ptr()
-            .wrapping_add(panel + job.packed.panel_bytes() + depth.start * FLOAT_PANEL * stored.bytes()),
+        b: b.start,
+        b_panel_stride: b.panel_stride,
+        next: b.start.wrapping_add(b.panel_stride),
         depth: depth.len(),
         row_tiles: run.tiles,
         expanded: call.expanded,

@@ -1,0 +1,190 @@
+//! [`GroupwiseGemm`]: i8 activations, quantized row by row inside the call, by groupwise weights.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use gemmill_codegen::{Caches, GroupKernelDesc, Kernel, KernelCache, Tier, group_rows};
+
+use super::packed::PackedGroupwise;
+use crate::error::{Error, Result, expect};
+use crate::float::{Float, Function, Source};
+use crate::gemm::Threads;
+use crate::matrix::{MatMut, MatRef};
+use crate::plan::{MACS_PER_THREAD, Plan, RowTiles, parts};
+use crate::run::groupwise::{self, GroupwiseJob};
+
+/// A product `C = f(A · B + bias)` of floating-point activations, quantized to i8 row by row inside the call, and weights of
+/// 4 or 2 bits.
+///
+/// ```text
+/// scale[i] = max_k |A[i][k]| / 127;   qa[i][k] = rne(A[i][k] / scale[i])
+/// s[g]     = Σ_{k in g} qa[i][k] * (q[k][j] - zero_point[g][j])            i32, exact
+/// acc      = fma(f32(s[g]), f32(scale[g][j]), acc)                         g ascending, from 0
+/// C[i][j]  = round(f(fma(acc, scale[i], bias[j])))                         without a bias: acc * scale[i]
+/// ```
+///
+/// The bits are those of [`reference::groupwise`](mod@crate::reference::groupwise) on every tier, for every number of rows and
+/// threads.
+///
+/// # Examples
+/// ```
+/// use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+/// use gemmill::{GroupwiseGemm, MatMut, MatRef, PackedGroupwise};
+/// let (m, n, k) = (1, 2, 64);
+/// let w: Vec<f32> = (0..k * n).map(|i| if i % 2 == 0 { 0.5 } else { -0.25 }).collect();
+/// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
+/// let weights = GroupwiseWeights::search(MatRef::row_major(&w, k, n)?, format, None)?;
+/// let gemm = GroupwiseGemm::builder(&PackedGroupwise::new(&weights)?).build()?;
+/// let (a, mut c) = (vec![1f32; k], [0f32; 2]);
+/// gemm.run(MatRef::row_major(&a, m, k)?, &mut MatMut::row_major(&mut c, m, n)?)?;
+/// assert!((c[0] - 32.0).abs() < 0.2 && (c[1] + 16.0).abs() < 0.1);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct GroupwiseGemm {
+    packed: PackedGroupwise,
+    tier: Tier,
+    /// Empty if there is none.
+    bias: Vec<f32>,
+    function: Function,
+    threads: Threads,
+    /// By number of rows of a micro-tile.
+    kernels: RwLock<Vec<Option<Arc<Kernel<GroupKernelDesc>>>>>,
+}
+
+/// Configures a [`GroupwiseGemm`]; made by [`GroupwiseGemm::builder`].
+#[derive(Debug, Clone)]
+pub struct GroupwiseGemmBuilder<'a> {
+    packed: &'a PackedGroupwise,
+    bias: Option<&'a [f32]>,
+    function: Function,
+    threads: Threads,
+    tier: Option<Tier>,
+}
+
+impl<'a> GroupwiseGemmBuilder<'a> {
+    /// A number for each column.
+    pub fn bias(mut self, bias: &'a [f32]) -> Self {
+        self.bias = Some(bias);
+        self
+    }
+
+    /// What is stored of a sum.
+    pub fn function(mut self, function: Function) -> Self {
+        self.function = function;
+        self
+    }
+
+    /// How many threads a product may use.
+    pub fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The tier of kernels: the best one of this CPU, or the one that `GEMMILL_TIER` names, if not given.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
+    /// Checks everything that does not depend on A.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a bias of the wrong length, [`Error::BadNumber`] for limits that are none,
+    /// [`Error::OutOfRange`] for zero threads, [`Error::Tier`] for a tier that the CPU lacks.
+    pub fn build(self) -> Result<GroupwiseGemm> {
+        let tier = match self.tier {
+            Some(tier) => tier.require()?,
+            None => Tier::best()?,
+        };
+        if matches!(self.threads, Threads::Max(0) | Threads::Exactly(0)) {
+            return Err(Error::OutOfRange { what: "threads", low: 1, high: i64::MAX, given: 0 });
+        }
+        self.function.check()?;
+        if let Some(bias) = self.bias {
+            expect("bias", self.packed.n(), bias.len())?;
+        }
+        Ok(GroupwiseGemm {
+            packed: self.packed.clone(),
+            tier,
+            bias: self.bias.unwrap_or_default().to_vec(),
+            function: self.function,
+            threads: self.threads,
+            kernels: RwLock::new(vec![None; group_rows(tier) + 1]),
+        })
+    }
+}
+
+impl GroupwiseGemm {
+    /// An operation with these weights.
+    pub fn builder(packed: &PackedGroupwise) -> GroupwiseGemmBuilder<'_> {
+        GroupwiseGemmBuilder { packed, bias: None, function: Function::Identity, threads: Threads::Auto, tier: None }
+    }
+
+    /// The packed weights.
+    pub fn packed(&self) -> &PackedGroupwise {
+        &self.packed
+    }
+
+    /// The tier of its kernels.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Computes C from A: M × K into M × N. A may have any strides.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if shapes don't fit, [`Error::BadNumber`] if an activation is infinite, [`Error::Codegen`] if the
+    /// system refuses executable memory. C is untouched then.
+    pub fn run<A: Float, C: Float>(&self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>) -> Result<()> {
+        let (k, n) = (self.packed.k(), self.packed.n());
+        expect("columns of A against rows of B", k, a.cols())?;
+        expect("rows of C against rows of A", a.rows(), c.rows())?;
+        expect("columns of C against columns of B", n, c.cols())?;
+        if a.rows() == 0 {
+            return Ok(());
+        }
+        let tiles = RowTiles::cut(a.rows(), a.rows().div_ceil(group_rows(self.tier)));
+        let panels = n.div_ceil(gemmill_codegen::GROUP_PANEL);
+        let (row_parts, panel_parts) = parts(self.thread_count(a.rows()), tiles.count(), panels, true);
+        let row_bytes = tiles.height * self.packed.padded_k().max(1);
+        let tall = self.kernel(tiles.height)?;
+        let short = if tiles.short > 0 { Some(self.kernel(tiles.height - 1)?) } else { None };
+        groupwise::run(
+            &GroupwiseJob {
+                packed: &self.packed,
+                a: Source::new(a),
+                tiles,
+                tiles_per_block: (Caches::of_this_cpu().l2 / 4 / row_bytes).max(1),
+                row_parts,
+                panel_parts,
+                kernels: [Some(&tall), short.as_ref()].map(|k| k.map(Arc::as_ref)),
+                bias: &self.bias,
+                function: self.function,
+            },
+            c,
+        )
+    }
+
+    fn thread_count(&self, rows: usize) -> usize {
+        let (k, n) = (self.packed.k(), self.packed.n());
+        let worth = (rows.saturating_mul(n).saturating_mul(k) / MACS_PER_THREAD).max(1);
+        match self.threads {
+            Threads::Max(1) | Threads::Exactly(1) => 1,
+            Threads::Exactly(t) => t.min(rayon::current_num_threads()),
+            _ if !Plan::worth_threads(rows, k, n) => 1,
+            Threads::Auto => rayon::current_num_threads().min(worth),
+            Threads::Max(t) => t.min(rayon::current_num_threads()).min(worth),
+        }
+    }
+
+    /// The kernel for micro-tiles of so many rows.
+    fn kernel(&self, rows: usize) -> Result<Arc<Kernel<GroupKernelDesc>>> {
+        // A panic elsewhere cannot leave the list half-written.
+        if let Some(kernel) = &self.kernels.read().unwrap_or_else(PoisonError::into_inner)[rows] {
+            return Ok(kernel.clone());
+        }
+        let kernel = KernelCache::<GroupKernelDesc>::global().get(&self.packed.kernel(self.tier, rows))?;
+        self.kernels.write().unwrap_or_else(PoisonError::into_inner)[rows] = Some(kernel.clone());
+        Ok(kernel)
+    }
+}

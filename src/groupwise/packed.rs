@@ -1,0 +1,193 @@
+//! Groupwise weights as kernels read them: panels of 32 columns, each a sequence of groups with their scales, as
+//! [`GroupKernelDesc`] draws them. The same for all tiers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use gemmill_codegen::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelDesc, Tier};
+use half::bf16;
+use rayon::prelude::*;
+
+use crate::aligned::Lines;
+use crate::error::{Error, Result};
+use crate::quant::{Bits, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+
+/// Weights of 4 or 2 bits, packed for any number of products on any tier.
+///
+/// Cloning is cheap: clones share the weights.
+///
+/// # Examples
+/// ```
+/// use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+/// use gemmill::{MatRef, PackedGroupwise};
+/// let w = vec![0.25f32; 256 * 64];
+/// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G128, zero_points: ZeroPoints::Middle };
+/// let weights = GroupwiseWeights::round_to_nearest(MatRef::row_major(&w, 256, 64)?, format)?;
+/// let packed = PackedGroupwise::new(&weights)?;
+/// // Half a byte a weight, and two bytes for every 128.
+/// assert_eq!(packed.size_in_bytes(), 256 * 64 / 2 + 256 * 64 / 128 * 2);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackedGroupwise {
+    k: usize,
+    n: usize,
+    format: GroupwiseFormat,
+    /// Chunks of each group.
+    chunks: Arc<[u32]>,
+    panel_bytes: usize,
+    data: Arc<Lines>,
+}
+
+impl PackedGroupwise {
+    /// Packs weights.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if the packed size does not fit the address space.
+    pub fn new(weights: &GroupwiseWeights) -> Result<PackedGroupwise> {
+        let (k, n, format) = (weights.k(), weights.n(), weights.format());
+        let size = format.group_size.elements();
+        let depth_of = |g: usize| size.min(k - g * size).next_multiple_of(GROUP_CHUNK);
+        let chunks: Arc<[u32]> = (0..weights.groups()).map(|g| (depth_of(g) / GROUP_CHUNK) as u32).collect();
+        let desc = kernel(format, Tier::Portable, 1);
+        let overflow = Error::Overflow { what: "packed groupwise weights" };
+        let panel_bytes = (0..weights.groups())
+            .try_fold(0usize, |sum, g| sum.checked_add(desc.group_bytes(depth_of(g))))
+            .ok_or(overflow.clone())?;
+        let panels = n.div_ceil(GROUP_PANEL);
+        let bytes = panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize - 64).ok_or(overflow)?;
+        let mut data = Lines::zeroed(bytes);
+        if panel_bytes > 0 {
+            data.of_mut::<u8>()[..bytes]
+                .par_chunks_exact_mut(panel_bytes)
+                .enumerate()
+                .for_each(|(p, panel)| fill_panel(weights, &desc, p * GROUP_PANEL, panel));
+        }
+        Ok(PackedGroupwise { k, n, format, chunks, panel_bytes, data: Arc::new(data) })
+    }
+
+    /// Rows of the weights.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Columns of the weights.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The format of the weights.
+    pub fn format(&self) -> GroupwiseFormat {
+        self.format
+    }
+
+    /// Bytes of memory that the weights take.
+    pub fn size_in_bytes(&self) -> usize {
+        self.data.size_in_bytes()
+    }
+
+    /// The kernel for these weights.
+    pub(crate) fn kernel(&self, tier: Tier, rows: usize) -> GroupKernelDesc {
+        kernel(self.format, tier, rows)
+    }
+
+    pub(crate) fn chunks(&self) -> &[u32] {
+        &self.chunks
+    }
+
+    /// Depth of A as kernels read it.
+    pub(crate) fn padded_k(&self) -> usize {
+        self.chunks.iter().map(|&c| c as usize).sum::<usize>() * GROUP_CHUNK
+    }
+
+    /// Panel `p` and those behind it.
+    pub(crate) fn panels_from(&self, p: usize) -> &[u8] {
+        &self.data.of()[p * self.panel_bytes..]
+    }
+
+    /// The real weights of some k and of some columns of a panel, exactly: those of a k side by side, `pitch` elements from k
+    /// to k. For use inside `vectorize`.
+    #[inline(always)]
+    pub(crate) fn expand(
+        &self,
+        depth: Range<usize>,
+        panel: usize,
+        columns: Range<usize>,
+        out: &mut [f32],
+        pitch: usize,
+    ) {
+        let desc = kernel(self.format, Tier::Portable, 1);
+        let (size, bits) = (self.format.group_size.elements(), self.format.bits.count());
+        let panel = self.panels_from(panel);
+        let mask = u32::from(self.format.bits.highest());
+        let mut scales = [0f32; GROUP_PANEL];
+        let mut zero_points = [f32::from(self.format.bits.middle()); GROUP_PANEL];
+        let mut group_at = None;
+        for (k, out) in depth.zip(out.chunks_mut(pitch)) {
+            let (group, within) = (k / size, k % size);
+            let start = group * desc.group_bytes(size);
+            if group_at != Some(group) {
+                group_at = Some(group);
+                let (halves, _) = panel[start..][..desc.header_bytes()].as_chunks::<2>();
+                for (j, half) in halves.iter().enumerate() {
+                    let half = u16::from_le_bytes(*half);
+                    match j {
+                        0..GROUP_PANEL => scales[j] = bf16::from_bits(half).to_f32(),
+                        _ => zero_points[j - GROUP_PANEL] = half.into(),
+                    }
+                }
+            }
+            let row = start + desc.header_bytes() + within / desc.step_depth() * GROUP_PANEL * 4;
+            let (dwords, _) = panel[row..][..GROUP_PANEL * 4].as_chunks::<4>();
+            let in_step = within % desc.step_depth();
+            let shift = in_step % 4 * 8 + in_step / 4 * bits;
+            let parameters = scales[columns.clone()].iter().zip(&zero_points[columns.clone()]);
+            for ((w, dword), (&scale, &zero_point)) in out.iter_mut().zip(&dwords[columns.clone()]).zip(parameters) {
+                let q = u32::from_le_bytes(*dword) >> shift & mask;
+                *w = scale * (q as i32 as f32 - zero_point);
+            }
+        }
+    }
+}
+
+fn kernel(format: GroupwiseFormat, tier: Tier, rows: usize) -> GroupKernelDesc {
+    GroupKernelDesc {
+        tier,
+        bits: match format.bits {
+            Bits::Two => 2,
+            Bits::Four => 4,
+        },
+        rows: rows as u8,
+        correction: match format.zero_points {
+            ZeroPoints::Middle => GroupCorrection::PerRow,
+            ZeroPoints::Each => GroupCorrection::PerColumn,
+        },
+    }
+}
+
+/// Columns from `first` on, as far as there are any; others stay zero.
+fn fill_panel(weights: &GroupwiseWeights, desc: &GroupKernelDesc, first: usize, panel: &mut [u8]) {
+    let (k, n, size) = (weights.k(), weights.n(), weights.format().group_size.elements());
+    let columns = first..n.min(first + GROUP_PANEL);
+    let mut rest = panel;
+    for g in 0..weights.groups() {
+        let rows = g * size..k.min((g + 1) * size);
+        let (group, next) = rest.split_at_mut(desc.group_bytes(rows.len().next_multiple_of(GROUP_CHUNK)));
+        rest = next;
+        let (header, packed) = group.split_at_mut(desc.header_bytes());
+        for (j, column) in columns.clone().enumerate() {
+            header[2 * j..][..2].copy_from_slice(&weights.scales()[g * n + column].to_le_bytes());
+            if let Some(zero_points) = weights.zero_points() {
+                header[2 * (GROUP_PANEL + j)..][..2]
+                    .copy_from_slice(&u16::from(zero_points[g * n + column]).to_le_bytes());
+            }
+        }
+        for (i, row) in rows.enumerate() {
+            let (step, in_step) = (i / desc.step_depth(), i % desc.step_depth());
+            let shift = in_step / 4 * usize::from(desc.bits);
+            let bytes = packed[step * GROUP_PANEL * 4 + in_step % 4..].iter_mut().step_by(4);
+            let values = &weights.values()[row * n..][columns.clone()];
+            bytes.zip(values).for_each(|(byte, &q)| *byte |= q << shift);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The loops around the groupwise micro-kernel, and the call into machine code.
+//!
+//! ```text
+//! parts (threads):  rows × panels                      each part writes its own piece of C
+//!   LOOP 1  rows in blocks of MC                       A is quantized: i8, padded to whole chunks of k
+//!     LOOP 2  panels                                   sums of MC × 32, then the epilogue
+//!       kernel: micro-tiles of the block of rows
+//! ```
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use gemmill_codegen::{GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, Kernel};
+
+use super::{Destination, piece};
+use crate::error::Result;
+use crate::float::{Float, Function, Source};
+use crate::groupwise::PackedGroupwise;
+use crate::matrix::MatMut;
+use crate::plan::RowTiles;
+use crate::quant::{ZeroPoints, min_max_row, quantize_row_into, symmetric_row_params};
+
+/// A product, ready to be carried out: kernels for both tile heights are there, and every shape and length was checked.
+pub(crate) struct GroupwiseJob<'a> {
+    pub(crate) packed: &'a PackedGroupwise,
+    pub(crate) a: Source<'a>,
+    pub(crate) tiles: RowTiles,
+    /// Micro-tiles per block of rows.
+    pub(crate) tiles_per_block: usize,
+    pub(crate) row_parts: usize,
+    pub(crate) panel_parts: usize,
+    /// For tall and short tiles.
+    pub(crate) kernels: [Option<&'a Kernel<GroupKernelDesc>>; 2],
+    /// Empty if there is none.
+    pub(crate) bias: &'a [f32],
+    pub(crate) function: Function,
+}
+
+/// A thread's own memory, kept from call to call.
+#[derive(Default)]
+struct Workspace {
+    natural: Vec<f32>,
+    a: Vec<i8>,
+    scales: Vec<f32>,
+    terms: Vec<i32>,
+    sums: Vec<f32>,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// Carries out a job on as many threads as it says, in the caller's rayon pool.
+pub(crate) fn run<C: Float>(job: &GroupwiseJob<'_>, c: &mut MatMut<'_, C>) -> Result<()> {
+    check_rows(job)?;
+    let c = Destination::new(c);
+    run_parts::<C>(job, &c, 0..job.row_parts * job.panel_parts);
+    Ok(())
+}
+
+/// Refuses rows that cannot be quantized, before anything is written.
+fn check_rows(job: &GroupwiseJob<'_>) -> Result<()> {
+    let (rows, k) = (job.tiles.row(job.tiles.count()), job.packed.k());
+    with_workspace(|workspace| {
+        workspace.natural.resize(k, 0.0);
+        for i in 0..rows {
+            let (min, max) = range(job, i, &mut workspace.natural);
+            symmetric_row_params(min, max)?;
+        }
+        Ok(())
+    })
+}
+
+fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
+    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+        Ok(mut workspace) => f(&mut workspace),
+        Err(_) => f(&mut Workspace::default()),
+    })
+}
+
+/// Reads a row, and gives its smallest and largest element.
+fn range(job: &GroupwiseJob<'_>, row: usize, natural: &mut [f32]) -> (f32, f32) {
+    gemmill_codegen::vectorize(|| {
+        job.a.read(row, 0, natural);
+        min_max_row(natural).unwrap_or_default()
+    })
+}
+
+fn run_parts<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, parts: Range<usize>) {
+    if parts.len() > 1 {
+        let middle = parts.start + parts.len() / 2;
+        rayon::join(|| run_parts::<C>(job, c, parts.start..middle), || run_parts::<C>(job, c, middle..parts.end));
+        return;
+    }
+    let (row_part, panel_part) = (parts.start / job.panel_parts, parts.start % job.panel_parts);
+    let tiles = piece(job.tiles.count(), row_part, job.row_parts);
+    let panels = piece(job.packed.n().div_ceil(GROUP_PANEL), panel_part, job.panel_parts);
+    with_workspace(|workspace| {
+        for first in tiles.clone().step_by(job.tiles_per_block) {
+            let tiles = first..tiles.end.min(first + job.tiles_per_block);
+            quantize(job, &tiles, workspace);
+            for panel in panels.clone() {
+                run_panel::<C>(job, c, &tiles, panel, workspace);
+            }
+        }
+    });
+}
+
+/// LOOP 1: rows as i8, their scales, and what zero points of weights take out of each group.
+fn quantize(job: &GroupwiseJob<'_>, tiles: &Range<usize>, workspace: &mut Workspace) {
+    let Workspace { natural, a, scales, terms, .. } = workspace;
+    let (k, padded, groups) = (job.packed.k(), job.packed.padded_k(), job.packed.chunks().len());
+    let size = job.packed.format().group_size.elements();
+    let middle = i32::from(job.packed.format().bits.middle());
+    let factor = if job.packed.format().zero_points == ZeroPoints::Middle { -middle } else { -1 };
+    let first_row = job.tiles.row(tiles.start);
+    let rows = job.tiles.row(tiles.end) - first_row;
+    natural.resize(k, 0.0);
+    a.resize(rows * padded, 0);
+    scales.resize(rows, 0.0);
+    terms.resize(rows * groups, 0);
+    for tile in tiles.clone() {
+        let start = job.tiles.row(tile);
+        let height = job.tiles.row(tile + 1) - start;
+        for i in 0..height {
+            let row = start + i - first_row;
+            let (min, max) = range(job, start + i, natural);
+            // Rows that have no parameters were refused.
+            let Ok(params) = symmetric_row_params(min, max) else { continue };
+            scales[row] = params.scale();
+            let (quantized, padding) = a[row * padded..][..padded].split_at_mut(k);
+            gemmill_codegen::vectorize(|| {
+                quantize_row_into(params.inverse(), 0, natural, quantized);
+                padding.fill(0);
+                for (g, group) in quantized.chunks(size).enumerate() {
+                    let sum: i32 = group.iter().map(|&x| i32::from(x)).sum();
+                    terms[(start - first_row) * groups + g * height + i] = sum * factor;
+                }
+            });
+        }
+    }
+}
+
+/// LOOP 2: one panel against the block of rows.
+fn run_panel<C: Float>(
+    job: &GroupwiseJob<'_>,
+    c: &Destination<'_>,
+    tiles: &Range<usize>,
+    panel: usize,
+    workspace: &mut Workspace,
+) {
+    let (padded, groups) = (job.packed.padded_k(), job.packed.chunks().len());
+    let first_row = job.tiles.row(tiles.start);
+    let rows = job.tiles.row(tiles.end) - first_row;
+    workspace.sums.clear();
+    workspace.sums.resize(rows * GROUP_PANEL, 0.0);
+    for (kernel, run) in job.kernels.iter().zip(job.tiles.runs(tiles.start, tiles.end)) {
+        if run.tiles == 0 || groups == 0 {
+            continue;
+        }
+        let kernel = kernel.expect("a job has kernels for its tiles");
+        let row = run.first_row - first_row;
+        let mut args = GroupKernelArgs {
+            a: workspace.a[row * padded..].as_ptr(),
+            a_row_stride: padded,
+            b: job.packed.panels_from(panel).as_ptr(),
+            chunks: job.packed.chunks().as_ptr(),
+            groups,
+            row_tiles: run.tiles,
+            terms: workspace.terms[row * groups..].as_ptr(),
+            sums: workspace.sums[row * GROUP_PANEL..].as_mut_ptr(),
+            groups_left: 0,
+        };
+        // SAFETY: packing made the panel for these groups and chunks; `quantize` wrote padded rows of A and a term for each
+        // group and row of the run's tiles; the sums have a row for each row of them.
+        unsafe { kernel.run(&mut args) }
+    }
+    let column = panel * GROUP_PANEL;
+    let cols = GROUP_PANEL.min(job.packed.n() - column);
+    let bias = job.bias.get(column..column + cols);
+    for (i, sums) in workspace.sums.chunks_exact(GROUP_PANEL).enumerate() {
+        let at = c.at(first_row + i, column).cast::<C>();
+        // SAFETY: these elements are C's, and nobody else writes this part's rectangle of it.
+        let out = unsafe { std::slice::from_raw_parts_mut(at, cols) };
+        finish(sums, workspace.scales[i], bias, job.function, out);
+    }
+}
+
+/// The epilogue of a row.
+fn finish<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
+    gemmill_codegen::vectorize(|| match (bias, function) {
+        (None, Function::Identity) => out.iter_mut().zip(sums).for_each(|(c, &x)| *c = C::from_f32(x * scale)),
+        (Some(bias), Function::Identity) => {
+            out.iter_mut().zip(sums).zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(x.mul_add(scale, b)));
+        }
+        (None, _) => out.iter_mut().zip(sums).for_each(|(c, &x)| *c = C::from_f32(function.apply(x * scale))),
+        (Some(bias), _) => out
+            .iter_mut()
+            .zip(sums)
+            .zip(bias)
+            .for_each(|((c, &x), &b)| *c = C::from_f32(function.apply(x.mul_add(scale, b)))),
+    });
+}
