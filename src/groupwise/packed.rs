@@ -106,7 +106,7 @@ impl PackedGroupwise {
     }
 
     /// The real weights of some k and of some columns of a panel, exactly: those of a k side by side, `pitch` elements from k
-    /// to k. For use inside `vectorize`.
+    /// to k. For use inside functions for a CPU's vectors.
     #[inline(always)]
     pub(crate) fn expand(
         &self,
@@ -118,7 +118,8 @@ impl PackedGroupwise {
     ) {
         let desc = kernel(self.format, Tier::Portable, 1);
         let (size, bits) = (self.format.group_size.elements(), self.format.bits.count());
-        let panel = self.panels_from(panel);
+        let start = panel * self.panel_bytes;
+        let panel: (&[u8], &[u32]) = (&self.data.of()[start..], &self.data.of()[start / 4..]);
         let mask = u32::from(self.format.bits.highest());
         let mut scales = [0f32; GROUP_PANEL];
         let mut zero_points = [f32::from(self.format.bits.middle()); GROUP_PANEL];
@@ -128,7 +129,7 @@ impl PackedGroupwise {
             let start = group * desc.group_bytes(size);
             if group_at != Some(group) {
                 group_at = Some(group);
-                let (halves, _) = panel[start..][..desc.header_bytes()].as_chunks::<2>();
+                let (halves, _) = panel.0[start..][..desc.header_bytes()].as_chunks::<2>();
                 for (j, half) in halves.iter().enumerate() {
                     let half = u16::from_le_bytes(*half);
                     match j {
@@ -137,14 +138,14 @@ impl PackedGroupwise {
                     }
                 }
             }
-            let row = start + desc.header_bytes() + within / desc.step_depth() * GROUP_PANEL * 4;
-            let (dwords, _) = panel[row..][..GROUP_PANEL * 4].as_chunks::<4>();
+            let row = (start + desc.header_bytes()) / 4 + within / desc.step_depth() * GROUP_PANEL;
             let in_step = within % desc.step_depth();
-            let shift = in_step % 4 * 8 + in_step / 4 * bits;
-            let parameters = scales[columns.clone()].iter().zip(&zero_points[columns.clone()]);
-            for ((w, dword), (&scale, &zero_point)) in out.iter_mut().zip(&dwords[columns.clone()]).zip(parameters) {
-                let q = u32::from_le_bytes(*dword) >> shift & mask;
-                *w = scale * (q as i32 as f32 - zero_point);
+            let shift = (in_step % 4 * 8 + in_step / 4 * bits) as u32;
+            let dwords = &panel.1[row..][columns.clone()];
+            let out = &mut out[..dwords.len()];
+            let (scales, zero_points) = (&scales[columns.clone()], &zero_points[columns.clone()]);
+            for j in 0..dwords.len() {
+                out[j] = scales[j] * ((dwords[j] >> shift & mask) as i32 as f32 - zero_points[j]);
             }
         }
     }

@@ -299,13 +299,27 @@ struct Call<'a> {
 
 /// Real weights of some columns from `column` on, `width` for each k.
 fn expand(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
-    gemmill_codegen::vectorize(|| {
+    #[inline(always)]
+    fn panels(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
         for first in (column..column + width).step_by(FLOAT_PANEL) {
             let in_panel = first % FLOAT_PANEL;
             let columns = in_panel..FLOAT_PANEL.min(in_panel + column + width - first);
             packed.expand(depth.clone(), first / FLOAT_PANEL, columns, &mut out[first - column..], width);
         }
-    });
+    }
+    // Too large for the compiler to inline it into `vectorize`.
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn with_avx2(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
+            panels(packed, depth, column, width, out);
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the two features that the function is compiled for were detected on the line above.
+            return unsafe { with_avx2(packed, depth, column, width, out) };
+        }
+    }
+    panels(packed, depth, column, width, out);
 }
 
 /// Where kernels begin to read packed weights; nowhere, where they read expanded ones.

@@ -51,8 +51,9 @@ macro_rules! arg {
 
 /// Pairs of ones, to widen 16-bit sums.
 const ONES: u32 = 0x0001_0001;
-/// How far ahead one or two rows prefetch weights.
-const PREFETCH: usize = 4096;
+/// How far ahead one or two rows prefetch weights, into the second-level cache. MEASURED on Emerald Rapids: from memory a
+/// quarter faster than half as far ahead into the first-level one, from the third-level cache 5 % slower.
+const PREFETCH: usize = 8192;
 /// Rows that weights stream past faster than the hardware's prefetcher follows.
 const STREAMED_ROWS: usize = 2;
 const LINE_BYTES: usize = 64;
@@ -189,7 +190,7 @@ impl<L: Lowering> Builder<L> {
         let steps = GROUP_CHUNK / self.desc.step_depth();
         if prefetches && self.rows() <= STREAMED_ROWS {
             for line in (0..steps * GROUP_PANEL * 4).step_by(LINE_BYTES) {
-                self.low.asm().prefetch(Mem::at(role::WEIGHTS, PREFETCH + line));
+                self.low.asm().prefetch_l2(Mem::at(role::WEIGHTS, PREFETCH + line));
             }
         }
         for step in 0..steps {
