@@ -5,7 +5,7 @@ mod common;
 use common::file::{at, check_products, checksum, schedule_start, seal, set_size, size_at, zero_points};
 use common::operand::{Order, Params, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{announce, seed, share, share_of, tiers};
+use common::{Sample, announce, seed, share, share_of, tiers};
 use gemmill::quant::QuantElement;
 use gemmill::{Error, Gemm, IntOutput, MatRef, PackEffort, PackedB, PerColumn, Tier, TierError, Weight};
 
@@ -62,8 +62,12 @@ fn loaded_is_what_was_packed() {
 #[test]
 fn every_cut_of_k_comes_back() {
     let (tiers, rng) = (tiers(), &mut Rng::new(seed()));
+    let mut sample = Sample::new("cuts of K");
     for (k, n) in [(20_000, 3), (8192, 9), (8195, 1), (9000, 17), (16_385, 5), (33, 1), (65, 2), (10, 8), (600, 70)] {
         for kc in [None, Some(4), Some(32), Some(36), Some(100), Some(8192)] {
+            if !sample.keeps() {
+                continue;
+            }
             let values = rng.pick(&Values::WEIGHTS);
             let mut weights = Weights::<i8>::plain(rng, k, n, values);
             weights.kc = kc;
@@ -181,10 +185,11 @@ fn small_files() -> Vec<SmallFile> {
 
 #[test]
 fn every_damaged_byte_is_an_error() {
+    let mut sample = Sample::new("damaged bytes");
     for SmallFile { tier, bytes: file } in small_files() {
         let mut damaged = file.clone();
         for place in 0..file.len() {
-            for change in 1..=255 {
+            for change in (1..=255).filter(|_| sample.keeps()) {
                 damaged[place] = file[place] ^ change;
                 assert!(load(&damaged, tier).is_err(), "byte {place} changed by {change:#x}");
             }
@@ -197,10 +202,11 @@ fn every_damaged_byte_is_an_error() {
 #[test]
 fn every_byte_with_a_right_checksum() {
     let rng = &mut Rng::new(seed());
+    let mut sample = Sample::new("bytes with a right checksum");
     let (mut accepted, mut refused) = (0, 0);
     for SmallFile { tier, bytes: file } in small_files() {
         for place in 0..file.len() - 8 {
-            for change in 1..=255u8 {
+            for change in (1..=255u8).filter(|_| sample.keeps()) {
                 let mut made_up = file.clone();
                 made_up[place] ^= change;
                 seal(&mut made_up);
@@ -215,7 +221,8 @@ fn every_byte_with_a_right_checksum() {
             }
         }
     }
-    assert!(accepted > 1000 && refused > 1000, "{accepted} accepted, {refused} refused");
+    let least = (1000.0 * share().sqrt()) as usize;
+    assert!(accepted > least && refused > least, "{accepted} accepted, {refused} refused");
 }
 
 /// Several changes to the parts that steer loading, in larger files of all kinds.

@@ -65,7 +65,7 @@ fn four_steps() -> (PackedB, Vec<u8>) {
 
 #[test]
 fn schedules_made_by_hand_give_right_products() {
-    let rng = &mut Rng::new(seed());
+    let (tiers, rng) = (tiers(), &mut Rng::new(seed()));
     let (packed, file) = four_steps();
     for (reads, groups, placed) in [
         (IN_PLACE, [0, 0, 0, 0, 4, 0, 0, 0], [0, 1, 2, 3]),
@@ -77,7 +77,7 @@ fn schedules_made_by_hand_give_right_products() {
         (IN_PLACE, [0, 0, 0, 0, 0, 0, 0, 4], [0, 1, 2, 3]),
     ] {
         let made_up = Made::one_block(16, reads, groups, &placed).put_into(&file);
-        for tier in tiers() {
+        for &tier in &tiers {
             let loaded = PackedB::loader(&made_up).tier(tier).load().unwrap_or_else(|e| panic!("{groups:?}: {e}"));
             check_products(rng, &loaded, &Params::Tensor(0)).unwrap_or_else(|e| panic!("{groups:?}: {e}"));
             let reads_planes = placed.iter().any(|&p| p >= CROSS) && reads == FROM_PLANES;

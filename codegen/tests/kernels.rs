@@ -126,10 +126,10 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
         ));
         return;
     }
+    let fills = [255, 128, 127].into_iter().flat_map(|a| [(a, Fill::Largest), (a, Fill::Smallest)]);
     for ((tier, tile), section) in tiles.into_iter().flat_map(|t| narrow.iter().map(move |&s| (t, s))) {
-        for (activation_max, fill) in
-            [255, 128, 127].into_iter().flat_map(|a| [(a, Fill::Largest), (a, Fill::Smallest)])
-        {
+        // Any of the fills where a share of the cases is done.
+        for (activation_max, fill) in fills.clone().cycle().skip(rng.below(6)).take(share_of(6)) {
             let desc = tile.desc(tier, [section].into_iter().collect());
             let shape = Shape { fill, activation_max, row_tiles: 2, blocks: 2, groups: &[1, 8, 9] };
             let case = Case::new(desc, shape, &mut rng);

@@ -80,6 +80,8 @@ static void packing(void)
     EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_packing_set_scales(packing, code, x, 1));
     EXPECT(OUT_OF_RANGE, gemmill_packing_set_activation_max(packing, -1));
     EXPECT(OUT_OF_RANGE, gemmill_packing_set_activation_max(packing, 256));
+    EXPECT(OUT_OF_RANGE, gemmill_packing_set_activation_max(packing, INT32_MIN));
+    EXPECT(OUT_OF_RANGE, gemmill_packing_set_activation_max(packing, INT32_MAX));
 
     gemmill_weights *weights = (gemmill_weights *)x;
     OK(gemmill_packing_set_groups(packing, 3));
@@ -91,6 +93,8 @@ static void packing(void)
     OK(gemmill_packing_set_zero_points(packing, GEMMILL_PER_COLUMN, integers, 3));
     EXPECT(MISMATCH, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, N, 1, packing, &weights));
     OK(gemmill_packing_set_zero_point(packing, 128));
+    EXPECT(OUT_OF_RANGE, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, N, 1, packing, &weights));
+    OK(gemmill_packing_set_zero_point(packing, INT32_MIN));
     EXPECT(OUT_OF_RANGE, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, N, 1, packing, &weights));
     OK(gemmill_packing_set_zero_point(packing, -1));
     EXPECT(OUT_OF_RANGE, gemmill_weights_create(GEMMILL_TYPE_U8, b, K, N, N, 1, packing, &weights));

@@ -90,6 +90,9 @@ static void settings(void)
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_a_zero_point(gemm, 128));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_c_zero_point(gemm, -1));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_c_zero_point(gemm, 256));
+    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_a_zero_point(gemm, INT32_MIN));
+    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_c_zero_point(gemm, INT32_MAX));
+    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_clamp_i32(gemm, INT32_MIN, INT32_MAX));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_clamp_i32(gemm, -1, 255));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_clamp_i32(gemm, 0, 256));
     EXPECT(UNSUPPORTED, gemmill_gemm_set_clamp_f32(gemm, 0.0f, 1.0f));
@@ -105,6 +108,7 @@ static void settings(void)
     EXPECT(MISALIGNED, gemmill_gemm_set_b_scales(gemm, GEMMILL_PER_COLUMN, odd(x), N));
     EXPECT(MISMATCH, gemmill_gemm_set_b_scales(gemm, GEMMILL_PER_COLUMN, x, N + 1));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_b_scales(gemm, GEMMILL_PER_COLUMN, x, INT64_MIN));
+    EXPECT(OVERFLOW, gemmill_gemm_set_b_scales(gemm, GEMMILL_PER_COLUMN, x, INT64_MAX));
     EACH_BAD_CODE(code) {
         EXPECT(OUT_OF_RANGE, gemmill_gemm_set_multipliers(gemm, code, x, N));
         EXPECT(OUT_OF_RANGE, gemmill_gemm_set_b_scales(gemm, code, x, N));
@@ -148,6 +152,7 @@ static void settings(void)
     EXPECT(BAD_NUMBER, gemmill_gemm_set_a_quantization(gemm, 0.0f, 0));
     EXPECT(BAD_NUMBER, gemmill_gemm_set_a_quantization(gemm, 1e-40f, 0));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_a_quantization(gemm, 1.0f, 256));
+    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_a_quantization(gemm, 1.0f, INT32_MIN));
     OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
     EXPECT(UNSUPPORTED, gemmill_gemm_prepare(gemm));
     OK(gemmill_gemm_set_a_quantization_per_row(gemm));
@@ -245,6 +250,8 @@ static void runs(void)
     OK(gemmill_run_options_set_row_zero_points(options, (int32_t *)(void *)c, M));
     EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, a, K, 1, c, N, options));
     OK(gemmill_run_options_set_row_zero_points(options, NULL, 0));
+    OK(gemmill_run_options_set_row_scales(options, x, INT64_MAX));
+    EXPECT(OVERFLOW, gemmill_gemm_run(gemm, M, a, K, 1, c, N, options));
     float scales[M] = {1.0f, NAN, 1.0f};
     OK(gemmill_run_options_set_row_scales(options, scales, M));
     EXPECT(BAD_NUMBER, gemmill_gemm_run(gemm, M, a, K, 1, c, N, options));
@@ -288,6 +295,7 @@ static void runs(void)
     EXPECT(MISALIGNED, gemmill_gemm_describe(gemm, M, text, sizeof text, odd(x)));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_describe(gemm, -1, text, sizeof text, &length));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_describe(gemm, M, text, -1, &length));
+    EXPECT(OVERFLOW, gemmill_gemm_describe(gemm, M, text, INT64_MAX, &length));
     EXPECT(TOO_SMALL, gemmill_gemm_describe(gemm, INT64_MAX, text, sizeof text, &length));
     EXPECT(TOO_SMALL, gemmill_gemm_describe(gemm, M, text, sizeof text, &length));
     TRUE(length > 20);
@@ -316,6 +324,8 @@ static void multiply(void)
     EXPECT(OVERFLOW, gemmill_multiply(U8, I8, M, INT64_MAX, INT64_MAX, a, K, 1, b, 0, 0, c, N));
     EXPECT(OVERFLOW, gemmill_multiply(U8, I8, INT64_MAX, N, K, a, K, 1, b, N, 1, c, N));
     EXPECT(OVERFLOW, gemmill_multiply(U8, I8, M, N, K, a, INT64_MAX, 1, b, N, 1, c, N));
+    EXPECT(OVERFLOW, gemmill_multiply(U8, I8, M, N, K, a, K, INT64_MAX, b, N, 1, c, N));
+    EXPECT(OVERFLOW, gemmill_multiply(U8, I8, M, N, K, a, K, 1, b, N, INT64_MAX, c, N));
     EXPECT(OVERFLOW, gemmill_multiply(U8, I8, M, N, K, a, K, 1, b, INT64_MAX, 1, c, N));
     EXPECT(OVERFLOW, gemmill_multiply(U8, I8, M, N, K, a, K, 1, b, N, 1, c, INT64_MAX));
     EXPECT(OUT_OF_MEMORY, gemmill_multiply(U8, I8, 1, INT64_C(1) << 30, INT64_C(1) << 30, a, 0, 0, b, 0, 0, c, N));
@@ -356,6 +366,7 @@ static void quantization(void)
     EXPECT(NULL_POINTER, gemmill_quantization_range(x, 2, &low, NULL));
     EXPECT(MISALIGNED, gemmill_quantization_range(odd(x), 2, &low, &high));
     EXPECT(MISALIGNED, gemmill_quantization_range(x, 2, odd(x), &high));
+    EXPECT(MISALIGNED, gemmill_quantization_range(x, 2, &low, odd(x)));
     EXPECT(OUT_OF_RANGE, gemmill_quantization_range(x, -1, &low, &high));
     EXPECT(OVERFLOW, gemmill_quantization_range(x, INT64_MAX, &low, &high));
     EXPECT(BAD_NUMBER, gemmill_quantization_range(nothing, 2, &low, &high));
@@ -367,6 +378,7 @@ static void quantization(void)
     EXPECT(MISALIGNED, gemmill_quantize(U8, odd(x), 8, 1.0f, 0, q));
     EXPECT(OUT_OF_RANGE, gemmill_quantize(U8, x, -8, 1.0f, 0, q));
     EXPECT(OUT_OF_RANGE, gemmill_quantize(U8, x, 8, 1.0f, 256, q));
+    EXPECT(OUT_OF_RANGE, gemmill_quantize(U8, x, 8, 1.0f, INT32_MIN, q));
     EXPECT(OVERFLOW, gemmill_quantize(U8, x, INT64_MAX, 1.0f, 0, q));
     EXPECT(OVERLAP, gemmill_quantize(U8, x, 8, 1.0f, 0, (uint8_t *)x + 31));
     EXPECT(BAD_NUMBER, gemmill_quantize(U8, x, 8, 0.0f, 0, q));
@@ -380,6 +392,7 @@ static void quantization(void)
     EXPECT(MISALIGNED, gemmill_dequantize(U8, q, 8, 1.0f, 0, odd(x)));
     EXPECT(OUT_OF_RANGE, gemmill_dequantize(U8, q, INT64_MIN, 1.0f, 0, back));
     EXPECT(OUT_OF_RANGE, gemmill_dequantize(I8, q, 8, 1.0f, 128, back));
+    EXPECT(OUT_OF_RANGE, gemmill_dequantize(I8, q, 8, 1.0f, INT32_MAX, back));
     EXPECT(OVERFLOW, gemmill_dequantize(U8, q, INT64_MAX, 1.0f, 0, back));
     EXPECT(OVERLAP, gemmill_dequantize(U8, back, 8, 1.0f, 0, back));
     EXPECT(BAD_NUMBER, gemmill_dequantize(U8, q, 8, NAN, 0, back));
@@ -405,6 +418,7 @@ static void quantization(void)
         REFUSED(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, 4, 4, -1, w, scales));
         REFUSED(OVERFLOW, gemmill_quantize_weights(x, INT64_MAX, INT64_MAX, 0, 0, w, scales));
         REFUSED(OVERFLOW, gemmill_quantize_weights(x, 2, 4, INT64_MAX, 1, w, scales));
+        REFUSED(OVERFLOW, gemmill_quantize_weights(x, 2, 4, 4, INT64_MAX, w, scales));
         REFUSED(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, (int8_t *)x, scales));
         REFUSED(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, w, x + 7));
         REFUSED(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, (int8_t *)scales, scales));
