@@ -101,9 +101,9 @@ pub fn quantize_rows(a: MatRef<'_, f32>) -> Result<(Vec<u8>, Vec<QuantParams<u8>
 /// use gemmill::reference::groupwise::{quantize_rows, quantized};
 /// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
 /// let b = GroupwiseWeights::round_to_nearest(MatRef::row_major(&[0.5f32, 3.5], 2, 1)?, format)?;
-/// let (a, params) = quantize_rows(MatRef::row_major(&[2.55f32, 0.0], 1, 2)?)?;
-/// assert_eq!((a[0], params[0].scale()), (255, 0.01));
-/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &params, &b, Some(&[1.0])), [2.275]);
+/// let (a, params) = quantize_rows(MatRef::row_major(&[255.0f32, 0.0], 1, 2)?)?;
+/// assert_eq!((a[0], params[0].scale()), (255, 1.0));
+/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &params, &b, Some(&[1.0])), [128.5]);
 /// # Ok::<(), gemmill::Error>(())
 /// ```
 pub fn quantized(
