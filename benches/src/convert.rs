@@ -1,6 +1,7 @@
 //! Conversions of slices against a plain copy that moves as many bytes, in turns.
 
 use std::hint::black_box;
+use std::io::Write;
 
 use anyhow::Result;
 use bytemuck::Pod;
@@ -63,20 +64,25 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         add(measure.row("f32 to f16, saturating", convert::f32_to_f16_saturating, 1.5f32))?;
     }
     bar.finish_and_clear();
+    let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Json => rows.iter().try_for_each(|row| serde_json::to_string(row).map(|line| println!("{line}")))?,
+        Format::Json => {
+            for row in &rows {
+                writeln!(out, "{}", serde_json::to_string(row)?)?;
+            }
+        }
         Format::Csv => {
-            println!("conversion,bytes,gbs,copy_gbs,ratio");
+            writeln!(out, "conversion,bytes,gbs,copy_gbs,ratio")?;
             for r in &rows {
-                println!("\"{}\",{},{},{},{}", r.conversion, r.bytes, r.gbs, r.copy_gbs, r.ratio);
+                writeln!(out, "\"{}\",{},{},{},{}", r.conversion, r.bytes, r.gbs, r.copy_gbs, r.ratio)?;
             }
         }
         Format::Table => {
-            println!("{}", crate::summary::machine()?);
-            println!("{:<24} {:>10} {:>8} {:>10} {:>6}", "conversion", "bytes", "GB/s", "copy GB/s", "ratio");
+            writeln!(out, "{}", crate::summary::machine()?)?;
+            writeln!(out, "{:<24} {:>10} {:>8} {:>10} {:>6}", "conversion", "bytes", "GB/s", "copy GB/s", "ratio")?;
             for r in &rows {
-                let bytes = size_name(r.bytes);
-                println!("{:<24} {bytes:>10} {:>8.1} {:>10.1} {:>6.2}", r.conversion, r.gbs, r.copy_gbs, r.ratio);
+                let (name, bytes) = (r.conversion, size_name(r.bytes));
+                writeln!(out, "{name:<24} {bytes:>10} {:>8.1} {:>10.1} {:>6.2}", r.gbs, r.copy_gbs, r.ratio)?;
             }
         }
     }

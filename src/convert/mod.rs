@@ -1,4 +1,4 @@
-//! f32 to half precision and back, on slices: [`f16`] (IEEE 754 binary16) and [`bf16`] (the upper half of an f32).
+//! f32 to half precision and back, on slices: [`struct@f16`] (IEEE 754 binary16) and [`bf16`] (the upper half of an f32).
 //!
 //! | from f32 | |
 //! |---|---|

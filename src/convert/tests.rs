@@ -155,7 +155,7 @@ fn slices_of_every_length() {
 #[test]
 fn slices_larger_than_caches() {
     let len = Caches::of_this_cpu().l3 / 6 + 1000;
-    let brains: Vec<bf16> = (0..len).map(|i| bf16::from_bits((i * 40_503 >> 3) as u16)).collect();
+    let brains: Vec<bf16> = (0..len).map(|i| bf16::from_bits(((i * 40_503) >> 3) as u16)).collect();
     let mut single = vec![0f32; len + 1];
     bf16_to_f32(&brains, &mut single[1..]).unwrap();
     assert_eq!(single[0], 0.0);

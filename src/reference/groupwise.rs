@@ -105,9 +105,9 @@ pub fn quantize_rows(a: MatRef<'_, f32>) -> Result<(Vec<i8>, Vec<f32>)> {
 /// use gemmill::reference::groupwise::{quantize_rows, quantized};
 /// let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
 /// let b = GroupwiseWeights::round_to_nearest(MatRef::row_major(&[0.5f32, 3.5], 2, 1)?, format)?;
-/// let (a, scales) = quantize_rows(MatRef::row_major(&[-1.27f32, 0.0], 1, 2)?)?;
-/// assert_eq!((a[0], scales[0]), (-127, 0.01));
-/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &scales, &b, Some(&[1.0])), [0.36500001]);
+/// let (a, scales) = quantize_rows(MatRef::row_major(&[127.0f32, 0.0], 1, 2)?)?;
+/// assert_eq!((a[0], scales[0]), (127, 1.0));
+/// assert_eq!(quantized(MatRef::row_major(&a, 1, 2)?, &scales, &b, Some(&[1.0])), [64.5]);
 /// # Ok::<(), gemmill::Error>(())
 /// ```
 pub fn quantized(a: MatRef<'_, i8>, scales: &[f32], b: &GroupwiseWeights, bias: Option<&[f32]>) -> Vec<f32> {

@@ -308,7 +308,7 @@ fn products_are_near_those_in_f64() {
         let bytes = MatRef::row_major(&qa, m, k).unwrap();
         let (without, with) = (quantized(bytes, &params, &b, None), quantized(bytes, &params, &b, Some(&bias)));
         for i in 0..m {
-            for j in 0..n {
+            for (j, &bias) in bias.iter().enumerate() {
                 let weight = |k| f64::from(b.weight(k, j).unwrap());
                 let exact: f64 = (0..k).map(|k| f64::from(a.at(i, k)) * weight(k)).sum();
                 let integer = |k| f64::from(i32::from(qa[i * a.cols() + k]) - params[i].zero_point());
@@ -318,7 +318,7 @@ fn products_are_near_those_in_f64() {
                 near(plain[place], exact);
                 near(started[place], exact + 1.0);
                 near(without[place], rounded);
-                near(with[place], rounded + f64::from(bias[j]));
+                near(with[place], rounded + f64::from(bias));
             }
         }
     }
