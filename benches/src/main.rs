@@ -1,6 +1,6 @@
 //! The command line of gemmill. Every subcommand has a file of its own; what they share:
 //!
-//! - `args`, `data`, `case`, `verify`: what is multiplied, and what it has to give
+//! - `op`, `args`, `data`, `case`: what is multiplied, and what it has to give
 //! - `measure`, `peak`, `peers`: how fast, and how fast it could be
 //! - `table`, `npy_file`, `output`: what goes in and out
 
@@ -12,13 +12,13 @@ mod gemm;
 mod measure;
 mod npy;
 mod npy_file;
+mod op;
 mod output;
 mod peak;
 mod peers;
 mod plot;
 mod summary;
 mod table;
-mod verify;
 
 use std::process::ExitCode;
 use std::time::Duration;
