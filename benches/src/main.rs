@@ -9,9 +9,11 @@ mod case;
 mod data;
 mod disasm;
 mod gemm;
+mod gemv;
 mod measure;
 mod npy;
 mod npy_file;
+mod npy_float;
 mod op;
 mod output;
 mod peak;
@@ -27,7 +29,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures and tries out gemmill, the exact int8 matrix products. Without a subcommand: a summary of this machine in
+/// Measures and tries out gemmill, matrix products whose bits are the same everywhere. Without a subcommand: a summary of this machine in
 /// less than a minute.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 120)]
@@ -39,6 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Gemm(gemm::GemmArgs),
+    Gemv(gemv::GemvArgs),
     Npy(npy::NpyArgs),
     Peak(peak::PeakArgs),
     Disasm(disasm::DisasmArgs),
@@ -81,6 +84,7 @@ fn run(cli: Cli) -> Result<()> {
     match &cli.command {
         None => summary::run(),
         Some(Command::Gemm(args)) => gemm::run(args),
+        Some(Command::Gemv(args)) => gemv::run(args),
         Some(Command::Npy(args)) => npy::run(args),
         Some(Command::Peak(args)) => peak::run(args),
         Some(Command::Disasm(args)) => disasm::run(args),

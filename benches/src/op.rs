@@ -108,6 +108,14 @@ impl Op {
         IntOp::all().into_iter().map(Op::Int).chain(FloatOp::all().into_iter().map(Op::Float)).collect()
     }
 
+    /// Bits of a weight in memory.
+    pub fn weight_bits(self) -> usize {
+        match self {
+            Op::Int(_) => 8,
+            Op::Float(op) => 8 * op.b.bytes(),
+        }
+    }
+
     /// Whose peak the operation is compared with.
     pub fn arithmetic(self) -> Arithmetic {
         match self {
