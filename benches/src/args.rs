@@ -1,72 +1,13 @@
-//! What is measured: operations, shapes, weights, and how the command line spells them.
+//! What is measured: shapes and weights, and how the command line spells them. Operations are in `op`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use gemmill::Tier;
 
-/// Element type of an operand or of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Type {
-    U8,
-    I8,
-    I32,
-    F32,
-}
-
-impl Type {
-    fn name(self) -> &'static str {
-        match self {
-            Type::U8 => "u8",
-            Type::I8 => "i8",
-            Type::I32 => "i32",
-            Type::F32 => "f32",
-        }
-    }
-}
-
-/// An operation, written `A B - C`: `u8i8-i32` multiplies u8 activations by i8 weights into i32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Op {
-    /// Activations: u8, i8, or f32 that are quantized inside the call.
-    pub a: Type,
-    /// Weights: i8 or u8.
-    pub b: Type,
-    /// Result: i32, u8 or i8 (requantized), f32 (dequantized).
-    pub c: Type,
-}
-
-impl Op {
-    /// All operations, in the order that messages list them.
-    pub fn all() -> Vec<Op> {
-        let mut all = Vec::new();
-        for (a, b) in [(Type::U8, Type::I8), (Type::U8, Type::U8), (Type::I8, Type::I8), (Type::I8, Type::U8)] {
-            all.extend([Type::I32, Type::U8, Type::I8, Type::F32].map(|c| Op { a, b, c }));
-        }
-        all.extend([Type::I8, Type::U8].map(|b| Op { a: Type::F32, b, c: Type::F32 }));
-        all
-    }
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}{}-{}", self.a.name(), self.b.name(), self.c.name()))
-    }
-}
-
-impl FromStr for Op {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Op, String> {
-        Op::all().into_iter().find(|op| op.to_string() == name).ok_or_else(|| {
-            let known: Vec<String> = Op::all().iter().map(Op::to_string).collect();
-            format!("expected one of {}", known.join(", "))
-        })
-    }
-}
+use crate::op::Op;
 
 /// How weights are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +22,20 @@ pub enum WeightKind {
     Safe,
     /// Uniform in -8..=7
     Int4,
+    /// Gaussian, as floating-point numbers
+    Gaussian,
+}
+
+impl WeightKind {
+    /// The kinds that an operation can have; the first one is what it has if none is asked for.
+    pub fn of(op: Op) -> &'static [WeightKind] {
+        match op {
+            Op::Int(_) => {
+                &[WeightKind::PerColumn, WeightKind::PerTensor, WeightKind::Uniform, WeightKind::Safe, WeightKind::Int4]
+            }
+            Op::Float(_) => &[WeightKind::Gaussian],
+        }
+    }
 }
 
 impl fmt::Display for WeightKind {
@@ -91,6 +46,7 @@ impl fmt::Display for WeightKind {
             WeightKind::Uniform => "uniform",
             WeightKind::Safe => "safe",
             WeightKind::Int4 => "int4",
+            WeightKind::Gaussian => "gaussian",
         })
     }
 }
@@ -236,15 +192,6 @@ pub fn tier_or_best(tier: Option<Tier>) -> Result<Tier> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ops_parse_as_they_print() {
-        assert_eq!(Op::all().len(), 18);
-        for op in Op::all() {
-            assert_eq!(op.to_string().parse(), Ok(op));
-        }
-        assert!("f32i8-u8".parse::<Op>().is_err());
-    }
 
     #[test]
     fn shapes_files() {

@@ -1,9 +1,10 @@
 //! Operands to measure with: weights and activations from a seeded generator.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use gemmill::{MatRef, PerColumn};
 
-use crate::args::{Shape, Type, WeightKind};
+use crate::args::{Shape, WeightKind};
+use crate::op::Type;
 
 /// SplitMix64: small, seedable, and the same numbers on every machine.
 #[derive(Debug, Clone)]
@@ -102,7 +103,7 @@ pub struct Weights {
     pub zero_point: i32,
 }
 
-/// Weights of a shape.
+/// Integer weights of a shape.
 pub fn weights(kind: WeightKind, b: Type, shape: &Shape, random: &mut Random) -> Result<Weights> {
     let len = shape.k * shape.n;
     let mut uniform = |low: i32, high: i32| -> (Vec<i8>, Scales) {
@@ -112,6 +113,7 @@ pub fn weights(kind: WeightKind, b: Type, shape: &Shape, random: &mut Random) ->
         WeightKind::Uniform => uniform(-128, 127),
         WeightKind::Safe => uniform(-64, 63),
         WeightKind::Int4 => uniform(-8, 7),
+        WeightKind::Gaussian => bail!("gaussian weights are no integers"),
         WeightKind::PerTensor | WeightKind::PerColumn => {
             let real = random.normal(len);
             let real = MatRef::row_major(&real, shape.k, shape.n)?;

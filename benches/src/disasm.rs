@@ -9,15 +9,16 @@ use gemmill::Tier;
 use gemmill_codegen::{Kernel, KernelDesc};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, Instruction, IntelFormatter};
 
-use crate::args::{self, Activations, Op, Shape, WeightKind};
-use crate::case::{Case, Setup};
+use crate::args::{self, Activations, Shape, WeightKind};
+use crate::case::{self, IntCase, Integers, Setup};
+use crate::op::{IntOp, Op};
 
 /// Prints the code of the kernels that gemmill generates for a shape.
 #[derive(Debug, Args)]
 pub struct DisasmArgs {
     /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32} or f32{i8,u8}-f32
     #[arg(long, default_value = "u8i8-i32")]
-    op: Op,
+    op: IntOp,
     /// Rows of A and C
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     m: u32,
@@ -47,14 +48,14 @@ pub fn run(args: &DisasmArgs) -> Result<()> {
     let shape = Shape::checked(args.m as usize, args.n as usize, args.k as usize)?;
     let setup = Setup {
         weights: args.weights,
-        activations: args.activations,
-        activation_max: u8::MAX,
-        a_zero_point: 43,
+        integers: Integers { activations: args.activations, ..Integers::default() },
+        copies: 1,
         tier,
         threads: 1,
         seed: 1,
     };
-    let description = Case::new(args.op, &shape, &setup)?.describe()?;
+    case::check_weights(Op::Int(args.op), args.weights)?;
+    let description = IntCase::new(args.op, &shape, &setup)?.describe()?;
     println!("; {} {shape}, weights {}", args.op, args.weights);
     for desc in &description.kernels {
         print!("{}", kernel(desc, args.bytes)?);

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use gemmill::Tier;
 
-use crate::args::{self, Activations, Format, Op, Shape, ShapeArgs, WeightKind};
-use crate::case::{Case, Setup};
+use crate::args::{self, Activations, Format, Shape, ShapeArgs, WeightKind};
+use crate::case::{self, Case, Integers, Setup, Verdict};
 use crate::measure::{self, Timing};
+use crate::op::{Arithmetic, Op};
 use crate::output;
 use crate::peak::{self, TierPeak};
 use crate::peers::{self, Peers};
 use crate::table::{self, Record};
-use crate::verify::Verdict;
 
 /// Measures an operation and compares its results with the reference.
 #[derive(Debug, Args)]
@@ -24,29 +24,31 @@ Verification: products of at most 2e8 multiply-accumulates are compared with the
 random sample of rows of about that cost, with the first and the last row. All compared elements have to have the \
 reference's bits: otherwise `verified` is false and the exit status is not 0.
 
-Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence \
-(narrow: pairs widened one by one; with VNNI dot, with AMX tiles), measured in this process before each shape (the best \
+Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence (of integers \
+narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma), measured in this process before each shape (the best \
 measurement so far).
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {
-    /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32} or f32{i8,u8}-f32
+    /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32}, f32{i8,u8}-f32, or any three of
+    /// f32, f16 and bf16: f32f16-f32, bf16bf16-bf16
     #[arg(long, default_value = "u8i8-i32")]
     op: Op,
     #[command(flatten)]
     shapes: ShapeArgs,
-    /// How weights are made; u8 weights are the i8 ones plus 128, with zero point 128
-    #[arg(long, value_enum, default_value_t = WeightKind::PerColumn)]
-    weights: WeightKind,
-    /// How f32 activations are quantized
-    #[arg(long, value_enum, default_value_t = Activations::Dynamic)]
-    activations: Activations,
-    /// Largest u8 activation; packing is told of it (uniform in 0..=MAX)
-    #[arg(long, value_name = "MAX", default_value_t = 255)]
-    activation_max: u8,
-    /// Zero point of integer activations
-    #[arg(long, value_name = "Z", default_value_t = 43, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-128..=255))]
-    a_zero_point: i32,
+    /// How weights are made: per-column if not given, gaussian in floating-point products; u8 weights are the i8 ones plus
+    /// 128, with zero point 128
+    #[arg(long, value_enum)]
+    weights: Option<WeightKind>,
+    /// How f32 activations are quantized for integer weights: dynamic if not given
+    #[arg(long, value_enum)]
+    activations: Option<Activations>,
+    /// Largest u8 activation; packing is told of it (uniform in 0..=MAX): 255 if not given
+    #[arg(long, value_name = "MAX")]
+    activation_max: Option<u8>,
+    /// Zero point of integer activations: 43 if not given
+    #[arg(long, value_name = "Z", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-128..=255))]
+    a_zero_point: Option<i32>,
     /// Threads of one product
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = parse_threads)]
     threads: usize,
@@ -103,13 +105,13 @@ pub struct Measurement<'a> {
 impl Measurement<'_> {
     /// The record of a shape, and what the comparison found.
     pub fn run(&self, shape: &Shape, peak: &mut TierPeak, peers: Option<&mut Peers>) -> Result<(Record, Verdict)> {
-        let mut case = Case::new(self.op, shape, self.setup)?;
+        let mut case = case::new(self.op, shape, self.setup)?;
         let peak_gmacs = peak.refresh()?;
         let (timing, peers) = match peers {
-            None => (measure::time(self.seconds, || case.run())?, BTreeMap::new()),
-            Some(peers) => self.in_turns(shape, &mut case, peers)?,
+            None => (measure::time(self.seconds, || Ok(case.run()?))?, BTreeMap::new()),
+            Some(peers) => self.in_turns(shape, &mut *case, peers)?,
         };
-        let verdict = case.verify(self.verify_budget)?;
+        let verdict = case::verify(&mut *case, shape, self.setup.seed, self.verify_budget)?;
         let gmacs = |seconds: f64| shape.macs() / seconds / 1e9;
         let Setup { tier, threads, weights, .. } = *self.setup;
         let record = Record {
@@ -138,7 +140,12 @@ impl Measurement<'_> {
         Ok((record, verdict))
     }
 
-    fn in_turns(&self, shape: &Shape, case: &mut Case, peers: &mut Peers) -> Result<(Timing, BTreeMap<String, f64>)> {
+    fn in_turns(
+        &self,
+        shape: &Shape,
+        case: &mut dyn Case,
+        peers: &mut Peers,
+    ) -> Result<(Timing, BTreeMap<String, f64>)> {
         let mut best: Option<Timing> = None;
         let mut figures = BTreeMap::new();
         for _ in 0..self.turns {
@@ -147,7 +154,7 @@ impl Measurement<'_> {
                 let figure: &mut f64 = figures.entry(name.clone()).or_insert(0.0);
                 *figure = figure.max(gmacs);
             }
-            let timing = measure::time(self.seconds, || case.run())?;
+            let timing = measure::time(self.seconds, || Ok(case.run()?))?;
             if best.is_none_or(|b| timing.best < b.best) {
                 best = Some(timing);
             }
@@ -159,6 +166,30 @@ impl Measurement<'_> {
     }
 }
 
+impl GemmArgs {
+    fn setup(&self, tier: Tier) -> Result<Setup> {
+        if self.op.arithmetic() == Arithmetic::Float {
+            let given = [
+                ("--activations", self.activations.is_some()),
+                ("--activation-max", self.activation_max.is_some()),
+                ("--a-zero-point", self.a_zero_point.is_some()),
+            ];
+            for (option, given) in given {
+                ensure!(!given, "{option} is for integer products: {} has floating-point activations", self.op);
+            }
+        }
+        let weights = self.weights.unwrap_or(WeightKind::of(self.op)[0]);
+        case::check_weights(self.op, weights)?;
+        let usual = Integers::default();
+        let integers = Integers {
+            activations: self.activations.unwrap_or(usual.activations),
+            activation_max: self.activation_max.unwrap_or(usual.activation_max),
+            a_zero_point: self.a_zero_point.unwrap_or(usual.a_zero_point),
+        };
+        Ok(Setup { weights, integers, copies: 1, tier, threads: self.threads, seed: self.seed })
+    }
+}
+
 /// The subcommand.
 pub fn run(args: &GemmArgs) -> Result<()> {
     let shapes = args.shapes.shapes()?;
@@ -166,26 +197,18 @@ pub fn run(args: &GemmArgs) -> Result<()> {
         output::check_writable(path)?;
     }
     let tier = args::tier_or_best(args.tier)?;
-    let setup = Setup {
-        weights: args.weights,
-        activations: args.activations,
-        activation_max: args.activation_max,
-        a_zero_point: args.a_zero_point,
-        tier,
-        threads: args.threads,
-        seed: args.seed,
-    };
+    let setup = args.setup(tier)?;
     let verify_budget = VERIFY_BUDGET;
     let measurement =
         Measurement { op: args.op, setup: &setup, seconds: args.seconds, turns: args.turns, verify_budget };
     let mut peers = args.peer.as_deref().map(|path| Peers::start(path, tier)).transpose()?;
     let names: Vec<String> = peers.as_ref().map(|p| p.names().to_vec()).unwrap_or_default();
-    let mut peak = TierPeak::new(tier)?;
+    let mut peak = TierPeak::new(tier, args.op.arithmetic())?;
     let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(0.1)).transpose()?;
 
     let mut sink = Sink { to_file: args.output.is_some(), text: String::new() };
     if args.format == Format::Table {
-        sink.put(&format!("weights {}, seed {}\n", args.weights, args.seed))?;
+        sink.put(&format!("weights {}, seed {}\n", setup.weights, args.seed))?;
     }
     sink.put(&table::header(args.format, &names)?)?;
     let bar = crate::progress(shapes.len() as u64, "shapes");
@@ -205,7 +228,7 @@ pub fn run(args: &GemmArgs) -> Result<()> {
     bar.finish_and_clear();
     let comparison = peers::comparison(&records, &names);
     if args.format == Format::Table {
-        sink.put(&summary(&records, tier))?;
+        sink.put(&summary(&records, tier, args.op.arithmetic()))?;
         sink.put(&comparison)?;
     } else if !comparison.is_empty() {
         eprint!("{comparison}");
@@ -240,7 +263,7 @@ impl Sink {
 }
 
 /// Means over several shapes.
-fn summary(records: &[Record], tier: Tier) -> String {
+fn summary(records: &[Record], tier: Tier, arithmetic: Arithmetic) -> String {
     if records.len() < 2 {
         return String::new();
     }
@@ -248,6 +271,6 @@ fn summary(records: &[Record], tier: Tier) -> String {
     let ratios: Vec<f64> = records.iter().filter_map(|r| r.peak_ratio).collect();
     let mean = measure::geometric_mean(&gmacs).unwrap_or(0.0);
     let of_peak = table::percent(measure::geometric_mean(&ratios));
-    let (_, sequence) = peak::measure_of(tier);
+    let (_, sequence) = peak::measure_of(tier, arithmetic);
     format!("geometric mean {mean:.1} GMAC/s, {of_peak} of the {} peak, {} shapes\n", sequence.name(), records.len())
 }

@@ -1,6 +1,6 @@
 //! The command line of gemmill. Every subcommand has a file of its own; what they share:
 //!
-//! - `args`, `data`, `case`, `verify`: what is multiplied, and what it has to give
+//! - `op`, `args`, `data`, `case`: what is multiplied, and what it has to give
 //! - `measure`, `peak`, `peers`: how fast, and how fast it could be
 //! - `table`, `npy_file`, `output`: what goes in and out
 
@@ -10,16 +10,18 @@ mod convert;
 mod data;
 mod disasm;
 mod gemm;
+mod gemv;
 mod measure;
 mod npy;
 mod npy_file;
+mod npy_float;
+mod op;
 mod output;
 mod peak;
 mod peers;
 mod plot;
 mod summary;
 mod table;
-mod verify;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures and tries out gemmill, the exact int8 matrix products. Without a subcommand: a summary of this machine in
+/// Measures and tries out gemmill, matrix products whose bits are the same everywhere. Without a subcommand: a summary of this machine in
 /// less than a minute.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 120)]
@@ -40,6 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Gemm(gemm::GemmArgs),
+    Gemv(gemv::GemvArgs),
     Npy(npy::NpyArgs),
     Peak(peak::PeakArgs),
     Convert(convert::ConvertArgs),
@@ -83,6 +86,7 @@ fn run(cli: Cli) -> Result<()> {
     match &cli.command {
         None => summary::run(),
         Some(Command::Gemm(args)) => gemm::run(args),
+        Some(Command::Gemv(args)) => gemv::run(args),
         Some(Command::Npy(args)) => npy::run(args),
         Some(Command::Peak(args)) => peak::run(args),
         Some(Command::Convert(args)) => convert::run(args),

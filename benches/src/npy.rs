@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use gemmill::{Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn, Requantize, RunOptions, Threads, Tier};
+use gemmill::{Function, Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn, Requantize, RunOptions, Threads, Tier};
 
 use crate::args;
 use crate::npy_file::{self, Array, Elements};
+use crate::npy_float::{FloatC, FloatProduct};
 use crate::output;
 
-/// Multiplies C = A · B of npy files: u8 or i8, two dimensions, C or Fortran order.
+/// Multiplies C = A · B of npy files: u8 or i8, or f32 or f16; two dimensions, C or Fortran order.
 ///
-/// Without a multiplier C is i32. With one, C = zero point + round((A·B + bias) * multiplier), saturated to u8 or i8.
+/// Of integers, C is i32 without a multiplier. With one, C = zero point + round((A·B + bias) * multiplier), saturated to
+/// u8 or i8. Of floating-point numbers, C = f(A·B + bias), summed in f32 in ascending order, f being relu, gelu, silu or
+/// nothing.
 #[derive(Debug, Args)]
 pub struct NpyArgs {
     /// Activations, M × K
@@ -30,33 +33,85 @@ pub struct NpyArgs {
     /// Threads; as many as pay for the shape if not given
     #[arg(long, value_name = "N", value_parser = crate::gemm::parse_threads)]
     threads: Option<usize>,
-    /// Zero point of A: a number, or an i32 array with one for each row
-    #[arg(long, value_name = "Z|FILE.npy", default_value = "0", allow_hyphen_values = true)]
-    a_zero_point: String,
-    /// Zero point of B: a number, or an i32 array with one for each column
-    #[arg(long, value_name = "Z|FILE.npy", default_value = "0", allow_hyphen_values = true)]
-    b_zero_point: String,
+    /// Zero point of A: a number, or an i32 array with one for each row; 0 if not given
+    #[arg(long, value_name = "Z|FILE.npy", allow_hyphen_values = true)]
+    a_zero_point: Option<String>,
+    /// Zero point of B: a number, or an i32 array with one for each column; 0 if not given
+    #[arg(long, value_name = "Z|FILE.npy", allow_hyphen_values = true)]
+    b_zero_point: Option<String>,
     /// Multiplier of the requantization: a number, or an f32 array with one for each column
     #[arg(long, value_name = "X|FILE.npy", allow_hyphen_values = true)]
     multiplier: Option<String>,
     /// Zero point of C
     #[arg(long, value_name = "Z", default_value_t = 0, allow_hyphen_values = true, requires = "multiplier")]
     c_zero_point: i32,
-    /// Type of C
-    #[arg(long, value_enum, default_value_t = CType::U8, requires = "multiplier")]
-    c_type: CType,
-    /// An i32 array with the bias of each column
-    #[arg(long, value_name = "FILE.npy", requires = "multiplier")]
+    /// Type of C: u8 (if not given) or i8 with a multiplier, f32 (if not given) or f16 of floating-point numbers
+    #[arg(long, value_enum)]
+    c_type: Option<CType>,
+    /// The bias of each column: i32 with a multiplier, f32 or f16 of floating-point numbers
+    #[arg(long, value_name = "FILE.npy")]
     bias: Option<PathBuf>,
-    /// Raise results below the zero point of C to it
-    #[arg(long, requires = "multiplier")]
+    /// Raise results below the zero point of C to it; floating-point ones below 0 to 0
+    #[arg(long, conflicts_with_all = ["gelu", "silu"])]
     relu: bool,
+    /// GELU by tanh of floating-point results
+    #[arg(long, conflicts_with = "silu")]
+    gelu: bool,
+    /// SiLU of floating-point results
+    #[arg(long)]
+    silu: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum CType {
     U8,
     I8,
+    F32,
+    F16,
+}
+
+impl NpyArgs {
+    /// Refuses options that integer products do not have.
+    fn check_integer(&self) -> Result<()> {
+        for (option, given) in [("--gelu", self.gelu), ("--silu", self.silu)] {
+            ensure!(!given, "{option} is for floating-point arrays: A and B are integers");
+        }
+        if let Some(c @ (CType::F32 | CType::F16)) = self.c_type {
+            bail!("--c-type {}: products of integers are i32, u8 or i8", if c == CType::F32 { "f32" } else { "f16" });
+        }
+        let with_multiplier =
+            [("--relu", self.relu), ("--bias", self.bias.is_some()), ("--c-type", self.c_type.is_some())];
+        for (option, given) in with_multiplier {
+            ensure!(!given || self.multiplier.is_some(), "{option} needs --multiplier: C is i32 without it");
+        }
+        Ok(())
+    }
+
+    /// Refuses options that floating-point products do not have; otherwise the type of C.
+    fn check_float(&self) -> Result<FloatC> {
+        let given = [
+            ("--multiplier", self.multiplier.is_some()),
+            ("--a-zero-point", self.a_zero_point.is_some()),
+            ("--b-zero-point", self.b_zero_point.is_some()),
+        ];
+        for (option, given) in given {
+            ensure!(!given, "{option} is for integers: A and B are floating-point arrays");
+        }
+        match self.c_type {
+            None | Some(CType::F32) => Ok(FloatC::F32),
+            Some(CType::F16) => Ok(FloatC::F16),
+            Some(CType::U8 | CType::I8) => bail!("--c-type: products of floating-point arrays are f32 or f16"),
+        }
+    }
+
+    fn function(&self) -> Function {
+        match (self.relu, self.gelu, self.silu) {
+            (true, ..) => Function::Relu,
+            (_, true, _) => Function::Gelu,
+            (_, _, true) => Function::Silu,
+            _ => Function::Identity,
+        }
+    }
 }
 
 /// One number, or an array of them.
@@ -100,6 +155,23 @@ fn integers(path: &Path, len: usize, per: &str) -> Result<Vec<i32>> {
     }
 }
 
+fn floats(path: &Path, len: usize, per: &str) -> Result<Vec<f32>> {
+    match vector(path, len, per)? {
+        Elements::F32(x) => Ok(x),
+        Elements::F16(x) => Ok(x.into_iter().map(f32::from).collect()),
+        other => bail!("{}: its dtype is {}: expected f32 or f16", path.display(), other.dtype()),
+    }
+}
+
+/// Whether an array is of floating-point numbers, and not of 8-bit integers.
+fn is_float(array: &Array, path: &Path) -> Result<bool> {
+    match array.elements {
+        Elements::U8(_) | Elements::I8(_) => Ok(false),
+        Elements::F32(_) | Elements::F16(_) => Ok(true),
+        Elements::I32(_) => bail!("{}: its dtype is i32: expected u8, i8, f32 or f16", path.display()),
+    }
+}
+
 fn zero_point(text: &str, len: usize, per: &str) -> Result<NumberOrArray<i32>> {
     match text.parse() {
         Ok(z) => Ok(NumberOrArray::Number(z)),
@@ -134,8 +206,31 @@ pub fn run(args: &NpyArgs) -> Result<()> {
         args.b.display()
     );
     ensure!(m.checked_mul(n).is_some_and(|len| len <= isize::MAX as usize / 4), "C would be {m} x {n}: too large");
-    let a_zero_points = zero_point(&args.a_zero_point, m, "row of A").context("--a-zero-point")?;
-    let b_zero_points = zero_point(&args.b_zero_point, n, "column of B").context("--b-zero-point")?;
+    let threads = args.threads.map_or(Threads::Auto, Threads::Max);
+    let done = || println!("{}: {m} x {n}, tier {tier}", args.output.display());
+    let are_floats = is_float(&a, &args.a)?;
+    ensure!(
+        are_floats == is_float(&b, &args.b)?,
+        "{} is {} and {} is {}: expected integers (u8, i8) in both, or floating-point numbers (f32, f16) in both",
+        args.a.display(),
+        a.elements.dtype(),
+        args.b.display(),
+        b.elements.dtype()
+    );
+    if are_floats {
+        let c = args.check_float()?;
+        let bias = args.bias.as_ref().map(|path| floats(path, n, "column of B")).transpose().context("--bias")?;
+        spinner.set_message("multiplying");
+        let (shape, function) = ([m, n], args.function());
+        FloatProduct { a: &a, b: &b, shape, bias, function, tier, threads }.write(c, &args.output)?;
+        spinner.finish_and_clear();
+        done();
+        return Ok(());
+    }
+    args.check_integer()?;
+    let or_zero = |text: &'_ Option<String>| text.clone().unwrap_or_else(|| "0".to_owned());
+    let a_zero_points = zero_point(&or_zero(&args.a_zero_point), m, "row of A").context("--a-zero-point")?;
+    let b_zero_points = zero_point(&or_zero(&args.b_zero_point), n, "column of B").context("--b-zero-point")?;
 
     spinner.set_message("packing B");
     let zero_points = b_zero_points.as_per_column();
@@ -144,7 +239,7 @@ pub fn run(args: &NpyArgs) -> Result<()> {
         Elements::I8(data) => PackedB::builder(b.view(data)?).zero_points(zero_points).tier(tier).build(),
         other => bail!("{}: its dtype is {}: expected u8 or i8", args.b.display(), other.dtype()),
     }?;
-    let product = Product { args, packed, a_zero_points, m, n };
+    let product = Product { args, packed, a_zero_points, threads, m, n };
     spinner.set_message("multiplying");
     match &a.elements {
         Elements::U8(data) => product.of_u8(a.view(data)?),
@@ -152,15 +247,16 @@ pub fn run(args: &NpyArgs) -> Result<()> {
         other => bail!("{}: its dtype is {}: expected u8 or i8", args.a.display(), other.dtype()),
     }?;
     spinner.finish_and_clear();
-    println!("{}: {m} x {n}, tier {tier}", args.output.display());
+    done();
     Ok(())
 }
 
-/// A product whose operands were checked.
+/// A product of integers whose operands were checked.
 struct Product<'a> {
     args: &'a NpyArgs,
     packed: PackedB,
     a_zero_points: NumberOrArray<i32>,
+    threads: Threads,
     m: usize,
     n: usize,
 }
@@ -170,7 +266,7 @@ macro_rules! product {
     ($name:ident, $a:ty) => {
         fn $name(&self, a: MatRef<'_, $a>) -> Result<()> {
             let args = self.args;
-            let threads = args.threads.map_or(Threads::Auto, Threads::Max);
+            let threads = self.threads;
             let (tensor, options) = match &self.a_zero_points {
                 NumberOrArray::Number(z) => (*z, RunOptions::new()),
                 NumberOrArray::Array(z) => (0, RunOptions::new().row_zero_points(z)),
@@ -201,8 +297,8 @@ macro_rules! product {
                 }};
             }
             match args.c_type {
-                CType::U8 => requantize!(u8),
-                CType::I8 => requantize!(i8),
+                Some(CType::I8) => requantize!(i8),
+                _ => requantize!(u8),
             }
         }
     };

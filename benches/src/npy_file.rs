@@ -1,11 +1,11 @@
-//! `.npy` files: one- and two-dimensional arrays of u8, i8, i32 and f32, C or Fortran order.
+//! `.npy` files: one- and two-dimensional arrays of u8, i8, i32, f32 and f16, C or Fortran order.
 
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use gemmill::MatRef;
-use ndarray_npy::WritableElement;
+use gemmill::half::f16;
 use ndarray_npy::npy::header::{Header, Layout};
 
 use crate::output;
@@ -17,6 +17,7 @@ pub enum Elements {
     I8(Vec<i8>),
     I32(Vec<i32>),
     F32(Vec<f32>),
+    F16(Vec<f16>),
 }
 
 impl Elements {
@@ -27,8 +28,31 @@ impl Elements {
             Elements::I8(_) => "i8",
             Elements::I32(_) => "i32",
             Elements::F32(_) => "f32",
+            Elements::F16(_) => "f16",
         }
     }
+}
+
+/// An element type of the arrays that are written.
+pub trait Written: bytemuck::NoUninit {
+    /// Its name in a header.
+    const DESCRIPTOR: &str;
+}
+
+macro_rules! written {
+    ($($type:ty: $descriptor:literal;)*) => {$(
+        impl Written for $type {
+            const DESCRIPTOR: &str = $descriptor;
+        }
+    )*};
+}
+
+written! {
+    u8: "|u1";
+    i8: "|i1";
+    i32: "<i4";
+    f32: "<f4";
+    f16: "<f2";
 }
 
 /// An array as it was read.
@@ -70,7 +94,8 @@ impl Array {
             "|i1" | "<i1" | "i1" | "b" => Elements::I8(exactly(rest, len, 1)?.iter().map(|&x| x as i8).collect()),
             "<i4" => Elements::I32(words(exactly(rest, len, 4)?).map(i32::from_le_bytes).collect()),
             "<f4" => Elements::F32(words(exactly(rest, len, 4)?).map(f32::from_le_bytes).collect()),
-            _ => bail!("its dtype is {descriptor}: expected u8, i8, i32 or f32 (little-endian)"),
+            "<f2" => Elements::F16(words(exactly(rest, len, 2)?).map(f16::from_le_bytes).collect()),
+            _ => bail!("its dtype is {descriptor}: expected u8, i8, i32, f32 or f16 (little-endian)"),
         };
         Ok(Array { elements, shape: header.shape, fortran: header.layout.is_fortran() })
     }
@@ -104,7 +129,7 @@ fn check_header_text(bytes: &[u8]) -> Result<()> {
     ensure!(len <= MAX_HEADER, "its header has {len} bytes: expected at most {MAX_HEADER}");
     let Some(text) = bytes.get(start..start + len) else { bail!("its header is cut off") };
     let brackets = text.iter().filter(|b| b"([{".contains(b)).count();
-    ensure!(brackets <= MAX_BRACKETS, "its dtype is a structure: expected u8, i8, i32 or f32");
+    ensure!(brackets <= MAX_BRACKETS, "its dtype is a structure: expected u8, i8, i32, f32 or f16");
     Ok(())
 }
 
@@ -114,21 +139,18 @@ fn exactly(data: &[u8], len: usize, size: usize) -> Result<&[u8]> {
     Ok(data)
 }
 
-fn words(data: &[u8]) -> impl Iterator<Item = [u8; 4]> {
-    data.as_chunks::<4>().0.iter().copied()
+fn words<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    data.as_chunks::<N>().0.iter().copied()
 }
 
 /// Writes a row-major array, whole or not at all.
-pub fn write<T: WritableElement + bytemuck::NoUninit>(path: &Path, data: &[T], shape: [usize; 2]) -> Result<()> {
+pub fn write<T: Written>(path: &Path, data: &[T], shape: [usize; 2]) -> Result<()> {
     output::write_atomically(path, |file, _| write_to(file, data, shape))
 }
 
-fn write_to<T: WritableElement + bytemuck::NoUninit>(
-    file: &mut impl Write,
-    data: &[T],
-    shape: [usize; 2],
-) -> Result<()> {
-    let header = Header { type_descriptor: T::type_descriptor(), layout: Layout::Standard, shape: shape.to_vec() };
+fn write_to<T: Written>(file: &mut impl Write, data: &[T], shape: [usize; 2]) -> Result<()> {
+    let type_descriptor = format!("'{}'", T::DESCRIPTOR).parse().context("the name of an element type")?;
+    let header = Header { type_descriptor, layout: Layout::Standard, shape: shape.to_vec() };
     header.write(&mut *file)?;
     file.write_all(bytemuck::cast_slice(data))?;
     Ok(())

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::args::Format;
 use crate::measure;
+use crate::op::Arithmetic;
 
 /// Buffer sizes that reading is measured over, bytes.
 const BUFFERS: [usize; 6] = [16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 128 << 20];
@@ -24,22 +25,26 @@ pub struct PeakArgs {
     format: Format,
 }
 
-/// The peak of a tier's first sequence on one core: what every `peak_ratio` refers to.
+/// The peak of a tier's sequence on one core: what every `peak_ratio` refers to.
 pub struct TierPeak {
     sequence: Option<PeakLoop>,
     best: Option<f64>,
 }
 
 /// The sequence that products of a tier are measured by, and the tier that runs it: AVX2's for plain Rust.
-pub fn measure_of(tier: Tier) -> (Tier, Sequence) {
+pub fn measure_of(tier: Tier, arithmetic: Arithmetic) -> (Tier, Sequence) {
     let tier = if tier == Tier::Portable { Tier::Avx2 } else { tier };
-    (tier, Sequence::of(tier).first().copied().unwrap_or(Sequence::Narrow))
+    let sequence = match arithmetic {
+        Arithmetic::Integer => Sequence::of(tier).first().copied().unwrap_or(Sequence::Narrow),
+        Arithmetic::Float => Sequence::Fma,
+    };
+    (tier, sequence)
 }
 
 impl TierPeak {
     /// A first measurement. On a CPU that cannot run the sequence there is no peak.
-    pub fn new(tier: Tier) -> Result<TierPeak> {
-        let (tier, sequence) = measure_of(tier);
+    pub fn new(tier: Tier, arithmetic: Arithmetic) -> Result<TierPeak> {
+        let (tier, sequence) = measure_of(tier, arithmetic);
         let mut peak = TierPeak { sequence: PeakLoop::new(tier, sequence).ok(), best: None };
         peak.measure(0.15)?;
         Ok(peak)

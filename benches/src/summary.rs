@@ -4,11 +4,13 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use gemmill::FloatType;
 use gemmill_codegen::{Caches, Tier, cpu_name};
 
-use crate::args::{self, Activations, Format, Op, Shape, Type, WeightKind};
-use crate::case::Setup;
+use crate::args::{self, Format, Shape, WeightKind};
+use crate::case::{Integers, Setup};
 use crate::gemm::Measurement;
+use crate::op::{Arithmetic, FloatOp, IntOp, Op, Type};
 use crate::peak::{self, TierPeak, size_name};
 use crate::table;
 
@@ -16,11 +18,15 @@ use crate::table;
 mod network;
 
 const fn op(a: Type, b: Type, c: Type) -> Op {
-    Op { a, b, c }
+    Op::Int(IntOp { a, b, c })
+}
+
+const fn float(a: FloatType, b: FloatType, c: FloatType) -> Op {
+    Op::Float(FloatOp { a, b, c })
 }
 
 /// From one row to large squares; every combination of types that the kernels tell apart.
-const SELECTION: [(Op, [usize; 3], WeightKind); 12] = [
+const SELECTION: [(Op, [usize; 3], WeightKind); 15] = [
     (op(Type::U8, Type::I8, Type::U8), [1, 128, 512], WeightKind::PerColumn),
     (op(Type::U8, Type::I8, Type::U8), [1, 4096, 1024], WeightKind::PerTensor),
     (op(Type::U8, Type::I8, Type::U8), [20, 4096, 1024], WeightKind::PerColumn),
@@ -33,6 +39,9 @@ const SELECTION: [(Op, [usize; 3], WeightKind); 12] = [
     (op(Type::U8, Type::U8, Type::F32), [102, 2323, 256], WeightKind::PerColumn),
     (op(Type::F32, Type::I8, Type::F32), [16, 256, 1500], WeightKind::PerColumn),
     (op(Type::U8, Type::I8, Type::U8), [1024, 1024, 1024], WeightKind::PerTensor),
+    (float(FloatType::F32, FloatType::F16, FloatType::F32), [1, 4096, 1024], WeightKind::Gaussian),
+    (float(FloatType::F32, FloatType::F16, FloatType::F32), [512, 512, 512], WeightKind::Gaussian),
+    (float(FloatType::Bf16, FloatType::Bf16, FloatType::Bf16), [102, 1024, 512], WeightKind::Gaussian),
 ];
 
 /// Seconds of timing for each shape, and multiply-accumulates of its comparison: the whole run stays below a minute.
@@ -56,24 +65,21 @@ pub fn run() -> Result<()> {
     let (l2, memory) = peak::l2_and_memory(0.1)?;
     writeln!(out, "one core reads {l2:.0} GB/s from L2, {memory:.0} GB/s from memory\n")?;
 
-    let mut peak = TierPeak::new(tier)?;
+    let mut integer_peak = TierPeak::new(tier, Arithmetic::Integer)?;
+    let mut float_peak = TierPeak::new(tier, Arithmetic::Float)?;
     let bar = crate::progress(SELECTION.len() as u64, "shapes");
     write!(out, "{}", table::header(Format::Table, &[])?)?;
     let mut wrong = Vec::new();
     for (op, [m, n, k], weights) in SELECTION {
-        let setup = Setup {
-            weights,
-            activations: Activations::Dynamic,
-            activation_max: u8::MAX,
-            a_zero_point: 43,
-            tier,
-            threads: 1,
-            seed: 1,
-        };
+        let setup = Setup { weights, integers: Integers::default(), copies: 1, tier, threads: 1, seed: 1 };
         let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
         let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
         bar.set_message(shape.to_string());
-        let (record, verdict) = measurement.run(&shape, &mut peak, None)?;
+        let peak = match op.arithmetic() {
+            Arithmetic::Integer => &mut integer_peak,
+            Arithmetic::Float => &mut float_peak,
+        };
+        let (record, verdict) = measurement.run(&shape, peak, None)?;
         if !record.verified {
             wrong.push(format!("{op} {shape}: {verdict}"));
         }
@@ -82,11 +88,13 @@ pub fn run() -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let (peak_tier, sequence) = peak::measure_of(tier);
+    let (peak_tier, integer) = peak::measure_of(tier, Arithmetic::Integer);
+    let (_, float) = peak::measure_of(tier, Arithmetic::Float);
     writeln!(
         out,
-        "peak: of the sequence {peak_tier} {}; verified: all rows, or a sample of them, bit for bit\n",
-        sequence.name()
+        "peak: of the sequence {peak_tier} {}, floating-point {}; verified: all rows, or a sample of them, bit for bit\n",
+        integer.name(),
+        float.name()
     )?;
     digits(&mut out)?;
     if !wrong.is_empty() {

@@ -71,7 +71,7 @@ pub fn header(format: Format, peers: &[String]) -> Result<String> {
         }
         Format::Table => {
             let mut line = format!(
-                "{:>7} {:>6} {:>6}  {:<10} {:<8} {:>2}  {:>8} {:>8} {:>6}  {:<8}",
+                "{:>7} {:>6} {:>6}  {:<14} {:<8} {:>2}  {:>8} {:>8} {:>6}  {:<8}",
                 "m", "n", "k", "op", "tier", "T", "GMAC/s", "median", "peak", "verified"
             );
             peers.iter().for_each(|p| line.push_str(&format!(" {p:>16}")));
@@ -128,7 +128,7 @@ pub fn line(format: Format, r: &Record, peers: &[String]) -> Result<String> {
         }
         Format::Table => {
             let mut line = format!(
-                "{:>7} {:>6} {:>6}  {:<10} {:<8} {:>2}  {:>8.2} {:>8.2} {:>6}  {:<8}",
+                "{:>7} {:>6} {:>6}  {:<14} {:<8} {:>2}  {:>8.2} {:>8.2} {:>6}  {:<8}",
                 r.m,
                 r.n,
                 r.k,

@@ -1,66 +1,11 @@
 //! The binary from outside: what it prints, what it writes, and how it refuses bad input.
 
-use std::error::Error;
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-use tempfile::TempDir;
-
-type TestResult = Result<(), Box<dyn Error>>;
-
-struct Sandbox(TempDir);
-
-impl Sandbox {
-    fn new() -> Result<Sandbox, Box<dyn Error>> {
-        Ok(Sandbox(tempfile::tempdir()?))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn bench(&self, args: &[&str]) -> Result<Output, Box<dyn Error>> {
-        Ok(Command::new(env!("CARGO_BIN_EXE_gemmill-bench")).args(args).current_dir(self.0.path()).output()?)
-    }
-
-    /// Standard output of a run that has to succeed.
-    fn ok(&self, args: &[&str]) -> Result<String, Box<dyn Error>> {
-        let output = self.bench(args)?;
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Checks that a run fails, says `message`, and does not panic or leave a file `C.npy` or a temporary one.
-    fn refused(&self, args: &[&str], message: &str) -> TestResult {
-        let files = || fs::read_dir(self.0.path()).map(Iterator::count);
-        let before = files()?;
-        let output = self.bench(args)?;
-        let stderr = String::from_utf8(output.stderr)?;
-        assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}: {:?} {stderr}", output.status);
-        assert!(stderr.contains(message), "{args:?}: {stderr}");
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        assert_eq!(files()?, before, "{args:?} left a file");
-        Ok(())
-    }
-
-    fn npy(&self, name: &str, descr: &str, fortran: bool, shape: &str, data: &[u8]) -> TestResult {
-        let order = if fortran { "True" } else { "False" };
-        let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
-        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-        bytes.extend((header.len() as u16).to_le_bytes());
-        bytes.extend(header.bytes());
-        bytes.extend(data);
-        Ok(fs::write(self.path(name), bytes)?)
-    }
-}
-
-/// Type, shape text and data of an npy file that the binary wrote.
-fn read_npy(path: &Path) -> Result<(String, Vec<u8>), Box<dyn Error>> {
-    let bytes = fs::read(path)?;
-    let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    Ok((String::from_utf8(bytes[10..end].to_vec())?, bytes[end..].to_vec()))
-}
+use common::{Sandbox, TestResult, read_npy};
 
 fn i32s(data: &[u8]) -> Vec<i32> {
     data.as_chunks::<4>().0.iter().map(|x| i32::from_le_bytes(*x)).collect()
@@ -147,6 +92,7 @@ fn npy_refuses_bad_input() -> TestResult {
     s.npy("double.npy", "<f8", false, "(2, 3)", &[0; 48])?;
     s.npy("short.npy", "|u1", false, "(2, 3)", &[0; 5])?;
     s.npy("huge.npy", "|u1", false, "(9223372036854775807, 9223372036854775807)", &[0; 5])?;
+    s.npy("z2.npy", "<i4", false, "(2, 3)", &[0; 24])?;
     s.npy("z3.npy", "<i4", false, "(3,)", &[0; 12])?;
     s.npy("nan.npy", "<f4", false, "(2,)", &[f32::NAN.to_le_bytes(), f32::NAN.to_le_bytes()].concat())?;
     fs::write(s.path("text.npy"), "hello")?;
@@ -155,7 +101,8 @@ fn npy_refuses_bad_input() -> TestResult {
         ("text.npy", "text.npy: not a usable npy file"),
         ("wide.npy", "the shapes do not fit"),
         ("vector.npy", "1 dimensions: expected 2"),
-        ("float.npy", "its dtype is f32: expected u8 or i8"),
+        ("float.npy", "float.npy is f32 and B.npy is i8: expected integers (u8, i8) in both, or"),
+        ("z2.npy", "its dtype is i32: expected u8, i8, f32 or f16"),
         ("double.npy", "its dtype is '<f8'"),
         ("short.npy", "the shape needs 6 bytes of data, the file holds 5"),
         ("huge.npy", "overflow"),
@@ -172,6 +119,11 @@ fn npy_refuses_bad_input() -> TestResult {
     s.refused(&with(&["--multiplier", "NaN"]), "multiplier")?;
     s.refused(&with(&["--multiplier", "A.npy"]), "--multiplier")?;
     s.refused(&with(&["--relu"]), "--multiplier")?;
+    s.refused(&with(&["--bias", "z3.npy"]), "--bias needs --multiplier")?;
+    s.refused(&with(&["--c-type", "i8"]), "--c-type needs --multiplier")?;
+    s.refused(&with(&["--c-type", "f16", "--multiplier", "1"]), "products of integers are i32, u8 or i8")?;
+    s.refused(&with(&["--gelu"]), "--gelu is for floating-point arrays")?;
+    s.refused(&with(&["--silu"]), "--silu is for floating-point arrays")?;
     s.refused(&with(&["--tier", "sse9"]), "sse9")?;
     s.refused(&with(&["--threads", "0"]), "--threads")?;
     Ok(())
@@ -269,13 +221,13 @@ fn an_interrupt_leaves_no_file() -> TestResult {
     let args = ["gemm", "--m", "1024", "--n", "1024", "--k", "1024", "--seconds", "60", "-o", "out.csv"];
     let mut child = Command::new(env!("CARGO_BIN_EXE_gemmill-bench"))
         .args(args)
-        .current_dir(s.0.path())
+        .current_dir(s.folder())
         .stderr(Stdio::null())
         .spawn()?;
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
     assert_eq!(child.wait()?.code(), Some(130));
-    assert_eq!(fs::read_dir(s.0.path())?.count(), 0);
+    assert_eq!(fs::read_dir(s.folder())?.count(), 0);
     Ok(())
 }
 
@@ -322,7 +274,7 @@ fn peak_prints_limits() -> TestResult {
 #[test]
 fn every_subcommand_has_help() -> TestResult {
     let s = Sandbox::new()?;
-    for args in [&[][..], &["gemm"], &["npy"], &["peak"], &["convert"], &["disasm"], &["plot"]] {
+    for args in [&[][..], &["gemm"], &["gemv"], &["npy"], &["peak"], &["convert"], &["disasm"], &["plot"]] {
         let help = s.ok(&[args, &["--help"]].concat())?;
         assert!(help.contains("Usage: gemmill-bench"), "{help}");
     }

@@ -1,6 +1,5 @@
-//! What a product has to give, row by row, by the library's normative reference.
+//! What a product of integers has to give, row by row, by the library's normative reference.
 
-use std::fmt;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -8,6 +7,7 @@ use gemmill::quant::{self, Choose, QuantElement, QuantParams};
 use gemmill::reference::{self, Bias, Dequantize, Rows, ZeroPoints, dequantize, requantize};
 use gemmill::{ActivationQuantization, MatRef};
 
+use super::transposed;
 use crate::args::Shape;
 use crate::data::{Scales, Values, Weights};
 
@@ -38,26 +38,6 @@ pub struct Expectation {
     columns: Values,
     n: usize,
     k: usize,
-}
-
-/// What a comparison found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// All elements of so many rows have the bits of the reference.
-    Equal { rows: usize },
-    /// The first element that differs, as bits.
-    Wrong { row: usize, col: usize, expected: u32, given: u32 },
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Equal { rows } => write!(f, "{rows} rows equal the reference"),
-            Verdict::Wrong { row, col, expected, given } => {
-                write!(f, "C[{row}][{col}] has the bits {given:#010x}, the reference {expected:#010x}")
-            }
-        }
-    }
 }
 
 impl Expectation {
@@ -126,9 +106,4 @@ impl Expectation {
             Values::U8(b) => reference::raw(a, MatRef::col_major(b, self.k, self.n)?, 1, zero_points),
         })
     }
-}
-
-/// Column after column of row-major `rows × cols` elements.
-fn transposed<T: Copy>(data: &[T], cols: usize) -> Vec<T> {
-    (0..cols).flat_map(|j| data.iter().skip(j).step_by(cols).copied()).collect()
 }

@@ -1,4 +1,4 @@
-//! One operation on one shape: operands, packed weights, the call that is timed, and its comparison with the reference.
+//! Products of 8-bit integers: operands, packed weights, an epilogue for each type of result.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,32 +9,19 @@ use gemmill::{
     Threads, Tier,
 };
 
-use crate::args::{self, Op, Shape, Type, WeightKind};
+use super::int_expectation::{Activation, Expectation, Output};
+use super::{Case, Setup, next_of};
+use crate::args::{self, Shape};
 use crate::data::{self, Random, Values, Weights};
-use crate::verify::{Activation, Expectation, Output, Verdict};
+use crate::op::{IntOp, Type};
 
-/// What a case is made of, besides its operation and shape.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    pub weights: WeightKind,
-    pub activations: args::Activations,
-    /// Largest activation of u8 operands; packing is told of it.
-    pub activation_max: u8,
-    /// Zero point of integer activations.
-    pub a_zero_point: i32,
-    pub tier: Tier,
-    pub threads: usize,
-    pub seed: u64,
-}
-
-/// Everything that a measurement needs, allocated.
-pub struct Case {
+/// A product of integers.
+pub struct IntCase {
     packed: PackedB,
     pack_seconds: f64,
     call: Box<dyn Call>,
     expectation: Expectation,
     shape: Shape,
-    seed: u64,
 }
 
 /// The call that is timed. Operands and result have types that only the implementation knows.
@@ -48,7 +35,10 @@ trait Call {
 }
 
 struct CallOf<A, C> {
-    gemm: Gemm<A, C>,
+    /// The operation, with each copy of the weights.
+    gemms: Vec<Gemm<A, C>>,
+    /// Which of them is next.
+    next: usize,
     a: Rc<[A]>,
     c: Vec<C>,
     shape: Shape,
@@ -59,10 +49,11 @@ macro_rules! call {
         impl Call for CallOf<$a, $c> {
             fn run(&mut self) -> gemmill::Result<()> {
                 let a = MatRef::row_major(&self.a, self.shape.m, self.shape.k)?;
-                self.gemm.run(a, &mut MatMut::row_major(&mut self.c, self.shape.m, self.shape.n)?)
+                self.next = next_of(self.next, self.gemms.len());
+                self.gemms[self.next].run(a, &mut MatMut::row_major(&mut self.c, self.shape.m, self.shape.n)?)
             }
             fn describe(&self) -> gemmill::Result<Description> {
-                self.gemm.describe(self.shape.m)
+                self.gemms[0].describe(self.shape.m)
             }
             fn poison(&mut self) {
                 self.c.fill($poison);
@@ -86,83 +77,76 @@ call! {
     f32 => f32, -1.5e38, f32::to_bits;
 }
 
-impl Case {
+impl IntCase {
     /// Makes operands, packs the weights and builds the operation.
-    pub fn new(op: Op, shape: &Shape, setup: &Setup) -> Result<Case> {
+    pub fn new(op: IntOp, shape: &Shape, setup: &Setup) -> Result<IntCase> {
         let mut random = Random::new(setup.seed);
         let weights = data::weights(setup.weights, op.b, shape, &mut random)?;
-        let activation_max = if op.a == Type::U8 { setup.activation_max } else { u8::MAX };
+        let activation_max = if op.a == Type::U8 { setup.integers.activation_max } else { u8::MAX };
         let start = Instant::now();
         let packed = pack(&weights, shape, activation_max, setup.tier)?;
         let pack_seconds = start.elapsed().as_secs_f64();
+        let copies = copies(&packed, setup.copies)?;
         let activation = activation(op.a, shape, setup, &mut random)?;
         let output = output(op.c, &weights, &activation, shape, &mut random);
-        let call = call(&packed, &activation, &output, shape, setup.threads)?;
+        let call = call(&copies, &activation, &output, shape, setup.threads)?;
         let expectation = Expectation::new(activation, weights, output, shape);
-        Ok(Case { packed, pack_seconds, call, expectation, shape: shape.clone(), seed: setup.seed })
-    }
-
-    /// One product: what is timed.
-    pub fn run(&mut self) -> Result<()> {
-        Ok(self.call.run()?)
+        Ok(IntCase { packed, pack_seconds, call, expectation, shape: shape.clone() })
     }
 
     /// What the operation does for this shape.
     pub fn describe(&self) -> Result<Description> {
         Ok(self.call.describe()?)
     }
+}
 
-    /// How the packed weights are multiplied.
-    pub fn sequence(&self) -> String {
+impl Case for IntCase {
+    fn run(&mut self) -> gemmill::Result<()> {
+        self.call.run()
+    }
+
+    fn sequence(&self) -> String {
         self.packed.sequences().to_string()
     }
 
-    /// Bytes of the packed weights.
-    pub fn packed_bytes(&self) -> usize {
+    fn packed_bytes(&self) -> usize {
         self.packed.size_in_bytes()
     }
 
-    /// Seconds that packing took.
-    pub fn pack_seconds(&self) -> f64 {
+    fn pack_seconds(&self) -> f64 {
         self.pack_seconds
     }
 
-    /// Bytes of A, B and C as the caller holds them.
-    pub fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         let Shape { m, n, k, .. } = self.shape;
         let a = m * k * if matches!(self.expectation.activation, Activation::F32 { .. }) { 4 } else { 1 };
         let c = m * n * if matches!(self.expectation.output, Output::U8 { .. } | Output::I8 { .. }) { 1 } else { 4 };
         (a + k * n + c) as u64
     }
 
-    /// Runs once more and compares rows of C with the reference, bit for bit.
-    ///
-    /// All rows where the product has at most `budget` multiply-accumulates, otherwise a random sample of about that
-    /// cost, with the first and the last row.
-    pub fn verify(&mut self, budget: f64) -> Result<Verdict> {
+    fn poison(&mut self) {
         self.call.poison();
-        self.call.run()?;
-        let Shape { m, n, k, .. } = self.shape;
-        let affordable = (budget / (n as f64 * k as f64)) as usize;
-        let rows: Vec<usize> = if affordable >= m {
-            (0..m).collect()
-        } else {
-            let mut random = Random::new(self.seed ^ 0x5eed);
-            let mut rows: Vec<usize> =
-                (0..affordable.max(2)).map(|_| (random.bits() % m as u64) as usize).chain([0, m - 1]).collect();
-            rows.sort_unstable();
-            rows.dedup();
-            rows
-        };
-        for &i in &rows {
-            let expected = self.expectation.row(i)?;
-            let given = self.call.row_bits(i);
-            if let Some(j) = (0..n).find(|&j| given[j] != expected[j]) {
-                return Ok(Verdict::Wrong { row: i, col: j, expected: expected[j], given: given[j] });
-            }
-        }
-        Ok(Verdict::Equal { rows: rows.len() })
     }
+
+    fn row_bits(&self, i: usize) -> Vec<u32> {
+        self.call.row_bits(i)
+    }
+
+    fn expected_bits(&self, i: usize) -> Result<Vec<u32>> {
+        self.expectation.row(i)
+    }
+}
+
+/// The weights themselves, and as many others of the same bytes in memory of their own.
+fn copies(packed: &PackedB, count: usize) -> Result<Vec<PackedB>> {
+    let mut all = vec![packed.clone()];
+    if count > 1 {
+        let bytes = packed.to_bytes();
+        for _ in 1..count {
+            all.push(PackedB::loader(&bytes).tier(packed.tier()).load()?);
+        }
+    }
+    Ok(all)
 }
 
 fn pack(weights: &Weights, shape: &Shape, activation_max: u8, tier: Tier) -> Result<PackedB> {
@@ -185,10 +169,12 @@ fn pack(weights: &Weights, shape: &Shape, activation_max: u8, tier: Tier) -> Res
 fn activation(a: Type, shape: &Shape, setup: &Setup, random: &mut Random) -> Result<Activation> {
     let len = shape.m * shape.k;
     Ok(match a {
-        Type::I8 => Activation::I8 { data: data::activations_i8(len, random).into(), zero_point: setup.a_zero_point },
+        Type::I8 => {
+            Activation::I8 { data: data::activations_i8(len, random).into(), zero_point: setup.integers.a_zero_point }
+        }
         Type::F32 => {
             let data = random.normal(len);
-            let quantization = match setup.activations {
+            let quantization = match setup.integers.activations {
                 args::Activations::Dynamic => ActivationQuantization::DynamicPerRow,
                 args::Activations::Static => {
                     let (min, max) = gemmill::quant::min_max(&data).unwrap_or((0.0, 0.0));
@@ -199,8 +185,8 @@ fn activation(a: Type, shape: &Shape, setup: &Setup, random: &mut Random) -> Res
             Activation::F32 { data: data.into(), quantization }
         }
         _ => Activation::U8 {
-            data: data::activations_u8(len, setup.activation_max, random).into(),
-            zero_point: setup.a_zero_point,
+            data: data::activations_u8(len, setup.integers.activation_max, random).into(),
+            zero_point: setup.integers.a_zero_point,
         },
     })
 }
@@ -242,7 +228,7 @@ macro_rules! for_integers {
 }
 
 fn call(
-    packed: &PackedB,
+    copies: &[PackedB],
     activation: &Activation,
     output: &Output,
     shape: &Shape,
@@ -251,31 +237,37 @@ fn call(
     let threads = Threads::Max(threads);
     let len = shape.m * shape.n;
     let shape = shape.clone();
+    /// The call with an output, given what the builder is told besides.
+    macro_rules! call_of {
+        ($a:expr, $c:ty, $to:expr, |$builder:ident| $more:expr) => {{
+            let gemm = |packed| {
+                let $builder = Gemm::builder(packed, $to).threads(threads);
+                $more.build()
+            };
+            let gemms = copies.iter().map(gemm).collect::<gemmill::Result<Vec<_>>>()?;
+            Box::new(CallOf { gemms, next: 0, a: Rc::clone($a), c: vec![<$c>::default(); len], shape })
+        }};
+    }
     Ok(match output {
         Output::I32 => for_integers!(activation, |a, zero_point| {
-            let gemm = Gemm::builder(packed, IntOutput::Store).a_zero_point(*zero_point).threads(threads).build()?;
-            Box::new(CallOf { gemm, a: Rc::clone(a), c: vec![0i32; len], shape })
+            call_of!(a, i32, IntOutput::Store, |gemm| gemm.a_zero_point(*zero_point))
         }),
         Output::U8 { multiplier, bias, zero_point: c_zero_point } => for_integers!(activation, |a, zero_point| {
-            let to = Requantize::<u8>::new(multiplier.as_per_column()).zero_point(*c_zero_point).bias_i32(bias);
-            let gemm = Gemm::builder(packed, to).a_zero_point(*zero_point).threads(threads).build()?;
-            Box::new(CallOf { gemm, a: Rc::clone(a), c: vec![0u8; len], shape })
+            let to = || Requantize::<u8>::new(multiplier.as_per_column()).zero_point(*c_zero_point).bias_i32(bias);
+            call_of!(a, u8, to(), |gemm| gemm.a_zero_point(*zero_point))
         }),
         Output::I8 { multiplier, bias, zero_point: c_zero_point } => for_integers!(activation, |a, zero_point| {
-            let to = Requantize::<i8>::new(multiplier.as_per_column()).zero_point(*c_zero_point).bias_i32(bias);
-            let gemm = Gemm::builder(packed, to).a_zero_point(*zero_point).threads(threads).build()?;
-            Box::new(CallOf { gemm, a: Rc::clone(a), c: vec![0i8; len], shape })
+            let to = || Requantize::<i8>::new(multiplier.as_per_column()).zero_point(*c_zero_point).bias_i32(bias);
+            call_of!(a, i8, to(), |gemm| gemm.a_zero_point(*zero_point))
         }),
         Output::F32 { b_scales, a_scale, bias } => {
-            let to = Dequantize::new(b_scales.as_per_column()).bias(bias);
+            let to = || Dequantize::new(b_scales.as_per_column()).bias(bias);
             if let Activation::F32 { data: a, quantization } = activation {
-                let gemm = Gemm::builder(packed, to).a_quantization(*quantization).threads(threads).build()?;
-                Box::new(CallOf { gemm, a: Rc::clone(a), c: vec![0f32; len], shape })
+                call_of!(a, f32, to(), |gemm| gemm.a_quantization(*quantization))
             } else {
-                let to = to.a_scale(a_scale.unwrap_or(1.0));
+                let to = || to().a_scale(a_scale.unwrap_or(1.0));
                 for_integers!(activation, |a, zero_point| {
-                    let gemm = Gemm::builder(packed, to).a_zero_point(*zero_point).threads(threads).build()?;
-                    Box::new(CallOf { gemm, a: Rc::clone(a), c: vec![0f32; len], shape })
+                    call_of!(a, f32, to(), |gemm| gemm.a_zero_point(*zero_point))
                 })
             }
         }

@@ -1,0 +1,167 @@
+//! Operations: what is multiplied into what, and how the command line spells it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use gemmill::FloatType;
+
+/// Element type of an operand or of the result of an integer product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Type {
+    U8,
+    I8,
+    I32,
+    F32,
+}
+
+impl Type {
+    fn name(self) -> &'static str {
+        match self {
+            Type::U8 => "u8",
+            Type::I8 => "i8",
+            Type::I32 => "i32",
+            Type::F32 => "f32",
+        }
+    }
+}
+
+/// A product of 8-bit integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IntOp {
+    /// Activations: u8, i8, or f32 that are quantized inside the call.
+    pub a: Type,
+    /// Weights: i8 or u8.
+    pub b: Type,
+    /// Result: i32, u8 or i8 (requantized), f32 (dequantized).
+    pub c: Type,
+}
+
+impl IntOp {
+    /// All of them, in the order that messages list them.
+    pub fn all() -> Vec<IntOp> {
+        let mut all = Vec::new();
+        for (a, b) in [(Type::U8, Type::I8), (Type::U8, Type::U8), (Type::I8, Type::I8), (Type::I8, Type::U8)] {
+            all.extend([Type::I32, Type::U8, Type::I8, Type::F32].map(|c| IntOp { a, b, c }));
+        }
+        all.extend([Type::I8, Type::U8].map(|b| IntOp { a: Type::F32, b, c: Type::F32 }));
+        all
+    }
+}
+
+impl fmt::Display for IntOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}{}-{}", self.a.name(), self.b.name(), self.c.name()))
+    }
+}
+
+impl FromStr for IntOp {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<IntOp, String> {
+        named(name, &IntOp::all())
+    }
+}
+
+/// A floating-point product, accumulated in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FloatOp {
+    /// Activations.
+    pub a: FloatType,
+    /// Weights, as they are packed.
+    pub b: FloatType,
+    /// Result.
+    pub c: FloatType,
+}
+
+impl FloatOp {
+    /// All of them.
+    pub fn all() -> Vec<FloatOp> {
+        let each = FloatType::ALL;
+        let operands = each.into_iter().flat_map(|a| each.map(|b| (a, b)));
+        operands.flat_map(|(a, b)| each.map(|c| FloatOp { a, b, c })).collect()
+    }
+}
+
+impl fmt::Display for FloatOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}{}-{}", self.a.name(), self.b.name(), self.c.name()))
+    }
+}
+
+/// An operation, written `A B - C`: `u8i8-i32` multiplies u8 activations by i8 weights into i32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    Int(IntOp),
+    Float(FloatOp),
+}
+
+/// What a CPU multiplies with: each has a peak of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    Integer,
+    Float,
+}
+
+impl Op {
+    /// All operations, in the order that messages list them.
+    pub fn all() -> Vec<Op> {
+        IntOp::all().into_iter().map(Op::Int).chain(FloatOp::all().into_iter().map(Op::Float)).collect()
+    }
+
+    /// Bits of a weight in memory.
+    pub fn weight_bits(self) -> usize {
+        match self {
+            Op::Int(_) => 8,
+            Op::Float(op) => 8 * op.b.bytes(),
+        }
+    }
+
+    /// Whose peak the operation is compared with.
+    pub fn arithmetic(self) -> Arithmetic {
+        match self {
+            Op::Int(_) => Arithmetic::Integer,
+            Op::Float(_) => Arithmetic::Float,
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Int(op) => op.fmt(f),
+            Op::Float(op) => op.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Op {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Op, String> {
+        named(name, &Op::all())
+    }
+}
+
+fn named<T: Copy + fmt::Display>(name: &str, all: &[T]) -> Result<T, String> {
+    all.iter().copied().find(|op| op.to_string() == name).ok_or_else(|| {
+        let known: Vec<String> = all.iter().map(T::to_string).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ops_parse_as_they_print() {
+        assert_eq!(IntOp::all().len(), 18);
+        assert_eq!(Op::all().len(), 18 + 27);
+        for op in Op::all() {
+            assert_eq!(op.to_string().parse(), Ok(op));
+        }
+        assert!("f32i8-u8".parse::<Op>().is_err());
+        assert!("f32f16-f32".parse::<IntOp>().is_err());
+        assert_eq!("bf16f16-f32".parse::<Op>().map(Op::arithmetic), Ok(Arithmetic::Float));
+    }
+}

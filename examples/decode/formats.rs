@@ -1,0 +1,74 @@
+//! The formats that weights may have. Another one is an entry of [`FORMATS`] and what packs it.
+
+use gemmill::{
+    ActivationQuantization, Dequantize, FloatGemm, FloatType, Gemm, MatMut, MatRef, PackedB, PackedFloat, PerColumn,
+    Result, Threads, quant,
+};
+
+/// A matrix of weights that multiplies one token.
+pub trait Weights {
+    /// `out = x * weights`
+    fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<()>;
+
+    /// Bytes of the packed weights.
+    fn bytes(&self) -> usize;
+}
+
+/// A way to store weights.
+pub struct Format {
+    pub name: &'static str,
+    /// From row-major f32 weights, K × N.
+    pub pack: fn(&[f32], usize, usize) -> Result<Box<dyn Weights>>,
+    /// The largest error of a projection, relative to f32, that counts as a success.
+    pub tolerance: f64,
+}
+
+/// All of them; the first one is what the others are compared with.
+pub const FORMATS: [Format; 3] = [
+    Format { name: "f32", pack: |weights, k, n| float(weights, k, n, FloatType::F32), tolerance: 0.0 },
+    Format { name: "bf16", pack: |weights, k, n| float(weights, k, n, FloatType::Bf16), tolerance: 0.004 },
+    Format { name: "int8", pack: int8, tolerance: 0.03 },
+];
+
+fn float(weights: &[f32], k: usize, n: usize, stored: FloatType) -> Result<Box<dyn Weights>> {
+    let packed = PackedFloat::builder(MatRef::row_major(weights, k, n)?).store(stored).build()?;
+    Ok(Box::new(FloatGemm::builder(&packed).threads(Threads::Max(1)).build()?))
+}
+
+impl Weights for FloatGemm {
+    fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
+        let n = out.len();
+        self.run(MatRef::row_major(x, 1, x.len())?, &mut MatMut::row_major(out, 1, n)?)
+    }
+
+    fn bytes(&self) -> usize {
+        self.packed().size_in_bytes()
+    }
+}
+
+/// Weights of 8 bits with a scale for each column; activations become 8 bits inside the call, with a scale for each row.
+struct Int8 {
+    gemm: Gemm<f32, f32>,
+    bytes: usize,
+}
+
+fn int8(weights: &[f32], k: usize, n: usize) -> Result<Box<dyn Weights>> {
+    let (integers, scales) = quant::symmetric_per_column(MatRef::row_major(weights, k, n)?)?;
+    let packed = PackedB::new(MatRef::row_major(&integers, k, n)?)?;
+    let gemm = Gemm::builder(&packed, Dequantize::new(PerColumn::Column(&scales)))
+        .a_quantization(ActivationQuantization::DynamicPerRow)
+        .threads(Threads::Max(1))
+        .build()?;
+    Ok(Box::new(Int8 { gemm, bytes: packed.size_in_bytes() }))
+}
+
+impl Weights for Int8 {
+    fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
+        let n = out.len();
+        self.gemm.run(MatRef::row_major(x, 1, x.len())?, &mut MatMut::row_major(out, 1, n)?)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
