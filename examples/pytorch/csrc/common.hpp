@@ -1,0 +1,75 @@
+// What the operators share: errors in torch's manner, the number of threads, packed weights by their bytes.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <gemmill.hpp>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace gemmill_torch {
+
+/** What `f` gives; what gemmill refuses becomes a RuntimeError of Python. */
+template <class F> auto refused_as_torch_error(const char *op, F f) -> decltype(f()) {
+    try {
+        return f();
+    } catch (const gemmill::Error &error) {
+        TORCH_CHECK(false, op, ": ", error.what());
+    }
+}
+
+/** How many threads torch.set_num_threads allows here: one inside of a parallel loop of torch. */
+inline int threads_allowed() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
+inline void check_cpu(const char *op, const char *name, const at::Tensor &tensor) {
+    TORCH_CHECK(tensor.device().is_cpu(), op, ": expected ", name, " on the CPU, but it is on ", tensor.device());
+    TORCH_CHECK(tensor.layout() == at::kStrided, op, ": expected ", name, " to be a strided tensor, but it is ", tensor.layout());
+}
+
+inline void check_type(const char *op, const char *name, const at::Tensor &tensor, at::ScalarType type) {
+    TORCH_CHECK(tensor.scalar_type() == type, op, ": expected ", name, " to have dtype ", type, ", but it has ", tensor.scalar_type());
+}
+
+inline void check_dim(const char *op, const char *name, const at::Tensor &tensor, int64_t dim) {
+    TORCH_CHECK(tensor.dim() == dim, op, ": expected ", name, " to have ", dim, " dimensions, but it has ", tensor.dim());
+}
+
+/** How a linear layer is set up: all that its operation keeps. */
+struct LinearSettings {
+    /** Quantization of activations that is fixed; null for one per row. */
+    const float *x_scale;
+    int32_t x_zero_point;
+    /** N elements, or null. */
+    const float *bias;
+    int threads;
+};
+
+/** Weights that were loaded from bytes, with the operations that were set up for them. Any thread may use them. */
+class LoadedWeights {
+public:
+    explicit LoadedWeights(const std::vector<uint8_t> &bytes);
+    ~LoadedWeights();
+
+    int64_t in_features() const { return in_features_; }
+    int64_t out_features() const { return out_features_; }
+
+    /** The operation with these settings, kept for the next time. */
+    std::shared_ptr<const gemmill::Gemm<float, float>> linear(const LinearSettings &settings);
+
+private:
+    struct Operations;
+
+    gemmill::Weights weights_;
+    int64_t in_features_;
+    int64_t out_features_;
+    gemmill_per scales_per_ = GEMMILL_PER_TENSOR;
+    std::vector<float> scales_;
+    std::unique_ptr<Operations> operations_;
+};
+
+/** The weights whose bytes a tensor holds: loaded once for each tensor, and again when its bytes were replaced. */
+std::shared_ptr<LoadedWeights> loaded(const char *op, const at::Tensor &packed);
+
+} // namespace gemmill_torch
