@@ -17,12 +17,13 @@ setup(
     name="gemmill-torch",
     version="0.1.0",
     description="Exact int8 matrix products on x86 CPUs, as operators of PyTorch",
+    package_dir={"": "src"},
     packages=["gemmill_torch"],
     python_requires=">=3.10",
     ext_modules=[
         CppExtension(
             "gemmill_torch._operators",
-            ["csrc/int8_mm.cpp", "csrc/linear.cpp", "csrc/loaded.cpp"],
+            ["csrc/int8_mm.cpp", "csrc/linear.cpp", "csrc/loaded.cpp", "csrc/measure.cpp"],
             extra_compile_args=["-O2", "-Wall", "-Wextra", *pkg_config("--cflags")],
             extra_link_args=[*pkg_config("--libs"), f"-Wl,-rpath,{pkg_config('--variable=libdir')[0]}"],
         )

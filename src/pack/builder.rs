@@ -509,9 +509,9 @@ impl<T: Weight> Packing<'_, T> {
         let depth = self.layout.step_depth();
         let step_bytes = panel.step_bytes(self.layout);
         let mut weights = vec![0i8; block.steps(depth) * step_bytes];
+        let whole = block.len / depth;
         let mut rest = 0;
-        if let Some(lines) = Lines::of(self.b).filter(|_| depth == KR && self.layout != Layout::Tiles) {
-            let whole = block.len / depth;
+        if let Some(lines) = Lines::of(self.b).filter(|_| whole > 0 && depth == KR && self.layout != Layout::Tiles) {
             gemmill_codegen::vectorize(|| lines.gather(panel, block, step_bytes, &mut weights[..whole * step_bytes]));
             rest = whole * depth;
         }

@@ -41,7 +41,7 @@ struct LoadedWeights::Operations {
 LoadedWeights::LoadedWeights(const std::vector<uint8_t> &bytes)
     : weights_(gemmill::Weights::from_bytes(bytes)), in_features_(weights_.k() * weights_.groups()),
       out_features_(weights_.n()), scales_(weights_.scales(scales_per_)), operations_(new Operations) {
-    TORCH_CHECK(!scales_.empty(), "gemmill: the packed weights have no scales");
+    TORCH_CHECK(!scales_.empty() || out_features_ == 0, "gemmill: the packed weights have no scales");
 }
 
 LoadedWeights::~LoadedWeights() = default;
@@ -55,7 +55,8 @@ std::shared_ptr<const gemmill::Gemm<float, float>> LoadedWeights::linear(const L
         return found->gemm;
     }
     const auto gemm = std::make_shared<gemmill::Gemm<float, float>>(weights_);
-    gemm->b_scales(scales_per_, scales_.data(), static_cast<int64_t>(scales_.size()));
+    if (scales_.empty()) gemm->b_scale(1.0f);
+    else gemm->b_scales(scales_per_, scales_.data(), static_cast<int64_t>(scales_.size()));
     gemm->threads(GEMMILL_THREADS_MAX, settings.threads);
     if (settings.x_scale) gemm->a_quantization(*settings.x_scale, settings.x_zero_point);
     else gemm->a_quantization_per_row();

@@ -43,7 +43,9 @@ class LinearInt8(nn.Module):
     def extra_repr(self) -> str:
         activations = "per row" if self.x_scale is None else f"scale={self.x_scale:.3g}, zero_point={self.x_zero_point}"
         bias = self.bias is not None
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, activations: {activations}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, activations: {activations}"
+        )
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"x_scale": self.x_scale, "x_zero_point": self.x_zero_point}

@@ -1,8 +1,8 @@
 """Exact int8 matrix products on x86 CPUs, as operators of PyTorch.
 
-    import gemmill_torch
-    model = gemmill_torch.convert(model)
-    y = model(x)
+import gemmill_torch
+model = gemmill_torch.convert(model)
+y = model(x)
 """
 
 from .convert import LinearInt8, convert
