@@ -44,60 +44,68 @@ def mean(ratios: list[float]) -> float:
 
 
 def int8_mm(seconds: float) -> None:
-    print("\nint8_mm and torch._int_mm, us (B as torch.nn.Linear has it, K-major; `new B`: packed in every call)")
-    print(f"{'m, n, k':>16} {'torch':>9} {'no oneDNN':>9} {'gemmill':>9} {'new B':>9} {'ratio':>7} {'no oneDNN':>9}")
-    ratios, plain_ratios = [], []
-    for m, n, k in SHAPES:
-        a = torch.randint(-128, 128, (m, k), dtype=torch.int8)
-        b = torch.randint(-128, 128, (n, k), dtype=torch.int8).t()
-        us = fastest({"torch": lambda: torch._int_mm(a, b), "gemmill": lambda: gemmill_torch.int8_mm(a, b)}, seconds)
-        gemmill_torch.set_int8_mm_cache(0)
-        us["new"] = fastest({"new": lambda: gemmill_torch.int8_mm(a, b)}, seconds / 2)["new"]
-        gemmill_torch.set_int8_mm_cache(64 << 20)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with torch.backends.mkldnn.flags(enabled=False):
-                us["plain"] = fastest({"plain": lambda: torch._int_mm(a, b)}, 0)["plain"]
-        ratios.append(us["torch"] / us["gemmill"])
-        plain_ratios.append(us["plain"] / us["gemmill"])
-        print(
-            f"{f'{m}, {n}, {k}':>16} {us['torch']:9.1f} {us['plain']:9.0f} {us['gemmill']:9.1f} {us['new']:9.1f}"
-            f" {ratios[-1]:7.2f} {plain_ratios[-1]:9.1f}"
-        )
-    print(f"{'geometric mean':>16} {'':39} {mean(ratios):7.2f} {mean(plain_ratios):9.1f}")
+    print(
+        "\nint8_mm, us, B K-major as in torch.nn.Linear: torch._int_mm with oneDNN; int8_mm with the same B again, with a new B,"
+    )
+    print("int8_mm_packed. Ratios: torch to the same B, torch to packed, torch without oneDNN to the same B")
+    print(f"{'m, n, k':>15} {'torch':>9} {'same B':>9} {'new B':>9} {'packed':>9} {'ratio':>7} {'packed':>7} {'no oneDNN':>9}")
+    ratios = [int8_mm_row(m, n, k, seconds) for m, n, k in SHAPES]
+    same, packed, plain = (mean([r[i] for r in ratios]) for i in range(3))
+    print(f"{'geometric mean':>15} {'':39} {same:7.2f} {packed:7.2f} {plain:9.1f}")
+
+
+def int8_mm_row(m: int, n: int, k: int, seconds: float) -> tuple[float, float, float]:
+    a = torch.randint(-128, 128, (m, k), dtype=torch.int8)
+    b = torch.randint(-128, 128, (n, k), dtype=torch.int8).t()
+    packed = gemmill_torch.pack_int8(b)
+    sides = {
+        "torch": lambda: torch._int_mm(a, b),
+        "same": lambda: torch.ops.gemmill.int8_mm(a, b),
+        "packed": lambda: torch.ops.gemmill.int8_mm_packed(a, packed, n),
+    }
+    us = fastest(sides, seconds)
+    gemmill_torch.set_int8_mm_cache(0)
+    us |= fastest({"new": sides["same"]}, seconds)
+    gemmill_torch.set_int8_mm_cache(64 << 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.backends.mkldnn.flags(enabled=False):
+            us |= fastest({"plain": sides["torch"]}, 0)
+    ratios = us["torch"] / us["same"], us["torch"] / us["packed"], us["plain"] / us["same"]
+    times = " ".join(f"{us[side]:9.1f}" for side in ("torch", "same", "new", "packed"))
+    print(f"{f'{m}, {n}, {k}':>15} {times} {ratios[0]:7.2f} {ratios[1]:7.2f} {ratios[2]:9.1f}")
+    return ratios
 
 
 def linear(per_channel: bool, seconds: float) -> None:
     kind = "per channel" if per_channel else "per tensor"
-    print(f"\nlinear_int8 and quantized.linear_dynamic (fbgemm), us: f32 in and out, weights {kind}")
-    print(f"{'m, n, k':>16} {'f32':>9} {'fbgemm':>9} {'gemmill':>9} {'static':>9} {'ratio':>7}")
-    ratios = []
-    for m, n, k in SHAPES:
-        x, layer = torch.randn(m, k), torch.nn.Linear(k, n)
-        weight = layer.weight.detach()
-        scales = gemmill_torch.quantize_weight(weight, per_channel)[1]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if per_channel:
-                q = torch.quantize_per_channel(weight, scales, torch.zeros(n, dtype=torch.int64), 0, torch.qint8)
-            else:
-                q = torch.quantize_per_tensor(weight, scales.item(), 0, torch.qint8)
-        fbgemm = torch.ops.quantized.linear_prepack(q, layer.bias.detach())
-        ours = gemmill_torch.LinearInt8.from_linear(layer, per_channel)
-        dynamic = (x, ours.packed, ours.bias, n)
-        sides = {
-            "f32": lambda: torch.nn.functional.linear(x, weight, layer.bias),
-            "fbgemm": lambda: torch.ops.quantized.linear_dynamic(x, fbgemm, False),
-            "gemmill": lambda: torch.ops.gemmill.linear_int8(*dynamic),
-            "static": lambda: torch.ops.gemmill.linear_int8(*dynamic, 0.03, 128),
-        }
-        with torch.no_grad():
-            us = fastest(sides, seconds)
-        ratios.append(us["fbgemm"] / us["gemmill"])
-        print(
-            f"{f'{m}, {n}, {k}':>16} {us['f32']:9.1f} {us['fbgemm']:9.1f} {us['gemmill']:9.1f} {us['static']:9.1f} {ratios[-1]:7.2f}"
-        )
-    print(f"{'geometric mean':>16} {'':39} {mean(ratios):7.2f}")
+    print(f"\nlinear_int8 and quantized.linear_dynamic with fbgemm, us: f32 in and out, gaussian weights {kind}")
+    print(f"{'m, n, k':>15} {'f32':>9} {'fbgemm':>9} {'by row':>9} {'static':>9} {'ratio':>7}")
+    ratio = mean([linear_row(m, n, k, per_channel, seconds) for m, n, k in SHAPES])
+    print(f"{'geometric mean':>15} {'':39} {ratio:7.2f}")
+
+
+def linear_row(m: int, n: int, k: int, per_channel: bool, seconds: float) -> float:
+    x, weight, bias = torch.randn(m, k), torch.randn(n, k) * 0.02, torch.randn(n)
+    ours, scales = gemmill_torch.quantize_weight(weight, per_channel)
+    packed = gemmill_torch.pack_weight(ours, scales)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if per_channel:
+            q = torch.quantize_per_channel(weight, scales, torch.zeros(n, dtype=torch.int64), 0, torch.qint8)
+        else:
+            q = torch.quantize_per_tensor(weight, scales.item(), 0, torch.qint8)
+    fbgemm = torch.ops.quantized.linear_prepack(q, bias)
+    sides = {
+        "f32": lambda: torch.nn.functional.linear(x, weight, bias),
+        "fbgemm": lambda: torch.ops.quantized.linear_dynamic(x, fbgemm, False),
+        "by row": lambda: torch.ops.gemmill.linear_int8(x, packed, bias, n),
+        "static": lambda: torch.ops.gemmill.linear_int8(x, packed, bias, n, 0.03, 128),
+    }
+    us = fastest(sides, seconds)
+    times = " ".join(f"{us[side]:9.1f}" for side in sides)
+    print(f"{f'{m}, {n}, {k}':>15} {times} {us['fbgemm'] / us['by row']:7.2f}")
+    return us["fbgemm"] / us["by row"]
 
 
 def overhead(seconds: float) -> None:
@@ -114,9 +122,8 @@ def overhead(seconds: float) -> None:
     runs = 20_000
     library = min(torch.ops.gemmill.time_linear_int8(x, packed, bias, runs) for _ in range(5)) / runs * 1e6
     print("\n1 x 64 x 64 with one thread, us of a call from Python")
-    print(
-        f"linear_int8 {us['linear_int8']:.2f}, of which the library's call {library:.2f}: overhead {us['linear_int8'] - library:.2f}"
-    )
+    own = us["linear_int8"] - library
+    print(f"linear_int8 {us['linear_int8']:.2f}, of which the library's call {library:.2f}: overhead {own:.2f}")
     print(f"int8_mm {us['int8_mm']:.2f}; torch.add of 64 numbers {us['torch.add']:.2f}")
 
 
@@ -139,11 +146,8 @@ def main() -> None:
 
 def held() -> list[str]:
     """The settings of the environment that hold the sides to older instructions."""
-    return [
-        f"{name}={os.environ[name]}"
-        for name in ("ONEDNN_MAX_CPU_ISA", "FBGEMM_ENABLE_INSTRUCTIONS", "GEMMILL_TIER")
-        if name in os.environ
-    ]
+    names = "ONEDNN_MAX_CPU_ISA", "FBGEMM_ENABLE_INSTRUCTIONS", "GEMMILL_TIER"
+    return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
 
 
 if __name__ == "__main__":

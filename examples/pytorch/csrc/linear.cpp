@@ -95,10 +95,7 @@ at::Tensor pack_weight(const at::Tensor &weight, const at::Tensor &scales) {
         gemmill::Packing packing;
         packing.scales(scales.numel() == n ? GEMMILL_PER_COLUMN : GEMMILL_PER_TENSOR, values.const_data_ptr<float>(), scales.numel());
         const gemmill::Weights weights(weight.const_data_ptr<int8_t>(), k, n, weight.stride(1), weight.stride(0), packing);
-        const std::vector<uint8_t> bytes = weights.to_bytes();
-        at::Tensor packed = at::empty({static_cast<int64_t>(bytes.size())}, weight.options().dtype(at::kByte));
-        std::copy(bytes.begin(), bytes.end(), packed.mutable_data_ptr<uint8_t>());
-        return packed;
+        return tensor_of(weights.to_bytes());
     });
 }
 

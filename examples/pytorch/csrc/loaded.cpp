@@ -3,6 +3,7 @@
 
 #include "common.hpp"
 
+#include <ATen/ops/empty.h>
 #include <c10/util/intrusive_ptr.h>
 
 #include <algorithm>
@@ -36,13 +37,12 @@ struct LoadedWeights::Operations {
     std::mutex mutex;
     /** The one used last comes first. */
     std::list<Operation> list;
+    std::map<int, std::shared_ptr<const IntProduct>> products;
 };
 
 LoadedWeights::LoadedWeights(const std::vector<uint8_t> &bytes)
     : weights_(gemmill::Weights::from_bytes(bytes)), in_features_(weights_.k() * weights_.groups()),
-      out_features_(weights_.n()), scales_(weights_.scales(scales_per_)), operations_(new Operations) {
-    TORCH_CHECK(!scales_.empty() || out_features_ == 0, "gemmill: the packed weights have no scales");
-}
+      out_features_(weights_.n()), scales_(weights_.scales(scales_per_)), operations_(new Operations) {}
 
 LoadedWeights::~LoadedWeights() = default;
 
@@ -54,6 +54,7 @@ std::shared_ptr<const gemmill::Gemm<float, float>> LoadedWeights::linear(const L
         list.splice(list.begin(), list, found);
         return found->gemm;
     }
+    TORCH_CHECK(!scales_.empty() || out_features_ == 0, "linear_int8: expected packed weights with scales");
     const auto gemm = std::make_shared<gemmill::Gemm<float, float>>(weights_);
     if (scales_.empty()) gemm->b_scale(1.0f);
     else gemm->b_scales(scales_per_, scales_.data(), static_cast<int64_t>(scales_.size()));
@@ -71,6 +72,17 @@ std::shared_ptr<const gemmill::Gemm<float, float>> LoadedWeights::linear(const L
                      std::move(bias), gemm});
     if (list.size() > Operations::MOST) list.pop_back();
     return gemm;
+}
+
+std::shared_ptr<const IntProduct> LoadedWeights::product(int threads) {
+    std::lock_guard<std::mutex> lock(operations_->mutex);
+    auto &product = operations_->products[threads];
+    if (!product) {
+        const auto made = std::make_shared<IntProduct>(weights_);
+        made->threads(GEMMILL_THREADS_MAX, threads);
+        product = made;
+    }
+    return product;
 }
 
 namespace {
@@ -109,6 +121,12 @@ Cache &cache() {
 constexpr unsigned LOOKUPS_PER_SWEEP = 1024;
 
 } // namespace
+
+at::Tensor tensor_of(const std::vector<uint8_t> &bytes) {
+    at::Tensor tensor = at::empty({static_cast<int64_t>(bytes.size())}, at::TensorOptions().dtype(at::kByte));
+    std::copy(bytes.begin(), bytes.end(), tensor.mutable_data_ptr<uint8_t>());
+    return tensor;
+}
 
 std::shared_ptr<LoadedWeights> loaded(const char *op, const at::Tensor &packed) {
     check_cpu(op, "packed", packed);

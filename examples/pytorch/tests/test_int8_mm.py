@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import gemmill_torch
-from gemmill_torch import int8_mm
+from gemmill_torch import int8_mm, int8_mm_packed, pack_int8
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,7 @@ def test_equals_int64(shape: tuple[int, int, int], make) -> None:  # noqa: ANN00
             assert c.dtype == torch.int32 and c.is_contiguous()
             assert torch.equal(c, expected(a, b))
             assert torch.equal(int8_mm(a, b), c)  # by the cache
+            assert torch.equal(int8_mm_packed(a, pack_int8(b), n), c)
 
 
 def test_every_tail() -> None:
@@ -150,6 +151,17 @@ def test_threads_share_operands() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_packed_refusals() -> None:
+    a, packed = random(2, 24), pack_int8(random(24, 8))
+    for bad in (a.int(), packed, 8), (a[:, :5], packed, 8), (a, packed, 9), (a, packed.int(), 8), (a, packed[:-1].clone(), 8):
+        with pytest.raises(RuntimeError, match="int8_mm_packed: "):
+            int8_mm_packed(*bad)
+    with pytest.raises(RuntimeError, match="scales"):
+        gemmill_torch.linear_int8(torch.randn(2, 24), packed, None, 8)
+    with pytest.raises(RuntimeError, match="pack_int8: "):
+        pack_int8(random(3))
 
 
 def test_refusals() -> None:

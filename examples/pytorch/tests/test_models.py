@@ -17,9 +17,7 @@ from gemmill_torch import LinearInt8, convert
 
 
 def network() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.GELU(), nn.Linear(64, 10)
-    ).eval()
+    return nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.GELU(), nn.Linear(64, 10)).eval()
 
 
 def similar(y: Tensor, expected: Tensor) -> None:
@@ -155,6 +153,8 @@ def test_opcheck() -> None:
     torch.library.opcheck(ops.quantize_weight.default, (torch.randn(8, 24),))
     torch.library.opcheck(ops.quantize_weight.default, (torch.randn(24, 8).t(), False))
     torch.library.opcheck(ops.pack_weight.default, (q, scales))
+    torch.library.opcheck(ops.pack_int8.default, (b,))
+    torch.library.opcheck(ops.int8_mm_packed.default, (a, ops.pack_int8(b), 6))
     torch.library.opcheck(ops.unpack_weight.default, (packed,))
     for x in (
         torch.randn(5, 24),

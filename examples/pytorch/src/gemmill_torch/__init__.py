@@ -6,13 +6,24 @@ y = model(x)
 """
 
 from .convert import LinearInt8, convert
-from .operators import int8_mm, linear_int8, pack_weight, quantize_weight, set_int8_mm_cache, unpack_weight
+from .operators import (
+    int8_mm,
+    int8_mm_packed,
+    linear_int8,
+    pack_int8,
+    pack_weight,
+    quantize_weight,
+    set_int8_mm_cache,
+    unpack_weight,
+)
 
 __all__ = [
     "LinearInt8",
     "convert",
     "int8_mm",
+    "int8_mm_packed",
     "linear_int8",
+    "pack_int8",
     "pack_weight",
     "quantize_weight",
     "set_int8_mm_cache",

@@ -43,9 +43,7 @@ class LinearInt8(nn.Module):
     def extra_repr(self) -> str:
         activations = "per row" if self.x_scale is None else f"scale={self.x_scale:.3g}, zero_point={self.x_zero_point}"
         bias = self.bias is not None
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, activations: {activations}"
-        )
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, activations: {activations}"
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"x_scale": self.x_scale, "x_zero_point": self.x_zero_point}
@@ -94,7 +92,7 @@ def convert(
         for name, child in list(module._modules.items()):
             if child in converted:
                 module._modules[name] = converted[child]
-    return converted[model] if model in converted else model
+    return converted.get(model, model)
 
 
 def _ranges(
