@@ -118,10 +118,11 @@ def overhead(seconds: float) -> None:
         "int8_mm": lambda: torch.ops.gemmill.int8_mm.default(a, b),
         "torch.add": lambda: torch.add(x, x),
     }
-    us = fastest(sides, seconds)
+    with torch.inference_mode():
+        us = fastest(sides, seconds)
     runs = 20_000
     library = min(torch.ops.gemmill.time_linear_int8(x, packed, bias, runs) for _ in range(5)) / runs * 1e6
-    print("\n1 x 64 x 64 with one thread, us of a call from Python")
+    print("\n1 x 64 x 64 with one thread, us of a call from Python, in inference mode")
     own = us["linear_int8"] - library
     print(f"linear_int8 {us['linear_int8']:.2f}, of which the library's call {library:.2f}: overhead {own:.2f}")
     print(f"int8_mm {us['int8_mm']:.2f}; torch.add of 64 numbers {us['torch.add']:.2f}")

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <gemmill.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -22,6 +23,30 @@ template <class F> auto refused_as_torch_error(const char *op, F f) -> decltype(
 
 /** How many threads torch.set_num_threads allows here: one inside of a parallel loop of torch. */
 inline int threads_allowed() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
+/**
+ * How rows of a product are shared out. Where there are enough of them, torch's threads each take some: those of the library
+ * would have to wait for torch's, which spin for a while after each parallel operator. Otherwise the library's threads share columns.
+ */
+struct Share {
+    int threads;
+    int64_t rows;
+    /** Least rows for a thread of torch. */
+    int64_t grain;
+
+    Share(int64_t rows, int64_t k, int64_t n)
+        : threads(threads_allowed()), rows(rows), grain(std::max<int64_t>(8, (1 << 20) / std::max<int64_t>(1, k * n))) {}
+
+    bool among_torch() const { return threads > 1 && rows >= 2 * grain; }
+    /** Threads that the library may use in each run. */
+    int of_library() const { return among_torch() ? 1 : threads; }
+
+    /** Calls run(first row, number of rows) until all are done. */
+    template <class Run> void run(Run run) const {
+        if (!among_torch()) return run(0, rows);
+        at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) { run(begin, end - begin); });
+    }
+};
 
 inline void check_cpu(const char *op, const char *name, const at::Tensor &tensor) {
     TORCH_CHECK(tensor.device().is_cpu(), op, ": expected ", name, " on the CPU, but it is on ", tensor.device());

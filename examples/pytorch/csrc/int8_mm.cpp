@@ -3,10 +3,11 @@
 
 #include "common.hpp"
 
-#include <ATen/ops/empty.h>
+#include <ATen/EmptyTensor.h>
 #include <torch/library.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <list>
 #include <map>
@@ -36,6 +37,17 @@ struct Matrix {
 
     bool has_runs() const { return col_stride == 1 || row_stride == 1; }
 };
+
+/** Whether so many bytes are the same; torch's threads share them. */
+bool are_equal(const int8_t *left, const int8_t *right, int64_t count) {
+    constexpr int64_t BYTES_PER_THREAD = 256 << 10;
+    if (count < 2 * BYTES_PER_THREAD) return count == 0 || std::memcmp(left, right, static_cast<std::size_t>(count)) == 0;
+    std::atomic<bool> equal{true};
+    at::parallel_for(0, count, BYTES_PER_THREAD, [&](int64_t begin, int64_t end) {
+        if (std::memcmp(left + begin, right + begin, static_cast<std::size_t>(end - begin)) != 0) equal = false;
+    });
+    return equal;
+}
 
 /** B, packed, with operations by their number of threads. */
 class PackedMatrix {
@@ -102,7 +114,7 @@ private:
 
         bool is_copy_of(const Matrix &b) const {
             return b.all_runs([this](int64_t at, const int8_t *from, std::size_t count) {
-                return std::memcmp(copy.data() + at, from, count) == 0;
+                return are_equal(copy.data() + at, from, static_cast<int64_t>(count));
             });
         }
 
@@ -149,6 +161,20 @@ Cache &cache() {
     return *cache;
 }
 
+/** A times packed weights of n columns, by what `weights.product(threads)` gives. */
+template <class Weights> at::Tensor multiplied(const at::Tensor &a, Weights &weights, int64_t n) {
+    const int64_t m = a.size(0);
+    at::Tensor c = at::detail::empty_cpu({m, n}, at::kInt);
+    const Share share(m, a.size(1), n);
+    const auto product = weights.product(share.of_library());
+    const int8_t *const from = a.const_data_ptr<int8_t>();
+    int32_t *const to = c.mutable_data_ptr<int32_t>();
+    share.run([&](int64_t first, int64_t count) {
+        product->run(count, from + first * a.stride(0), a.stride(0), a.stride(1), to + first * n, n);
+    });
+    return c;
+}
+
 /** C = A B in i32, modulo 2^32. */
 at::Tensor int8_mm(const at::Tensor &a, const at::Tensor &b) {
     static constexpr const char *op = "int8_mm";
@@ -161,11 +187,8 @@ at::Tensor int8_mm(const at::Tensor &a, const at::Tensor &b) {
     const int64_t m = a.size(0), n = b.size(1), k = a.size(1);
     TORCH_CHECK(b.size(0) == k, op, ": expected a and b with the same inner size, but they are ", m, "x", k, " and ", b.size(0), "x", n);
     return refused_as_torch_error(op, [&] {
-        at::Tensor c = at::empty({m, n}, a.options().dtype(at::kInt));
         const Matrix matrix{b.const_data_ptr<int8_t>(), k, n, b.stride(0), b.stride(1)};
-        const auto product = cache().get(matrix)->product(threads_allowed());
-        product->run(m, a.const_data_ptr<int8_t>(), a.stride(0), a.stride(1), c.mutable_data_ptr<int32_t>(), n);
-        return c;
+        return multiplied(a, *cache().get(matrix), n);
     });
 }
 
@@ -192,10 +215,7 @@ at::Tensor int8_mm_packed(const at::Tensor &a, const at::Tensor &packed, int64_t
         TORCH_CHECK(n == weights->out_features(), op, ": B has ", weights->out_features(), " columns, but n is ", n);
         TORCH_CHECK(a.size(1) == weights->in_features(), op, ": expected a with ", weights->in_features(), " columns, but it has ",
                     a.size(1));
-        at::Tensor c = at::empty({a.size(0), n}, a.options().dtype(at::kInt));
-        weights->product(threads_allowed())
-            ->run(a.size(0), a.const_data_ptr<int8_t>(), a.stride(0), a.stride(1), c.mutable_data_ptr<int32_t>(), n);
-        return c;
+        return multiplied(a, *weights, n);
     });
 }
 

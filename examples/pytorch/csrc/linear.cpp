@@ -2,6 +2,7 @@
 
 #include "common.hpp"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -27,7 +28,7 @@ at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std:
         TORCH_CHECK(x.size(-1) == weights->in_features(), op, ": expected x to have ", weights->in_features(),
                     " features, but it has ", x.size(-1));
 
-        LinearSettings settings{nullptr, static_cast<int32_t>(x_zero_point), nullptr, threads_allowed()};
+        LinearSettings settings{nullptr, static_cast<int32_t>(x_zero_point), nullptr, 1};
         float scale = 0;
         if (x_scale) {
             TORCH_CHECK(x_zero_point >= 0 && x_zero_point <= 255, op, ": expected x_zero_point in 0 to 255, but it is ", x_zero_point);
@@ -41,21 +42,27 @@ at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std:
                         ": expected bias to have dtype float or bfloat16, but it has ", bias->scalar_type());
             TORCH_CHECK(bias->dim() == 1 && bias->size(0) == out_features, op, ": expected bias to have shape [", out_features,
                         "], but it has ", bias->sizes());
-            bias_f32 = bias->scalar_type() == at::kFloat ? bias->contiguous() : bias->to(at::kFloat).contiguous();
+            const bool usable = bias->scalar_type() == at::kFloat && bias->is_contiguous();
+            if (!usable) bias_f32 = bias->to(at::kFloat).contiguous();
             static const float none = 0;
-            settings.bias = out_features > 0 ? bias_f32.const_data_ptr<float>() : &none;
+            settings.bias = out_features > 0 ? (usable ? *bias : bias_f32).const_data_ptr<float>() : &none;
         }
-        const auto gemm = weights->linear(settings);
-
         // Leading dimensions become rows: a view, unless their strides have no common one.
         int64_t rows = 1;
         for (int64_t d = 0; d + 1 < x.dim(); d++) rows *= x.size(d);
+        const Share share(rows, weights->in_features(), out_features);
+        settings.threads = share.of_library();
+        const auto gemm = weights->linear(settings);
         at::Tensor a = type == at::kFloat ? x : x.to(at::kFloat);
         if (a.dim() != 2) a = a.reshape({rows, weights->in_features()});
         at::DimVector shape(x.sizes());
         shape.back() = out_features;
-        at::Tensor y = at::empty(shape, x.options().dtype(at::kFloat));
-        gemm->run(rows, a.const_data_ptr<float>(), a.stride(0), a.stride(1), y.mutable_data_ptr<float>(), out_features);
+        at::Tensor y = at::detail::empty_cpu(shape, at::kFloat);
+        const float *const from = a.const_data_ptr<float>();
+        float *const to = y.mutable_data_ptr<float>();
+        share.run([&](int64_t first, int64_t count) {
+            gemm->run(count, from + first * a.stride(0), a.stride(0), a.stride(1), to + first * out_features, out_features);
+        });
         return type == at::kFloat ? y : y.to(type);
     });
 }
