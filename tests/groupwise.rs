@@ -5,7 +5,7 @@ mod common;
 
 use common::operand::{Order, Poisoned, Stored};
 use common::random::Rng;
-use common::{Bits as _, SeedOfPanic, assert_same_bits, seed, share_of, tiers};
+use common::{SeedOfPanic, assert_same_bits, seed, share_of, tiers};
 use gemmill::convert::bf16;
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use gemmill::reference::groupwise::{Accumulate, quantize_rows, quantized, weight_only};
@@ -27,7 +27,8 @@ fn format(rng: &mut Rng) -> GroupwiseFormat {
 fn weights(rng: &mut Rng, k: usize, n: usize, format: GroupwiseFormat) -> GroupwiseWeights {
     let highest = format.bits.highest();
     let extreme = rng.one_in(3);
-    let value = |rng: &mut Rng| if extreme { rng.pick(&[0, highest]) } else { rng.below(usize::from(highest) + 1) as u8 };
+    let value =
+        |rng: &mut Rng| if extreme { rng.pick(&[0, highest]) } else { rng.below(usize::from(highest) + 1) as u8 };
     let values = (0..k * n).map(|_| value(rng)).collect();
     let groups = format.groups(k) * n;
     let exponent = rng.pick(&[-9, 0, 20]);

@@ -1,8 +1,9 @@
 //! The formats that weights may have. Another one is an entry of [`FORMATS`] and what packs it.
 
+use gemmill::quant::{self, Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    ActivationQuantization, Dequantize, FloatGemm, FloatType, Gemm, MatMut, MatRef, PackedB, PackedFloat, PerColumn,
-    Result, Threads, quant,
+    ActivationQuantization, Dequantize, FloatGemm, FloatType, Gemm, GroupwiseGemm, MatMut, MatRef, PackedB,
+    PackedFloat, PackedGroupwise, PerColumn, Result, Threads,
 };
 
 /// A matrix of weights that multiplies one token.
@@ -24,25 +25,33 @@ pub struct Format {
 }
 
 /// All of them; the first one is what the others are compared with.
-pub const FORMATS: [Format; 3] = [
+pub const FORMATS: [Format; 4] = [
     Format { name: "f32", pack: |weights, k, n| float(weights, k, n, FloatType::F32), tolerance: 0.0 },
     Format { name: "bf16", pack: |weights, k, n| float(weights, k, n, FloatType::Bf16), tolerance: 0.004 },
     Format { name: "int8", pack: int8, tolerance: 0.03 },
+    Format { name: "int4", pack: int4, tolerance: 0.15 },
 ];
 
 fn float(weights: &[f32], k: usize, n: usize, stored: FloatType) -> Result<Box<dyn Weights>> {
     let packed = PackedFloat::builder(MatRef::row_major(weights, k, n)?).store(stored).build()?;
-    Ok(Box::new(FloatGemm::builder(&packed).threads(Threads::Max(1)).build()?))
+    let gemm = FloatGemm::builder(&packed).threads(Threads::Max(1)).build()?;
+    Ok(Box::new(Float { gemm, bytes: packed.size_in_bytes() }))
 }
 
-impl Weights for FloatGemm {
+/// Weights and activations that are floating-point numbers.
+struct Float {
+    gemm: FloatGemm,
+    bytes: usize,
+}
+
+impl Weights for Float {
     fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
         let n = out.len();
-        self.run(MatRef::row_major(x, 1, x.len())?, &mut MatMut::row_major(out, 1, n)?)
+        self.gemm.run(MatRef::row_major(x, 1, x.len())?, &mut MatMut::row_major(out, 1, n)?)
     }
 
     fn bytes(&self) -> usize {
-        self.packed().size_in_bytes()
+        self.bytes
     }
 }
 
@@ -70,5 +79,24 @@ impl Weights for Int8 {
 
     fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+/// Weights of 4 bits with a scale for every 128 of a column; activations become 8 bits inside the call.
+fn int4(weights: &[f32], k: usize, n: usize) -> Result<Box<dyn Weights>> {
+    let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G128, zero_points: ZeroPoints::Middle };
+    let groupwise = GroupwiseWeights::round_to_nearest(MatRef::row_major(weights, k, n)?, format)?;
+    let packed = PackedGroupwise::new(&groupwise)?;
+    Ok(Box::new(GroupwiseGemm::builder(&packed).threads(Threads::Max(1)).build()?))
+}
+
+impl Weights for GroupwiseGemm {
+    fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
+        let n = out.len();
+        self.run(MatRef::row_major(x, 1, x.len())?, &mut MatMut::row_major(out, 1, n)?)
+    }
+
+    fn bytes(&self) -> usize {
+        self.packed().size_in_bytes()
     }
 }

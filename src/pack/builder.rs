@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gemmill_codegen::{Caches, Layout, Section, Tier, micro_tiles, sections};
+use gemmill_codegen::{Caches, KR, Layout, Section, Tier, micro_tiles, sections};
 
 use super::bytes::StoredSchedule;
 use super::layout::{PackedPanels, Panel, Scheduled, panels};
@@ -509,7 +509,13 @@ impl<T: Weight> Packing<'_, T> {
         let depth = self.layout.step_depth();
         let step_bytes = panel.step_bytes(self.layout);
         let mut weights = vec![0i8; block.steps(depth) * step_bytes];
-        for k in 0..block.len {
+        let whole = block.len / depth;
+        let mut rest = 0;
+        if let Some(lines) = Lines::of(self.b).filter(|_| whole > 0 && depth == KR && self.layout != Layout::Tiles) {
+            gemmill_codegen::vectorize(|| lines.gather(panel, block, step_bytes, &mut weights[..whole * step_bytes]));
+            rest = whole * depth;
+        }
+        for k in rest..block.len {
             let step = k / depth;
             let within = k - block.step_start(step, depth);
             let vectors = &mut weights[step * step_bytes..];
@@ -521,11 +527,75 @@ impl<T: Weight> Packing<'_, T> {
     }
 
     fn subtract_column_sums(&self, weights: &[i8], panel: &Panel, corrections: &mut [i32]) {
-        let corrections = &mut corrections[panel.padded_column..];
-        for step in weights.chunks_exact(panel.step_bytes(self.layout)) {
-            for (j, correction) in corrections.iter_mut().enumerate().take(panel.cols) {
-                for within in 0..self.layout.step_depth() {
+        let corrections = &mut corrections[panel.padded_column..][..panel.cols];
+        let steps = weights.chunks_exact(panel.step_bytes(self.layout));
+        let depth = self.layout.step_depth();
+        if depth == KR && self.layout != Layout::Tiles {
+            return gemmill_codegen::vectorize(|| {
+                for step in steps {
+                    for (correction, quad) in corrections.iter_mut().zip(step.as_chunks::<KR>().0) {
+                        // Shifts of whole lanes take fewer instructions than bytes one by one.
+                        let word = i32::from_le_bytes(quad.map(|w| w as u8));
+                        let sum = (word << 24 >> 24) + (word << 16 >> 24) + (word << 8 >> 24) + (word >> 24);
+                        *correction = correction.wrapping_sub(sum);
+                    }
+                }
+            });
+        }
+        for step in steps {
+            for (j, correction) in corrections.iter_mut().enumerate() {
+                for within in 0..depth {
                     *correction = correction.wrapping_sub(step[self.layout.place(j, within)].into());
+                }
+            }
+        }
+    }
+}
+
+/// Weights whose rows or columns hold their elements side by side.
+#[derive(Clone, Copy)]
+enum Lines<'a, T> {
+    Rows { data: &'a [T], stride: usize },
+    Columns { data: &'a [T], stride: usize },
+}
+
+impl<'a, T: Weight> Lines<'a, T> {
+    fn of(b: MatRef<'a, T>) -> Option<Lines<'a, T>> {
+        match (b.row_stride(), b.col_stride()) {
+            (stride, 1) => Some(Lines::Rows { data: b.data(), stride }),
+            (1, stride) => Some(Lines::Columns { data: b.data(), stride }),
+            _ => None,
+        }
+    }
+
+    /// Writes the whole steps of a block, KR elements of a column side by side.
+    #[inline(always)]
+    fn gather(self, panel: &Panel, block: Block, step_bytes: usize, weights: &mut [i8]) {
+        /// Columns that are written together: a cache line.
+        const TOGETHER: usize = 16;
+        match self {
+            Lines::Rows { data, stride } => {
+                for (step, out) in weights.chunks_exact_mut(step_bytes).enumerate() {
+                    let row = |i| &data[(block.start + step * KR + i) * stride + panel.column..][..panel.cols];
+                    let rows: [&[T]; KR] = std::array::from_fn(row);
+                    let quads = &mut out.as_chunks_mut::<KR>().0[..panel.cols];
+                    for (j, quad) in quads.iter_mut().enumerate() {
+                        *quad = [rows[0][j].to_i8(), rows[1][j].to_i8(), rows[2][j].to_i8(), rows[3][j].to_i8()];
+                    }
+                }
+            }
+            Lines::Columns { data, stride } => {
+                for first in (0..panel.cols).step_by(TOGETHER) {
+                    let cols = TOGETHER.min(panel.cols - first);
+                    let column = |j| &data[(panel.column + first + j) * stride + block.start..][..block.len];
+                    let columns: [&[T]; TOGETHER] = std::array::from_fn(|j| if j < cols { column(j) } else { &[] });
+                    for (step, out) in weights.chunks_exact_mut(step_bytes).enumerate() {
+                        let quads = &mut out.as_chunks_mut::<KR>().0[first..first + cols];
+                        for (quad, column) in quads.iter_mut().zip(columns) {
+                            let from: &[T; KR] = column[step * KR..].first_chunk().expect("steps are whole");
+                            *quad = from.map(T::to_i8);
+                        }
+                    }
                 }
             }
         }

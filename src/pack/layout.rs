@@ -182,11 +182,18 @@ impl PackedPanels {
     /// Writes data, offsets, headers and starts for all blocks.
     fn lay_out(&mut self, scheduled: &[Scheduled]) {
         let depth = self.layout.step_depth();
-        let mut data: Vec<u8> = Vec::new();
+        let bytes_of = |(i, block): (usize, &Scheduled)| {
+            let vectors: usize = Section::ALL.iter().map(|&s| block.schedule.groups(s) * s.vectors()).sum();
+            vectors * self.panels[i / self.blocks.len()].step_bytes(self.layout)
+        };
+        let bytes: usize = scheduled.iter().enumerate().map(bytes_of).sum();
+        let mut lines = Lines::zeroed(bytes);
+        let data: &mut [u8] = lines.of_mut();
+        let mut written = 0;
         for (i, block_of_panel) in scheduled.iter().enumerate() {
             let panel = self.panels[i / self.blocks.len()];
             let block = self.blocks[i % self.blocks.len()];
-            self.starts.push(Start { data: data.len(), offsets: self.offsets.len() });
+            self.starts.push(Start { data: written, offsets: self.offsets.len() });
             let mut header = BlockHeader {
                 a_advance: (self.planes.count() * block.plane_bytes(depth)) as u32,
                 ..BlockHeader::default()
@@ -213,14 +220,15 @@ impl PackedPanels {
                     for placed in group {
                         let bytes_per_step = panel.step_bytes(self.layout);
                         let natural = &block_of_panel.weights[placed.step * bytes_per_step..][..bytes_per_step];
-                        append_step(&mut data, natural, section, *placed);
+                        let step = &mut data[written..][..bytes_per_step * section.vectors() / section.steps()];
+                        write_step(step, natural, section, *placed);
+                        written += step.len();
                     }
                 }
             }
             self.headers.push(header);
         }
-        self.data = Lines::zeroed(data.len());
-        self.data.of_mut()[..data.len()].copy_from_slice(&data);
+        self.data = lines;
     }
 
     /// The schedule that a block of a panel was laid out by, from its header and offsets.
@@ -279,20 +287,27 @@ impl PackedPanels {
     }
 }
 
-/// Appends a step's vectors in the order of its plane; a wide step as 16-bit numbers, even ones first.
-fn append_step(data: &mut Vec<u8>, natural: &[i8], section: Section, placed: Placed) {
+/// Writes a step's vectors in the order of its plane; a wide step as 16-bit numbers, even ones first.
+fn write_step(step: &mut [u8], natural: &[i8], section: Section, placed: Placed) {
     if section.vectors() > section.steps() {
-        for odd in 0..2 {
-            let half = natural.chunks_exact(2).flat_map(|pair| i16::from(pair[odd]).to_le_bytes());
-            data.extend(half);
-        }
+        gemmill_codegen::vectorize(|| {
+            let (even, odd) = step.as_chunks_mut::<2>().0.split_at_mut(natural.len() / 2);
+            for (i, pair) in natural.as_chunks::<2>().0.iter().enumerate() {
+                even[i] = i16::from(pair[0]).to_le_bytes();
+                odd[i] = i16::from(pair[1]).to_le_bytes();
+            }
+        });
+    } else if placed.plane.shuffle().is_none() {
+        step.copy_from_slice(bytemuck::cast_slice(natural));
     } else {
         let order = placed.plane.order();
-        data.extend(natural.chunks_exact(KR).flat_map(|quad| order.map(|i| quad[i] as u8)));
+        for (to, quad) in step.as_chunks_mut::<KR>().0.iter_mut().zip(natural.as_chunks::<KR>().0) {
+            *to = order.map(|i| quad[i] as u8);
+        }
     }
 }
 
-/// The weight that stands at `place` in natural order, from a step as [`append_step`] wrote it.
+/// The weight that stands at `place` in natural order, from a step as [`write_step`] wrote it.
 fn stored(data: &[u8], bytes_per_step: usize, section: Section, order: [usize; KR], place: usize) -> i8 {
     let (quad, within) = (place / KR, place % KR);
     if section.vectors() > section.steps() {

@@ -124,17 +124,27 @@ impl<const L: usize> Lanes<L> {
     }
 
     #[inline(always)]
-    fn plus(&self, other: &Lanes<L>) -> Lanes<L> {
-        Lanes {
-            positive: std::array::from_fn(|i| self.positive[i] + other.positive[i]),
-            negative: std::array::from_fn(|i| self.negative[i] + other.negative[i]),
+    fn add(&mut self, other: &Lanes<L>) {
+        for i in 0..L {
+            self.positive[i] += other.positive[i];
+            self.negative[i] += other.negative[i];
         }
     }
 
     #[inline(always)]
     fn within(&self, limits: Limits) -> bool {
-        let max = |lanes: &[u16; L]| lanes.iter().fold(0, |m, &x| m.max(x));
-        max(&self.positive) <= limits.positive && max(&self.negative) <= limits.negative
+        self.sum_within(&Self::ZERO, limits)
+    }
+
+    /// Whether the sum of both is within the limits.
+    #[inline(always)]
+    fn sum_within(&self, other: &Lanes<L>, limits: Limits) -> bool {
+        let (mut positive, mut negative) = (0, 0);
+        for i in 0..L {
+            positive = (self.positive[i] + other.positive[i]).max(positive);
+            negative = (self.negative[i] + other.negative[i]).max(negative);
+        }
+        positive <= limits.positive && negative <= limits.negative
     }
 
     /// The heaviest lane.
@@ -203,7 +213,7 @@ fn first_overflow<const L: usize>(steps: Steps<'_>, schedule: &Schedule, limits:
             let mut sum = Lanes::<L>::ZERO;
             for placed in group {
                 let weights = &steps.weights[placed.step * steps.bytes_per_step..][..steps.bytes_per_step];
-                sum = sum.plus(&Lanes::of(weights, placed.plane));
+                sum.add(&Lanes::of(weights, placed.plane));
             }
             if !sum.within(limits) {
                 let positive = sum.positive.iter().find(|&&x| x > limits.positive).map(|&x| i64::from(x));
@@ -230,10 +240,13 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
     let mut open: Vec<Open<L>> = Vec::new();
     let mut closed: Vec<Vec<Placed>> = Vec::new();
     for step in rest {
-        let candidates: [(Plane, Lanes<L>); 3] = std::array::from_fn(|i| {
-            let plane = Plane::PAIRINGS[i];
-            (plane, if i == 0 { natural[step] } else { Lanes::of(steps[step], plane) })
-        });
+        let mut candidates = Plane::PAIRINGS.map(|plane| (plane, natural[step]));
+        // The other pairings are of interest as long as they may be chosen.
+        if pairings > 1 || !natural[step].within(limits) {
+            for (plane, lanes) in &mut candidates[1..] {
+                *lanes = Lanes::of(steps[step], *plane);
+            }
+        }
         let mut fitting = candidates[..pairings].iter().filter(|(_, lanes)| lanes.within(limits)).peekable();
         let Some(&&(alone, alone_lanes)) = fitting.peek() else {
             let shuffled = candidates[pairings..].iter().find(|(_, lanes)| lanes.within(limits));
@@ -245,13 +258,13 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
             continue;
         };
         let home = fitting.find_map(|(plane, lanes)| {
-            let position = open.iter().position(|group| group.lanes.plus(lanes).within(limits))?;
+            let position = open.iter().position(|group| group.lanes.sum_within(lanes, limits))?;
             Some((position, *plane, lanes))
         });
         match home {
             Some((position, plane, lanes)) => {
                 let group = &mut open[position];
-                group.lanes = group.lanes.plus(lanes);
+                group.lanes.add(lanes);
                 group.steps.push(Placed { step, plane });
                 if group.steps.len() == MAX_SCATTERED {
                     closed.push(open.remove(position).steps);
@@ -288,8 +301,16 @@ fn take_runs<const L: usize>(
     let mut step = 0;
     while step < natural.len() {
         let end = step + run_len;
-        let fits =
-            end <= whole && natural[step..end].iter().fold(Lanes::ZERO, |sum, lanes| sum.plus(lanes)).within(limits);
+        let mut sum = Lanes::ZERO;
+        let mut fits = end <= whole;
+        for lanes in natural.iter().take(end).skip(step) {
+            // Sums only grow.
+            fits = fits && sum.sum_within(lanes, limits);
+            if !fits {
+                break;
+            }
+            sum.add(lanes);
+        }
         if fits {
             let run: Vec<Placed> = (step..end).map(|step| Placed { step, plane: Plane::Natural }).collect();
             schedule.push(Section::Sum8, &run);

@@ -28,7 +28,7 @@ impl GroupwiseWeights {
     /// - Asymmetric: `scale = (p + n) / highest`, and `zero_point = rne(n / scale)`, at most `highest`.
     ///
     /// The scale is rounded to the nearest bf16, and is at least 2^-126. A group of zeros gets the scale 1. No weight moves
-    /// by more than half a scale and what rounding the scale adds, at most `highest / 512` of a scale.
+    /// by more than half a scale and what rounding the scale adds, at most `highest / 255` of a scale.
     ///
     /// Groups are shared out among the threads of the caller's rayon pool.
     ///
