@@ -101,8 +101,10 @@ fn check<A: Float, C: Float + common::Bits>(rng: &mut Rng, tier: Tier, (m, n, k)
     c.assert_holds(&expected, || format!("floating-point activations: {}", case()));
 }
 
+type Check = fn(&mut Rng, Tier, (usize, usize, usize));
+
 fn check_any(rng: &mut Rng, tier: Tier, shape: (usize, usize, usize)) {
-    let checks: [fn(&mut Rng, Tier, (usize, usize, usize)); 5] =
+    let checks: [Check; 5] =
         [check::<f32, f32>, check::<f32, f32>, check::<bf16, bf16>, check::<f16, f32>, check::<f32, f16>];
     rng.pick(&checks)(rng, tier, shape);
 }
