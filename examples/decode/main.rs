@@ -11,6 +11,7 @@ mod measure;
 use std::process::ExitCode;
 
 use formats::FORMATS;
+use gemmill::MatRef;
 use layer::{Layer, Projection, Sizes};
 
 /// Tokens whose results are compared.
@@ -33,7 +34,7 @@ fn main() -> gemmill::Result<ExitCode> {
         let (k, n) = projection.sizes(&sizes);
         let weights = layer::gaussian(projection as u64, k * n, 1.0 / (k as f32).sqrt());
         for (layer, format) in layers.iter_mut().zip(&FORMATS) {
-            layer.push((format.pack)(&weights, k, n)?);
+            layer.push((format.pack)(MatRef::row_major(&weights, k, n)?)?);
         }
     }
 
