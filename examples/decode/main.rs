@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release --example decode` makes gaussian weights, packs them in every format, and measures the layer's
 //! seven projections: time per token, memory moved, how much of what the core reads a second that is, and the error against
-//! f32. With `-- --quarter` all sizes are a quarter. It fails where an error is larger than the format's tolerance.
+//! f32. It fails where an error is larger than the format's tolerance. With `-- --quarter` all sizes are a quarter.
+//!
+//! Reading is straight through. Products read several panels side by side and prefetch them: that may be faster.
 
 mod formats;
 mod layer;
