@@ -99,3 +99,8 @@ pub mod kernel {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the page on half precision, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/half.md")]
+struct HalfPrecision;

@@ -23,7 +23,8 @@ at most 32 MiB: of those, products take copies in turn that are at least 128 MiB
 most 1 GiB).
 
 GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes as \
-all copies have, again and again. Every product is compared with the reference, bit for bit, as `gemm` does.")]
+all copies have, straight through, again and again. Products read several panels side by side and prefetch them, so they \
+may be faster than that, above all from memory. Every product is compared with the reference, bit for bit, as `gemm` does.")]
 pub struct GemvArgs {
     /// Operations, as `gemm` has them, with commas between
     #[arg(long, value_name = "OP,...", value_delimiter = ',', default_value = "u8i8-f32,f32f16-f32,f32bf16-f32")]

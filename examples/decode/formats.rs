@@ -18,22 +18,22 @@ pub trait Weights {
 /// A way to store weights.
 pub struct Format {
     pub name: &'static str,
-    /// From row-major f32 weights, K × N.
-    pub pack: fn(&[f32], usize, usize) -> Result<Box<dyn Weights>>,
+    /// From f32 weights, K × N.
+    pub pack: fn(MatRef<'_, f32>) -> Result<Box<dyn Weights>>,
     /// The largest error of a projection, relative to f32, that counts as a success.
     pub tolerance: f64,
 }
 
 /// All of them; the first one is what the others are compared with.
 pub const FORMATS: [Format; 4] = [
-    Format { name: "f32", pack: |weights, k, n| float(weights, k, n, FloatType::F32), tolerance: 0.0 },
-    Format { name: "bf16", pack: |weights, k, n| float(weights, k, n, FloatType::Bf16), tolerance: 0.004 },
+    Format { name: "f32", pack: |weights| float(weights, FloatType::F32), tolerance: 0.0 },
+    Format { name: "bf16", pack: |weights| float(weights, FloatType::Bf16), tolerance: 0.004 },
     Format { name: "int8", pack: int8, tolerance: 0.03 },
     Format { name: "int4", pack: int4, tolerance: 0.15 },
 ];
 
-fn float(weights: &[f32], k: usize, n: usize, stored: FloatType) -> Result<Box<dyn Weights>> {
-    let packed = PackedFloat::builder(MatRef::row_major(weights, k, n)?).store(stored).build()?;
+fn float(weights: MatRef<'_, f32>, stored: FloatType) -> Result<Box<dyn Weights>> {
+    let packed = PackedFloat::builder(weights).store(stored).build()?;
     let gemm = FloatGemm::builder(&packed).threads(Threads::Max(1)).build()?;
     Ok(Box::new(Float { gemm, bytes: packed.size_in_bytes() }))
 }
@@ -61,9 +61,9 @@ struct Int8 {
     bytes: usize,
 }
 
-fn int8(weights: &[f32], k: usize, n: usize) -> Result<Box<dyn Weights>> {
-    let (integers, scales) = quant::symmetric_per_column(MatRef::row_major(weights, k, n)?)?;
-    let packed = PackedB::new(MatRef::row_major(&integers, k, n)?)?;
+fn int8(weights: MatRef<'_, f32>) -> Result<Box<dyn Weights>> {
+    let (integers, scales) = quant::symmetric_per_column(weights)?;
+    let packed = PackedB::new(MatRef::row_major(&integers, weights.rows(), weights.cols())?)?;
     let gemm = Gemm::builder(&packed, Dequantize::new(PerColumn::Column(&scales)))
         .a_quantization(ActivationQuantization::DynamicPerRow)
         .threads(Threads::Max(1))
@@ -83,9 +83,9 @@ impl Weights for Int8 {
 }
 
 /// Weights of 4 bits with a scale for every 128 of a column; activations become 8 bits inside the call.
-fn int4(weights: &[f32], k: usize, n: usize) -> Result<Box<dyn Weights>> {
+fn int4(weights: MatRef<'_, f32>) -> Result<Box<dyn Weights>> {
     let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G128, zero_points: ZeroPoints::Middle };
-    let groupwise = GroupwiseWeights::round_to_nearest(MatRef::row_major(weights, k, n)?, format)?;
+    let groupwise = GroupwiseWeights::round_to_nearest(weights, format)?;
     let packed = PackedGroupwise::new(&groupwise)?;
     Ok(Box::new(GroupwiseGemm::builder(&packed).threads(Threads::Max(1)).build()?))
 }
