@@ -104,3 +104,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/half.md")]
 struct HalfPrecision;
+
+/// The example of `docs/few-bits.md`, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/few-bits.md")]
+struct FewBits;
