@@ -1,1 +1,127 @@
-//! Plans and functions of the float family.
+//! The golden table of floating-point plans: what every tier does with many products on machines that are given rather than
+//! the one at hand. A change of any choice shows as a difference of its lines: look at each, measure, then write the table
+//! anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
+
+use std::fmt::Write as _;
+
+use gemmill_codegen::{Caches, FloatType, Tier, float_lanes, float_tiles};
+
+use super::plan::{FloatPlan, FloatProblem};
+use crate::plan::{MACS_PER_THREAD, Resources};
+
+const BLESS: &str = "GEMMILL_BLESS";
+const TABLE: &str = include_str!("plan.txt");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/float/plan.txt");
+
+/// Caches of one core.
+const MACHINES: [(&str, Caches); 2] = [
+    ("zen3", Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 }),
+    ("large", Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 }),
+];
+
+const SHAPES: [(usize, usize, usize); 16] = [
+    (1, 1, 1),
+    (1, 4096, 4096),
+    (2, 1000, 512),
+    (3, 16, 4096),
+    (4, 512, 512),
+    (6, 4096, 1024),
+    (7, 512, 512),
+    (14, 48, 300),
+    (16, 256, 500),
+    (20, 4096, 1024),
+    (64, 800, 320),
+    (119, 512, 512),
+    (128, 3072, 768),
+    (256, 14336, 4096),
+    (1024, 1024, 1024),
+    (100, 64, 1),
+];
+
+fn problem(tier: Tier, caches: Caches, (rows, cols, k): (usize, usize, usize)) -> FloatProblem {
+    let resources = Resources { caches, threads: 4, macs_per_thread: MACS_PER_THREAD };
+    let weights = FloatType::F16;
+    FloatProblem { tier, resources, rows, k, cols, weights, expands_first: false, in_place: true }
+}
+
+fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
+    let FloatPlan { tiles, vectors, last_vectors, strips, kc, tiles_per_block, .. } = plan;
+    let options = [
+        (plan.keeps, "keeps"),
+        (plan.expands_first, "expands"),
+        (plan.packs_a, "packs"),
+        (plan.prefetch, "ahead"),
+        (plan.prefetching_tiles > 0, "next"),
+    ];
+    let options: Vec<&str> = options.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+    format!(
+        "{:<11} {name:<5} {:<14} {}x{}+{} rows, {strips} strips of {vectors} (last {last_vectors}) vectors, kc {kc}, {} tiles a \
+         block, {}x{} parts, {}",
+        p.tier.name(),
+        format!("{}x{}x{}", p.rows, p.cols, p.k),
+        tiles.tall,
+        tiles.height,
+        tiles.short,
+        tiles_per_block,
+        plan.row_parts,
+        plan.strip_parts,
+        if options.is_empty() { "plain".to_owned() } else { options.join(" ") },
+    )
+}
+
+fn table() -> String {
+    let mut table = String::new();
+    for tier in [Tier::Avx2, Tier::Avx512] {
+        for (name, caches) in MACHINES {
+            for shape in SHAPES {
+                let p = problem(tier, caches, shape);
+                writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
+            }
+            for weights in [FloatType::F32, FloatType::F16] {
+                let p = problem(tier, caches, (64, 1024, 1024));
+                let p = FloatProblem { weights, expands_first: weights == FloatType::F32, in_place: false, ..p };
+                writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn golden_table_of_floating_point_plans() {
+    let found = table();
+    if std::env::var_os(BLESS).is_some() {
+        return std::fs::write(PATH, &found).unwrap();
+    }
+    let differs = |(was, is): (&str, &str)| (was != is).then(|| format!("- {was}\n+ {is}"));
+    let differences: Vec<String> = TABLE.lines().zip(found.lines()).filter_map(differs).collect();
+    assert!(found == TABLE, "choices differ from {PATH}; {BLESS}=1 writes it anew:\n{}", differences.join("\n"));
+}
+
+/// What kernels and loops rely on, for many sizes.
+#[test]
+fn plans_cover_everything_and_fit_the_registry() {
+    for tier in Tier::ALL {
+        for rows in [1, 2, 3, 5, 6, 7, 13, 14, 15, 29, 100, 1001] {
+            for cols in [1, 15, 16, 17, 31, 32, 33, 64, 100, 129, 1000] {
+                for k in [0, 1, 7, 255, 256, 257, 513, 4096] {
+                    let p = problem(tier, MACHINES[1].1, (rows, cols, k));
+                    let plan = FloatPlan::new(&p);
+                    let lanes = float_lanes(tier);
+                    let of_strip = |vectors: usize| float_tiles(tier).iter().rev().find(|t| vectors <= t.vectors);
+                    for vectors in [plan.vectors, plan.last_vectors] {
+                        let fits = of_strip(vectors).is_some_and(|tile| plan.tiles.height <= tile.max_rows);
+                        assert!(fits && vectors.is_multiple_of(2), "{p:?}: {plan:?}");
+                    }
+                    let before = (plan.strips - 1) * plan.strip;
+                    assert_eq!(plan.strip, plan.vectors * lanes);
+                    assert!(before < cols && cols <= before + plan.last_vectors * lanes, "{p:?}: {plan:?}");
+                    assert_eq!(plan.tiles.row(plan.tiles.count()), rows);
+                    assert!(plan.kc * plan.passes(k) >= k && plan.kc > 0, "{p:?}: {plan:?}");
+                    assert!(k == 0 || plan.kc * (plan.passes(k) - 1) < k, "{p:?}: {plan:?}");
+                    assert!(!plan.keeps || plan.vectors == 2, "{p:?}: {plan:?}");
+                }
+            }
+        }
+    }
+}
