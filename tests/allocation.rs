@@ -5,9 +5,11 @@ use common::allocator::{Counting, allocations};
 use common::operand::{Order, Stored, Weights};
 use common::random::{Rng, Values};
 use common::{Sample, native_tiers, seed};
+use gemmill::half::bf16;
+use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    Activation, ActivationQuantization, Dequantize, Element, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams,
-    Requantize, RunOptions, Threads,
+    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatType, Gemm, GroupwiseGemm, IntOutput,
+    MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise, QuantParams, Requantize, RunOptions, Threads,
 };
 
 #[global_allocator]
@@ -137,5 +139,37 @@ fn empty_weights_are_small() {
     for (k, n) in [(0, 0), (0, 100), (100, 0)] {
         let packed = PackedB::new(MatRef::<i8>::row_major(&[], k, n).unwrap()).unwrap();
         assert!(packed.size_in_bytes() <= 64 * n + 1024, "{} bytes for {k}×{n}", packed.size_in_bytes());
+    }
+}
+
+/// The same for floating-point and groupwise products: what is packed, expanded and quantized goes to memory that is kept.
+#[test]
+fn floating_point_calls_after_the_first_allocate_nothing() {
+    let rng = &mut Rng::new(seed());
+    let (k, n) = (700, 97);
+    let number = |rng: &mut Rng| bf16::from_f32(rng.gaussian());
+    let b: Vec<f32> = (0..k * n).map(|_| rng.gaussian()).collect();
+    let b = MatRef::row_major(&b, k, n).unwrap();
+    let halves = PackedFloat::builder(b).store(FloatType::Bf16).build().unwrap();
+    let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G64, zero_points: ZeroPoints::Each };
+    let nibbles = PackedGroupwise::new(&GroupwiseWeights::round_to_nearest(b, format).unwrap()).unwrap();
+    for tier in native_tiers() {
+        let threads = Threads::Max(1);
+        let float = FloatGemm::builder(&halves).threads(threads).tier(tier).build().unwrap();
+        let expanding = FloatGemm::groupwise(&nibbles).threads(threads).tier(tier).build().unwrap();
+        let integer = GroupwiseGemm::builder(&nibbles).threads(threads).tier(tier).build().unwrap();
+        for round in 0..3 {
+            for m in [1, 3, 16, 40] {
+                let a: Vec<bf16> = (0..m * k).map(|_| number(rng)).collect();
+                let (a, mut c) = (MatRef::row_major(&a, m, k).unwrap(), vec![0f32; m * n]);
+                let mut c = MatMut::row_major(&mut c, m, n).unwrap();
+                let asked = allocations(|| {
+                    float.run(a, &mut c).unwrap();
+                    expanding.run(a, &mut c).unwrap();
+                    integer.run(a, &mut c).unwrap();
+                });
+                assert!(round == 0 || asked == 0, "{asked} allocations in round {round}, {m} rows on {tier}");
+            }
+        }
     }
 }
