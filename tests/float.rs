@@ -273,6 +273,18 @@ fn no_rows_no_columns_no_depth() {
     }
 }
 
+/// However deep: without columns there is nothing to store.
+#[test]
+fn depth_without_columns() {
+    let k = usize::MAX / 8;
+    let none = MatRef::<f32>::row_major(&[], k, 0).unwrap();
+    let packed = PackedFloat::new(none).unwrap();
+    assert_eq!((packed.k(), packed.n(), packed.size_in_bytes()), (k, 0, 0));
+    let gemm = FloatGemm::builder(&packed).build().unwrap();
+    let a = MatRef::with_strides(&[1f32], 2, k, 0, 0).unwrap();
+    gemm.run(a, &mut MatMut::<f32>::row_major(&mut [], 2, 0).unwrap()).unwrap();
+}
+
 #[test]
 fn bad_input_is_refused_and_c_untouched() {
     let b = [1f32; 6];

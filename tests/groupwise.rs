@@ -201,6 +201,24 @@ fn rows_do_not_depend_on_the_batch() {
     }
 }
 
+/// However deep: without columns there is nothing to store; but activations are looked at.
+#[test]
+fn depth_without_columns() {
+    let format = GroupwiseFormat { bits: Bits::Two, group_size: GroupSize::G32, zero_points: ZeroPoints::Each };
+    let parts = |k| GroupwiseParts { k, n: 0, format, values: vec![], scales: vec![], zero_points: vec![] };
+    let deep = GroupwiseWeights::from_parts(parts(usize::MAX / 8)).unwrap();
+    assert_eq!(PackedGroupwise::new(&deep).unwrap().size_in_bytes(), 0);
+    let packed = PackedGroupwise::new(&GroupwiseWeights::from_parts(parts(5000)).unwrap()).unwrap();
+    let gemm = GroupwiseGemm::builder(&packed).build().unwrap();
+    let run = |a: &[f32]| {
+        gemm.run(MatRef::row_major(a, 1, 5000).unwrap(), &mut MatMut::<f32>::row_major(&mut [], 1, 0).unwrap())
+    };
+    let mut a = vec![1f32; 5000];
+    run(&a).unwrap();
+    a[4999] = f32::NEG_INFINITY;
+    assert!(matches!(run(&a), Err(Error::BadNumber { .. })));
+}
+
 #[test]
 fn bad_input_is_refused_and_c_untouched() {
     let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };

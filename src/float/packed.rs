@@ -232,7 +232,8 @@ impl FloatPackBuilder<'_> {
     }
 
     fn fill<T: Float>(&self, data: &mut [T]) {
-        if self.k == 0 {
+        // Without columns, K may be any number.
+        if self.k == 0 || self.n == 0 {
             return;
         }
         let largest = match T::TYPE {

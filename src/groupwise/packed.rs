@@ -48,10 +48,12 @@ impl PackedGroupwise {
         let (k, n, format) = (weights.k(), weights.n(), weights.format());
         let size = format.group_size.elements();
         let depth_of = |g: usize| size.min(k - g * size).next_multiple_of(GROUP_CHUNK);
-        let chunks: Arc<[u32]> = (0..weights.groups()).map(|g| (depth_of(g) / GROUP_CHUNK) as u32).collect();
+        // Without columns, K may be any number.
+        let groups = if n == 0 { 0 } else { weights.groups() };
+        let chunks: Arc<[u32]> = (0..groups).map(|g| (depth_of(g) / GROUP_CHUNK) as u32).collect();
         let desc = kernel(format, Tier::Portable, 1);
         let overflow = Error::Overflow { what: "packed groupwise weights" };
-        let panel_bytes = (0..weights.groups())
+        let panel_bytes = (0..groups)
             .try_fold(0usize, |sum, g| sum.checked_add(desc.group_bytes(depth_of(g))))
             .ok_or(overflow.clone())?;
         let panels = n.div_ceil(GROUP_PANEL);

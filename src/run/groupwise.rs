@@ -61,15 +61,19 @@ pub(crate) fn run<C: Float>(job: &GroupwiseJob<'_>, c: &mut MatMut<'_, C>) -> Re
 /// Refuses rows that cannot be quantized, before anything is written.
 fn check_rows(job: &GroupwiseJob<'_>) -> Result<()> {
     let (rows, k) = (job.tiles.row(job.tiles.count()), job.packed.k());
-    with_workspace(|workspace| {
-        workspace.natural.resize(k, 0.0);
-        for i in 0..rows {
-            let (min, max) = range(job, i, &mut workspace.natural);
+    for i in 0..rows {
+        // In pieces: without columns, nothing says that a row fits memory.
+        for first in (0..k).step_by(PIECE) {
+            let mut piece = [0f32; PIECE];
+            let (min, max) = range(job, i, first, &mut piece[..PIECE.min(k - first)]);
             symmetric_row_params(min, max)?;
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
+
+/// Elements of a row that are looked at together.
+const PIECE: usize = 1024;
 
 fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
     WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
@@ -78,10 +82,10 @@ fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
     })
 }
 
-/// Reads a row, and gives its smallest and largest element.
-fn range(job: &GroupwiseJob<'_>, row: usize, natural: &mut [f32]) -> (f32, f32) {
+/// Reads elements of a row, and gives the smallest and the largest one.
+fn range(job: &GroupwiseJob<'_>, row: usize, first: usize, natural: &mut [f32]) -> (f32, f32) {
     gemmill_codegen::vectorize(|| {
-        job.a.read(row, 0, natural);
+        job.a.read(row, first, natural);
         min_max_row(natural).unwrap_or_default()
     })
 }
@@ -95,6 +99,9 @@ fn run_parts<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, parts: Range
     let (row_part, panel_part) = (parts.start / job.panel_parts, parts.start % job.panel_parts);
     let tiles = piece(job.tiles.count(), row_part, job.row_parts);
     let panels = piece(job.packed.n().div_ceil(GROUP_PANEL), panel_part, job.panel_parts);
+    if panels.is_empty() {
+        return;
+    }
     with_workspace(|workspace| {
         for first in tiles.clone().step_by(job.tiles_per_block) {
             let tiles = first..tiles.end.min(first + job.tiles_per_block);
@@ -124,7 +131,7 @@ fn quantize(job: &GroupwiseJob<'_>, tiles: &Range<usize>, workspace: &mut Worksp
         let height = job.tiles.row(tile + 1) - start;
         for i in 0..height {
             let row = start + i - first_row;
-            let (min, max) = range(job, start + i, natural);
+            let (min, max) = range(job, start + i, 0, natural);
             // Rows that have no parameters were refused.
             let Ok(params) = symmetric_row_params(min, max) else { continue };
             scales[row] = params.scale();
