@@ -27,6 +27,8 @@
 //! # Where to look
 //! - [`PackedB`]: weights, their zero points and groups; which sequences they allow; bytes for a file and back.
 //! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
+//! - [`FloatGemm`] and [`PackedFloat`]: products of f32, f16 and bf16; [`mod@float_reference`]: their semantics.
+//! - [`GroupwiseGemm`] and [`PackedGroupwise`]: weights of 4 and 2 bits.
 //! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
 //! - [`convert`]: f32 to f16 and bf16, and back.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
@@ -40,8 +42,9 @@
 //! quant                          f32 to 8 bits and back
 //! pack                           weights to panels, activations to planes; proofs of 16-bit sums
 //! plan                           micro-tiles, cache blocks, threads: a pure function
-//! run                            the loops around the micro-kernel, the one call into machine code
-//! gemm                           the operation: checks, epilogue arrays, kernels
+//! run                            the loops around the micro-kernels, the calls into machine code
+//! gemm                           the int8 operation: checks, epilogue arrays, kernels
+//! float, groupwise               the others, each with its packed weights
 //! gemmill-codegen                from a kernel's description to callable code
 //! ```
 //! Start with `gemm/operation.rs`, then `run.rs`.

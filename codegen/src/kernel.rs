@@ -48,7 +48,8 @@ impl From<TierError> for CodegenError {
 
 /// What a family of kernels has: a description of each of its kernels, and the arguments of a call.
 ///
-/// The families are those of [`KernelDesc`] and [`crate::FloatKernelDesc`]; there can be no others.
+/// The families are those of [`KernelDesc`], [`crate::FloatKernelDesc`] and [`crate::GroupKernelDesc`]; there can be no
+/// others.
 pub trait Description: Family {
     /// What kernels are called with.
     type Args;
@@ -153,8 +154,8 @@ impl<D: Description> Kernel<D> {
     /// Runs the kernel.
     ///
     /// # Safety
-    /// What the description makes the kernel touch must be there for the whole call, as [`KernelArgs`](crate::KernelArgs)
-    /// and [`FloatKernelArgs`](crate::FloatKernelArgs) say. For the int8 family:
+    /// What the description makes the kernel touch must be there for the whole call, as its arguments say. For the int8
+    /// family, [`KernelArgs`](crate::KernelArgs):
     /// - `a` readable for `row_tiles * desc.rows` rows at every offset of every block, a whole step each;
     /// - `blocks`, `offsets` and `b` readable for what the headers count, and sections of the headers all in
     ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second offset of a
@@ -168,7 +169,8 @@ impl<D: Description> Kernel<D> {
     ///   types (C and the residual need not be); multipliers and float biases such that no NaN meets a clamp;
     /// - `row_tiles` and `block_count` not zero.
     ///
-    /// For the float family, as the fields of [`FloatKernelArgs`](crate::FloatKernelArgs) say, and `row_tiles` not zero.
+    /// For the other families, as the fields of [`FloatKernelArgs`](crate::FloatKernelArgs) and
+    /// [`GroupKernelArgs`](crate::GroupKernelArgs) say, and `row_tiles` not zero.
     #[inline]
     pub unsafe fn run(&self, args: &mut D::Args) {
         match &self.code {

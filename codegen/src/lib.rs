@@ -9,7 +9,7 @@
 //!                    (builders)  └─→ portable (plain Rust, same arguments)
 //! ```
 //!
-//! Start reading at [`desc`](KernelDesc), then `gemm_i8/mod.rs`; the float family has the same parts in `gemm_float/`. A new tier is a lowering in `x86/` and an entry in
+//! Start reading at [`desc`](KernelDesc), then `gemm_i8/mod.rs`; the float and groupwise families have the same parts in `gemm_float/` and `gemm_groups/`. A new tier is a lowering in `x86/` and an entry in
 //! [`Tier`] and in the registry ([`micro_tiles`]).
 
 mod args;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result, expect};
 use crate::gemm::Threads;
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatMut, MatRef};
-use crate::plan::{MACS_PER_THREAD, Plan, Resources};
+use crate::plan::{MACS_PER_THREAD, Resources};
 use crate::run::Destination;
 use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace, TileRole};
 
@@ -148,9 +148,7 @@ impl<'a> FloatGemmBuilder<'a> {
             Some(tier) => tier.require()?,
             None => Tier::best()?,
         };
-        if matches!(self.threads, Threads::Max(0) | Threads::Exactly(0)) {
-            return Err(Error::OutOfRange { what: "threads", low: 1, high: i64::MAX, given: 0 });
-        }
+        self.threads.check()?;
         if !self.beta.is_finite() {
             return Err(Error::BadNumber { what: "beta", expected: "a finite number", given: self.beta });
         }
@@ -300,7 +298,7 @@ impl FloatGemm {
             in_place: source.in_place().is_some(),
             c: C::TYPE,
             residual: residual.is_some(),
-            threads: self.thread_count(a.rows()),
+            threads: self.threads.of_product(a.rows(), self.weights.k(), self.weights.n()),
         };
         let prepared = self.prepared(key)?;
         let (low, high) = self.function.limits();
@@ -348,17 +346,6 @@ impl FloatGemm {
             weights: self.weights.stored(),
             expands_first: self.weights.expand_first(),
             in_place: key.in_place,
-        }
-    }
-
-    fn thread_count(&self, rows: usize) -> usize {
-        match self.threads {
-            Threads::Max(1) | Threads::Exactly(1) => 1,
-            Threads::Exactly(n) => n.min(rayon::current_num_threads()),
-            // Asking the pool costs as much as a small product.
-            _ if !Plan::worth_threads(rows, self.weights.k(), self.weights.n()) => 1,
-            Threads::Auto => rayon::current_num_threads(),
-            Threads::Max(n) => n.min(rayon::current_num_threads()),
         }
     }
 

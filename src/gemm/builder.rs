@@ -133,9 +133,7 @@ impl<'a, A: Activation, O: OutputStage> GemmBuilder<'a, A, O> {
     pub(super) fn configure(self) -> Result<Gemm<A, O::Element>> {
         let mut a_zero_point = self.a_zero_point;
         A::KIND.check_zero_point(a_zero_point)?;
-        if matches!(self.threads, Threads::Max(0) | Threads::Exactly(0)) {
-            return Err(Error::OutOfRange { what: "threads", low: 1, high: i64::MAX, given: 0 });
-        }
+        self.threads.check()?;
         if A::KIND != ActivationKind::U8 && self.packed.activation_max() != u8::MAX {
             let what = "a bound of the activations was declared when packing, but activations are not u8";
             return Err(Error::Unsupported { what });

@@ -249,14 +249,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     }
 
     pub(super) fn problem(&self, in_place: bool, rows: usize) -> Result<Problem> {
-        let threads = match self.threads {
-            Threads::Max(1) | Threads::Exactly(1) => 1,
-            Threads::Exactly(n) => n.min(rayon::current_num_threads()),
-            // Asking the pool costs as much as a small product.
-            _ if !Plan::worth_threads(rows, self.packed.k(), self.packed.n()) => 1,
-            Threads::Auto => rayon::current_num_threads(),
-            Threads::Max(n) => n.min(rayon::current_num_threads()),
-        };
+        let threads = self.threads.of_product(rows, self.packed.k(), self.packed.n());
         let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
         self.problem_given(in_place, rows, Resources { caches: Caches::of_this_cpu(), threads, macs_per_thread })
     }

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::matrix::MatRef;
+use crate::plan::Plan;
 use crate::quant::{dynamic_row_params, min_max_row};
 
 /// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one.
@@ -22,6 +23,30 @@ pub enum Threads {
     Max(usize),
     /// This many, however small the product, as far as the pool has them and C can be cut.
     Exactly(usize),
+}
+
+impl Threads {
+    /// Refuses none at all.
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Threads::Max(0) | Threads::Exactly(0) => {
+                Err(Error::OutOfRange { what: "threads", low: 1, high: i64::MAX, given: 0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The most that a product of this size may use.
+    pub(crate) fn of_product(self, rows: usize, k: usize, cols: usize) -> usize {
+        match self {
+            Threads::Max(1) | Threads::Exactly(1) => 1,
+            Threads::Exactly(n) => n.min(rayon::current_num_threads()),
+            // Asking the pool costs as much as a small product.
+            _ if !Plan::worth_threads(rows, k, cols) => 1,
+            Threads::Auto => rayon::current_num_threads(),
+            Threads::Max(n) => n.min(rayon::current_num_threads()),
+        }
+    }
 }
 
 /// What may differ from run to run.

@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use gemmill_codegen::{Caches, GroupKernelDesc, Kernel, KernelCache, Tier, group_rows};
 
 use super::packed::PackedGroupwise;
-use crate::error::{Error, Result, expect};
+use crate::error::{Result, expect};
 use crate::float::{Float, Function, Source};
 use crate::gemm::Threads;
 use crate::matrix::{MatMut, MatRef};
-use crate::plan::{MACS_PER_THREAD, Plan, RowTiles, parts};
+use crate::plan::{MACS_PER_THREAD, RowTiles, parts};
 use crate::run::groupwise::{self, GroupwiseJob};
 
 /// A product `C = f(A · B + bias)` of floating-point activations, quantized to i8 row by row inside the call, and weights of
@@ -91,14 +91,17 @@ impl<'a> GroupwiseGemmBuilder<'a> {
     /// # Errors
     /// [`Error::Mismatch`] for a bias of the wrong length, [`Error::BadNumber`] for limits that are none,
     /// [`Error::OutOfRange`] for zero threads, [`Error::Tier`] for a tier that the CPU lacks.
+    ///
+    /// [`Error::Mismatch`]: crate::Error::Mismatch
+    /// [`Error::BadNumber`]: crate::Error::BadNumber
+    /// [`Error::OutOfRange`]: crate::Error::OutOfRange
+    /// [`Error::Tier`]: crate::Error::Tier
     pub fn build(self) -> Result<GroupwiseGemm> {
         let tier = match self.tier {
             Some(tier) => tier.require()?,
             None => Tier::best()?,
         };
-        if matches!(self.threads, Threads::Max(0) | Threads::Exactly(0)) {
-            return Err(Error::OutOfRange { what: "threads", low: 1, high: i64::MAX, given: 0 });
-        }
+        self.threads.check()?;
         self.function.check()?;
         if let Some(bias) = self.bias {
             expect("bias", self.packed.n(), bias.len())?;
@@ -135,6 +138,10 @@ impl GroupwiseGemm {
     /// # Errors
     /// [`Error::Mismatch`] if shapes don't fit, [`Error::BadNumber`] if an activation is infinite, [`Error::Codegen`] if the
     /// system refuses executable memory. C is untouched then.
+    ///
+    /// [`Error::Mismatch`]: crate::Error::Mismatch
+    /// [`Error::BadNumber`]: crate::Error::BadNumber
+    /// [`Error::Codegen`]: crate::Error::Codegen
     pub fn run<A: Float, C: Float>(&self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>) -> Result<()> {
         let (k, n) = (self.packed.k(), self.packed.n());
         expect("columns of A against rows of B", k, a.cols())?;
@@ -167,13 +174,10 @@ impl GroupwiseGemm {
 
     fn thread_count(&self, rows: usize) -> usize {
         let (k, n) = (self.packed.k(), self.packed.n());
-        let worth = (rows.saturating_mul(n).saturating_mul(k) / MACS_PER_THREAD).max(1);
+        let threads = self.threads.of_product(rows, k, n);
         match self.threads {
-            Threads::Max(1) | Threads::Exactly(1) => 1,
-            Threads::Exactly(t) => t.min(rayon::current_num_threads()),
-            _ if !Plan::worth_threads(rows, k, n) => 1,
-            Threads::Auto => rayon::current_num_threads().min(worth),
-            Threads::Max(t) => t.min(rayon::current_num_threads()).min(worth),
+            Threads::Exactly(_) => threads,
+            _ => threads.min(rows.saturating_mul(n).saturating_mul(k) / MACS_PER_THREAD).max(1),
         }
     }
 
