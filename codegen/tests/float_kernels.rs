@@ -74,9 +74,11 @@ fn impossible_kernels_are_refused() {
         c: FloatType::F32,
         prefetch: FloatPrefetch::None,
     };
+    let silu = FloatEpilogue { bias: false, residual: false, function: FloatFunction::Silu };
     for wrong in [
         FloatKernelDesc { rows: 0, ..desc },
-        FloatKernelDesc { rows: 7, ..desc },
+        FloatKernelDesc { rows: 8, ..desc },
+        FloatKernelDesc { rows: 7, finish: FloatFinish::Epilogue(silu), ..desc },
         FloatKernelDesc { vectors: 4, ..desc },
         FloatKernelDesc { vectors: 8, rows: 1, prefetch: FloatPrefetch::Next, ..desc },
         FloatKernelDesc { vectors: 3, ..desc },

@@ -346,6 +346,7 @@ impl FloatGemm {
             weights: self.weights.stored(),
             expands_first: self.weights.expand_first(),
             in_place: key.in_place,
+            function: self.function.kind(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! time. More rows are cut into tiles of about MR rows and two vectors. The first of a block expands a part of a strip to
 //! f32, which the others read from the first-level cache.
 
-use gemmill_codegen::{FLOAT_PANEL, FloatType, Tier, float_lanes, float_tiles};
+use gemmill_codegen::{FLOAT_PANEL, FloatFunction, FloatTile, FloatType, Tier, float_lanes, float_tiles};
 
 use crate::plan::{Resources, RowTiles, parts};
 
@@ -21,6 +21,8 @@ pub(crate) struct FloatProblem {
     pub(crate) expands_first: bool,
     /// Whether A can be read where it lies.
     pub(crate) in_place: bool,
+    /// The function of the epilogue.
+    pub(crate) function: FloatFunction,
 }
 
 /// How a product is carried out.
@@ -65,9 +67,12 @@ impl FloatPlan {
     pub(crate) fn new(p: &FloatProblem) -> FloatPlan {
         let lanes = float_lanes(p.tier);
         let tiles_of_tier = float_tiles(p.tier);
-        let fitting = tiles_of_tier.iter().find(|tile| p.rows <= tile.max_rows).or(tiles_of_tier.last());
-        let (widest, mr) = fitting.map_or((2, 1), |tile| (tile.vectors, tile.max_rows));
+        let max_rows = |tile: &FloatTile| tile.max_rows_with(p.function);
+        let fitting = tiles_of_tier.iter().find(|tile| p.rows <= max_rows(tile)).or(tiles_of_tier.last());
+        let (widest, rows, max_rows) = fitting.map_or((2, 1, 1), |tile| (tile.vectors, tile.rows, max_rows(tile)));
         let vectors = widest.min(even_vectors(p.cols, lanes));
+        // One tile less is worth higher ones where there are few.
+        let mr = if p.rows.div_ceil(max_rows) <= 2 { max_rows } else { rows };
         let tiles = RowTiles::cut(p.rows, p.rows.div_ceil(mr));
         let strip = vectors * lanes;
         let strips = p.cols.div_ceil(strip);

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use gemmill_codegen::{Caches, FloatType, Tier, float_lanes, float_tiles};
+use gemmill_codegen::{Caches, FloatFunction, FloatType, Tier, float_lanes, float_tiles};
 
 use super::plan::{FloatPlan, FloatProblem};
 use crate::plan::{MACS_PER_THREAD, Resources};
@@ -40,8 +40,8 @@ const SHAPES: [(usize, usize, usize); 16] = [
 
 fn problem(tier: Tier, caches: Caches, (rows, cols, k): (usize, usize, usize)) -> FloatProblem {
     let resources = Resources { caches, threads: 4, macs_per_thread: MACS_PER_THREAD };
-    let weights = FloatType::F16;
-    FloatProblem { tier, resources, rows, k, cols, weights, expands_first: false, in_place: true }
+    let (weights, function) = (FloatType::F16, FloatFunction::Identity);
+    FloatProblem { tier, resources, rows, k, cols, weights, expands_first: false, in_place: true, function }
 }
 
 fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {

@@ -93,8 +93,13 @@ impl<L: Lowering> Builder<L> {
 
     /// The `i`-th register from the end: free of accumulators.
     pub(super) fn temp(&self, i: usize) -> Vector {
-        debug_assert!(i + self.rows() * self.vectors() < L::REGISTERS);
+        debug_assert!(i < self.free());
         Vector((L::REGISTERS - 1 - i) as u8)
+    }
+
+    /// Registers free of accumulators.
+    pub(super) fn free(&self) -> usize {
+        L::REGISTERS - self.rows() * self.vectors()
     }
 
     /// A constant whose 32-bit lanes are all `x`.

@@ -135,6 +135,23 @@ pub enum FloatFunction {
     Silu,
 }
 
+impl FloatFunction {
+    /// Registers beside the accumulators that an epilogue with this function needs.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gemmill_codegen::FloatFunction;
+    /// assert_eq!(FloatFunction::Identity.registers(), 2);
+    /// assert_eq!(FloatFunction::Silu.registers(), 3);
+    /// ```
+    pub fn registers(self) -> usize {
+        match self {
+            FloatFunction::Identity | FloatFunction::Clamp => 2,
+            FloatFunction::Gelu | FloatFunction::Silu => 3,
+        }
+    }
+}
+
 /// A micro-kernel of the float family: `C[rows × cols]` from rows of A and a strip of panels of B, one chain of fused
 /// multiply-adds in ascending k for each element.
 ///

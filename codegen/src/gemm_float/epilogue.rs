@@ -10,8 +10,7 @@ use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// `acc = beta * C`
 pub(super) fn start_at_c<L: Lowering>(b: &mut Builder<L>) {
-    let (beta, t0, t1) = (b.temp(0), b.temp(1), b.temp(2));
-    b.low.broadcast32(beta, arg!(beta));
+    let temp = b.temp(0);
     b.low.asm().load64(role::C, arg!(c));
     b.low.asm().load64(role::C_STRIDE, arg!(c_row_stride));
     for r in 0..b.rows() {
@@ -21,8 +20,9 @@ pub(super) fn start_at_c<L: Lowering>(b: &mut Builder<L>) {
                 b.low.zero(acc);
                 continue;
             }
-            load_element(b, t0, t1, role::C, v);
-            b.op(Op::MulF32, acc, t0, beta);
+            load_element(b, acc, temp, role::C, v);
+            b.low.broadcast32(temp, arg!(beta));
+            b.op(Op::MulF32, acc, acc, temp);
         }
         b.low.asm().add(role::C, role::C_STRIDE);
     }
@@ -101,7 +101,7 @@ pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
 
 /// `x = f(x)`; the operations of [`super::function`].
 fn apply<L: Lowering>(b: &mut Builder<L>, function: FloatFunction, x: Vector) {
-    let (t, n, power) = (b.temp(0), b.temp(1), b.temp(2));
+    let (t, n) = (b.temp(0), b.temp(1));
     match function {
         FloatFunction::Identity => return,
         FloatFunction::Clamp => {
@@ -122,7 +122,7 @@ fn apply<L: Lowering>(b: &mut Builder<L>, function: FloatFunction, x: Vector) {
             b.op(Op::MulF32, t, t, x);
         }
     }
-    let bound = n;
+    let (bound, power) = (n, b.temp(2));
     for (op, limit) in [(Op::MaxF32, EXP_LOW), (Op::MinF32, EXP_HIGH)] {
         let limit = b.number(limit);
         b.low.load(bound, limit);

@@ -28,7 +28,7 @@ impl Family for FloatKernelDesc {
         // The portable tier runs every tier's kernels: it is their oracle.
         let fits = match self.tier {
             Tier::Portable => rows * self.strip_cols() <= portable::MAX_ACCUMULATORS,
-            tier => rows <= max_rows(tier, vectors),
+            _ => rows <= max_rows(self),
         };
         if rows == 0 || !fits {
             return Err(CodegenError::Unsupported("the micro-tile does not fit the registers"));

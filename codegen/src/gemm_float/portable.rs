@@ -6,8 +6,8 @@ use super::desc::{
 use super::function::float_function;
 use half::{bf16, f16};
 
-/// Most accumulators of a micro-tile, of any tier: 14 × 32 or 3 × 128.
-pub(super) const MAX_ACCUMULATORS: usize = 448;
+/// Most accumulators of a micro-tile, of any tier: 15 × 32.
+pub(super) const MAX_ACCUMULATORS: usize = 480;
 
 /// Runs the kernel that `desc` describes.
 ///

@@ -1,6 +1,6 @@
 //! The micro-tiles of the float family. Planning, tests and benchmarks all read this table.
 
-use super::desc::float_lanes;
+use super::desc::{FloatFinish, FloatFunction, FloatKernelDesc, float_lanes};
 use crate::tier::Tier;
 
 /// A shape of micro-kernels: every number of rows from 1 to `max_rows` can be generated.
@@ -8,22 +8,43 @@ use crate::tier::Tier;
 pub struct FloatTile {
     /// Vectors of accumulators per row.
     pub vectors: usize,
-    /// Most rows that fit the registers.
+    /// Most rows beside which all weights of a step, or all its elements of A, fit the registers.
+    pub rows: usize,
+    /// Most rows that fit the registers at all. Above `rows`, each element of A is loaded once for every vector, and two
+    /// registers are left for the epilogue.
     pub max_rows: usize,
 }
 
+impl FloatTile {
+    /// Most rows where the epilogue has this function.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::{FloatFunction, Tier, float_tiles};
+    /// let narrow = float_tiles(Tier::Avx2)[2];
+    /// assert_eq!(narrow.max_rows_with(FloatFunction::Clamp), 7);
+    /// assert_eq!(narrow.max_rows_with(FloatFunction::Gelu), 6);
+    /// ```
+    pub fn max_rows_with(&self, function: FloatFunction) -> usize {
+        if function.registers() > LEAST_FREE { self.rows } else { self.max_rows }
+    }
+}
+
+/// Registers that every micro-tile leaves free.
+const LEAST_FREE: usize = 2;
+
 /// Sixteen registers of 256 bits. Two ports and a latency of four cycles want eight chains at least.
 const AVX2: [FloatTile; 3] = [
-    FloatTile { vectors: 8, max_rows: 1 },
-    FloatTile { vectors: 4, max_rows: 3 },
-    FloatTile { vectors: 2, max_rows: 6 },
+    FloatTile { vectors: 8, rows: 1, max_rows: 1 },
+    FloatTile { vectors: 4, rows: 3, max_rows: 3 },
+    FloatTile { vectors: 2, rows: 6, max_rows: 7 },
 ];
 
 /// Thirty-two registers of 512 bits.
 const AVX512: [FloatTile; 3] = [
-    FloatTile { vectors: 8, max_rows: 3 },
-    FloatTile { vectors: 4, max_rows: 6 },
-    FloatTile { vectors: 2, max_rows: 14 },
+    FloatTile { vectors: 8, rows: 3, max_rows: 3 },
+    FloatTile { vectors: 4, rows: 6, max_rows: 6 },
+    FloatTile { vectors: 2, rows: 14, max_rows: 15 },
 ];
 
 /// The micro-tiles of a tier, the widest first.
@@ -31,7 +52,7 @@ const AVX512: [FloatTile; 3] = [
 /// # Examples
 /// ```
 /// use gemmill_codegen::{Tier, float_tiles};
-/// assert_eq!(float_tiles(Tier::Avx2)[2].max_rows, 6);
+/// assert_eq!(float_tiles(Tier::Avx2)[2].rows, 6);
 /// ```
 pub fn float_tiles(tier: Tier) -> &'static [FloatTile] {
     match float_lanes(tier) {
@@ -40,8 +61,13 @@ pub fn float_tiles(tier: Tier) -> &'static [FloatTile] {
     }
 }
 
-/// Most rows of a micro-tile of so many vectors; of fewer vectors than a tile has, those of the tile.
-pub(crate) fn max_rows(tier: Tier, vectors: usize) -> usize {
-    let fitting = float_tiles(tier).iter().rev().find(|tile| vectors <= tile.vectors);
-    fitting.map_or(0, |tile| tile.max_rows)
+/// Most rows of a description's micro-tile; of fewer vectors than a tile has, those of the tile.
+pub(crate) fn max_rows(desc: &FloatKernelDesc) -> usize {
+    let function = match desc.finish {
+        FloatFinish::Epilogue(epilogue) => epilogue.function,
+        FloatFinish::Scratch => FloatFunction::Identity,
+    };
+    let vectors = usize::from(desc.vectors);
+    let fitting = float_tiles(desc.tier).iter().rev().find(|tile| vectors <= tile.vectors);
+    fitting.map_or(0, |tile| tile.max_rows_with(function))
 }

@@ -7,15 +7,13 @@ use super::asm::{Assembler, Gpr, Mem, Scale};
 pub(crate) struct RowStrides<'a>(pub(crate) &'a [Gpr]);
 
 impl RowStrides<'_> {
-    /// Row `r`, `base` being row 0.
+    /// Row `r` of at most fifteen, `base` being row 0.
     pub(crate) fn row(self, base: Gpr, r: usize) -> Mem {
-        let index = match r {
-            0 => None,
-            1 | 2 | 4 | 8 => Some((self.0[0], [Scale::X1, Scale::X2, Scale::X4, Scale::X8][r.ilog2() as usize])),
-            3 | 6 | 12 => Some((self.0[1], [Scale::X1, Scale::X2, Scale::X4][(r / 3).ilog2() as usize])),
-            5 | 10 => Some((self.0[2], [Scale::X1, Scale::X2][r / 10])),
-            _ => Some((self.0[(r - 1) / 2], Scale::X1)),
-        };
+        let index = (r > 0).then(|| {
+            let shift = r.trailing_zeros();
+            let odd = r >> shift;
+            (self.0[odd / 2], [Scale::X1, Scale::X2, Scale::X4, Scale::X8][shift as usize])
+        });
         Mem { base, index, disp: 0 }
     }
 

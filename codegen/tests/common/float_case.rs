@@ -111,8 +111,10 @@ impl Case {
             c: rng.pick(&FloatType::ALL),
             prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead, next]),
         };
+        let tile = float_tiles(tier).iter().rev().find(|tile| vectors <= tile.vectors).expect("a micro-tile so wide");
+        let fitting: Vec<_> = FUNCTIONS.into_iter().filter(|&f| rows <= tile.max_rows_with(f)).collect();
         let epilogue =
-            FloatEpilogue { bias: rng.below(2) == 1, residual: rng.below(2) == 1, function: rng.pick(&FUNCTIONS) };
+            FloatEpilogue { bias: rng.below(2) == 1, residual: rng.below(2) == 1, function: rng.pick(&fitting) };
         let parts = rng.pick(&PARTS);
         let row_tiles = rng.pick(&[1, 1, 2, 3]);
         Case::new(desc, epilogue, parts, row_tiles, rng)
