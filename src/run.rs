@@ -305,8 +305,9 @@ fn sum_groups(job: &Job<'_>, row: &[u8], k: usize, i: usize, count: usize, row_t
     }
 }
 
-/// How far ahead a panel is prefetched that a single micro-tile streams past.
-const STREAM_AHEAD: usize = 4096;
+/// How far ahead a panel is prefetched that a single micro-tile streams past. MEASURED on Emerald Rapids: from memory twice
+/// this is as good, from the third-level cache a few percent worse, and half of it is worse in both.
+const STREAM_AHEAD: usize = 8192;
 
 /// LOOP 4: every panel against the block of rows, for one pass over K.
 fn run_pass(
