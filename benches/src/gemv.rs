@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::args::{self, Format, Shape, WeightKind};
 use crate::case::{self, Integers, Setup, Verdict};
 use crate::gemm::VERIFY_BUDGET;
+use crate::groups::GroupArgs;
 use crate::measure;
 use crate::op::Op;
 use crate::peak::{self, TierPeak};
@@ -29,6 +30,8 @@ pub struct GemvArgs {
     /// Operations, as `gemm` has them, with commas between
     #[arg(long, value_name = "OP,...", value_delimiter = ',', default_value = "u8i8-f32,f32f16-f32,f32bf16-f32")]
     op: Vec<Op>,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// Numbers of rows, from 1 to 16, with commas between
     #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=16))]
     m: Vec<u32>,
@@ -105,6 +108,9 @@ impl Level {
 /// The subcommand.
 pub fn run(args: &GemvArgs) -> Result<()> {
     let tier = args::tier_or_best(args.tier)?;
+    if let (Some(option), false) = (args.groups.given(), args.op.iter().any(|op| matches!(op, Op::Group(_)))) {
+        bail!("{option} is for weights of 4 or 2 bits: none of the operations has them");
+    }
     let levels = levels(Caches::of_this_cpu(), (args.largest as usize) << 20);
     print!("{}", header(args.format)?);
     let bar = crate::progress((args.op.len() * levels.len() * args.m.len()) as u64, "products");
@@ -119,6 +125,7 @@ pub fn run(args: &GemvArgs) -> Result<()> {
                 let setup = Setup {
                     weights: WeightKind::of(op)[0],
                     integers: Integers::default(),
+                    groups: args.groups.groups(),
                     copies,
                     tier,
                     threads: 1,
@@ -234,7 +241,7 @@ mod tests {
         let caches = Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 };
         let levels = levels(caches, 1 << 30);
         assert_eq!(levels.map(|l| l.bytes), [256 << 10, 4 << 20, 128 << 20]);
-        for op in [op("u8i8-i32"), op("f32f16-f32"), op("f32f32-f32")] {
+        for op in [op("u8i8-i32"), op("f32f16-f32"), op("f32f32-f32"), op("f32i4-f32"), op("i8i2-f32")] {
             for level in levels {
                 let (side, copies) = level.matrix(op);
                 let bytes = side * side * op.weight_bits() / 8;

@@ -10,6 +10,7 @@ use gemmill_codegen::{Caches, Tier, cpu_name};
 use crate::args::{self, Format, Shape, WeightKind};
 use crate::case::{Integers, Setup};
 use crate::gemm::Measurement;
+use crate::groups::Groups;
 use crate::op::{Arithmetic, FloatOp, IntOp, Op, Type};
 use crate::peak::{self, TierPeak, size_name};
 use crate::table;
@@ -71,7 +72,8 @@ pub fn run() -> Result<()> {
     write!(out, "{}", table::header(Format::Table, &[])?)?;
     let mut wrong = Vec::new();
     for (op, [m, n, k], weights) in SELECTION {
-        let setup = Setup { weights, integers: Integers::default(), copies: 1, tier, threads: 1, seed: 1 };
+        let (integers, groups) = (Integers::default(), Groups::default());
+        let setup = Setup { weights, integers, groups, copies: 1, tier, threads: 1, seed: 1 };
         let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
         let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
         bar.set_message(shape.to_string());
