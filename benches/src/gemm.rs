@@ -212,7 +212,7 @@ pub fn run(args: &GemmArgs) -> Result<()> {
     let mut peers = args.peer.as_deref().map(|path| Peers::start(path, tier)).transpose()?;
     let names: Vec<String> = peers.as_ref().map(|p| p.names().to_vec()).unwrap_or_default();
     let mut peak = TierPeak::new(tier, args.op.arithmetic())?;
-    let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(0.1)).transpose()?;
+    let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(tier, args.seconds.min(0.1)));
 
     let mut sink = Sink { to_file: args.output.is_some(), text: String::new() };
     if args.format == Format::Table {

@@ -24,8 +24,8 @@ at most 32 MiB: of those, products take copies in turn that are at least 128 MiB
 most 1 GiB).
 
 GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes as \
-all copies have, straight through, again and again. Products read several panels side by side and prefetch them, so they \
-may be faster than that, above all from memory. Every product is compared with the reference, bit for bit, as `gemm` does.")]
+all copies have and on pages as large as theirs: the fastest of loops that only load, with one or several streams, with and \
+without prefetches. Every product is compared with the reference, bit for bit, as `gemm` does.")]
 pub struct GemvArgs {
     /// Operations, as `gemm` has them, with commas between
     #[arg(long, value_name = "OP,...", value_delimiter = ',', default_value = "u8i8-f32,f32f16-f32,f32bf16-f32")]
@@ -159,7 +159,7 @@ fn measure(
     let mut case = case::new(op, shape, setup)?;
     let weight_bytes = case.packed_bytes() * setup.copies;
     // Before and after, so that the clock and the neighbours are those of the product.
-    let before = peak::read_bandwidth(weight_bytes, seconds / 2.0)?;
+    let before = peak::read_bandwidth(setup.tier, weight_bytes, seconds / 2.0);
     let peak_gmacs = peak.refresh()?;
     let timing = measure::time(seconds, || {
         for _ in 0..setup.copies {
@@ -167,7 +167,7 @@ fn measure(
         }
         Ok(())
     })?;
-    let read_gbs = peak::read_bandwidth(weight_bytes, seconds / 2.0)?.max(before);
+    let read_gbs = peak::read_bandwidth(setup.tier, weight_bytes, seconds / 2.0).max(before);
     let verdict = case::verify(&mut *case, shape, setup.seed, VERIFY_BUDGET)?;
     let gmacs = shape.macs() * setup.copies as f64 / timing.best / 1e9;
     let weight_gbs = weight_bytes as f64 / timing.best / 1e9;

@@ -63,7 +63,7 @@ pub fn run() -> Result<()> {
     let tier = args::tier_or_best(None)?;
     let tiers = if tier == Tier::Avx2 { vec![tier] } else { vec![Tier::Avx2, tier] };
     writeln!(out, "{}", peak::sequence_table(&peak::sequences(&tiers, 0.1)?))?;
-    let (l2, memory) = peak::l2_and_memory(0.1)?;
+    let (l2, memory) = peak::l2_and_memory(tier, 0.1);
     writeln!(out, "one core reads {l2:.0} GB/s from L2, {memory:.0} GB/s from memory\n")?;
 
     let mut integer_peak = TierPeak::new(tier, Arithmetic::Integer)?;
