@@ -22,7 +22,7 @@ pub enum WeightKind {
     Safe,
     /// Uniform in -8..=7
     Int4,
-    /// Gaussian, as floating-point numbers
+    /// Gaussian, as floating-point numbers or quantized in groups
     Gaussian,
 }
 
@@ -33,7 +33,7 @@ impl WeightKind {
             Op::Int(_) => {
                 &[WeightKind::PerColumn, WeightKind::PerTensor, WeightKind::Uniform, WeightKind::Safe, WeightKind::Int4]
             }
-            Op::Float(_) => &[WeightKind::Gaussian],
+            Op::Float(_) | Op::Group(_) => &[WeightKind::Gaussian],
         }
     }
 }

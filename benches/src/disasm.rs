@@ -11,6 +11,7 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, Instruction, Int
 
 use crate::args::{self, Activations, Shape, WeightKind};
 use crate::case::{self, IntCase, Integers, Setup};
+use crate::groups::Groups;
 use crate::op::{IntOp, Op};
 
 /// Prints the code of the kernels that gemmill generates for a shape.
@@ -49,6 +50,7 @@ pub fn run(args: &DisasmArgs) -> Result<()> {
     let setup = Setup {
         weights: args.weights,
         integers: Integers { activations: args.activations, ..Integers::default() },
+        groups: Groups::default(),
         copies: 1,
         tier,
         threads: 1,

@@ -10,6 +10,7 @@ use gemmill::Tier;
 
 use crate::args::{self, Activations, Format, Shape, ShapeArgs, WeightKind};
 use crate::case::{self, Case, Integers, Setup, Verdict};
+use crate::groups::GroupArgs;
 use crate::measure::{self, Timing};
 use crate::op::{Arithmetic, Op};
 use crate::output;
@@ -31,15 +32,18 @@ measurement so far).
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {
     /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32}, f32{i8,u8}-f32, or any three of
-    /// f32, f16 and bf16: f32f16-f32, bf16bf16-bf16
+    /// f32, f16 and bf16: f32f16-f32, bf16bf16-bf16. With weights of 4 or 2 bits in groups: f32i4-f32, bf16i2-bf16 and so
+    /// on expand weights to f32, i8i4-f32 and i8i2-f32 quantize f32 activations to i8, row by row inside the call
     #[arg(long, default_value = "u8i8-i32")]
     op: Op,
     #[command(flatten)]
     shapes: ShapeArgs,
-    /// How weights are made: per-column if not given, gaussian in floating-point products; u8 weights are the i8 ones plus
+    /// How weights are made: per-column if not given, gaussian in all but integer products; u8 weights are the i8 ones plus
     /// 128, with zero point 128
     #[arg(long, value_enum)]
     weights: Option<WeightKind>,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// How f32 activations are quantized for integer weights: dynamic if not given
     #[arg(long, value_enum)]
     activations: Option<Activations>,
@@ -168,7 +172,7 @@ impl Measurement<'_> {
 
 impl GemmArgs {
     fn setup(&self, tier: Tier) -> Result<Setup> {
-        if self.op.arithmetic() == Arithmetic::Float {
+        if !matches!(self.op, Op::Int(_)) {
             let given = [
                 ("--activations", self.activations.is_some()),
                 ("--activation-max", self.activation_max.is_some()),
@@ -178,6 +182,9 @@ impl GemmArgs {
                 ensure!(!given, "{option} is for integer products: {} has floating-point activations", self.op);
             }
         }
+        if let (Some(option), false) = (self.groups.given(), matches!(self.op, Op::Group(_))) {
+            bail!("{option} is for weights of 4 or 2 bits: {} has others", self.op);
+        }
         let weights = self.weights.unwrap_or(WeightKind::of(self.op)[0]);
         case::check_weights(self.op, weights)?;
         let usual = Integers::default();
@@ -186,7 +193,8 @@ impl GemmArgs {
             activation_max: self.activation_max.unwrap_or(usual.activation_max),
             a_zero_point: self.a_zero_point.unwrap_or(usual.a_zero_point),
         };
-        Ok(Setup { weights, integers, copies: 1, tier, threads: self.threads, seed: self.seed })
+        let groups = self.groups.groups();
+        Ok(Setup { weights, integers, groups, copies: 1, tier, threads: self.threads, seed: self.seed })
     }
 }
 
@@ -204,7 +212,7 @@ pub fn run(args: &GemmArgs) -> Result<()> {
     let mut peers = args.peer.as_deref().map(|path| Peers::start(path, tier)).transpose()?;
     let names: Vec<String> = peers.as_ref().map(|p| p.names().to_vec()).unwrap_or_default();
     let mut peak = TierPeak::new(tier, args.op.arithmetic())?;
-    let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(0.1)).transpose()?;
+    let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(tier, args.seconds.min(0.1)));
 
     let mut sink = Sink { to_file: args.output.is_some(), text: String::new() };
     if args.format == Format::Table {

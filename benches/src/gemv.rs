@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::args::{self, Format, Shape, WeightKind};
 use crate::case::{self, Integers, Setup, Verdict};
 use crate::gemm::VERIFY_BUDGET;
+use crate::groups::GroupArgs;
 use crate::measure;
 use crate::op::Op;
 use crate::peak::{self, TierPeak};
@@ -23,12 +24,14 @@ at most 32 MiB: of those, products take copies in turn that are at least 128 MiB
 most 1 GiB).
 
 GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes as \
-all copies have, straight through, again and again. Products read several panels side by side and prefetch them, so they \
-may be faster than that, above all from memory. Every product is compared with the reference, bit for bit, as `gemm` does.")]
+all copies have and on pages as large as theirs: the fastest of loops that only load, with one or several streams, with and \
+without prefetches. Every product is compared with the reference, bit for bit, as `gemm` does.")]
 pub struct GemvArgs {
     /// Operations, as `gemm` has them, with commas between
     #[arg(long, value_name = "OP,...", value_delimiter = ',', default_value = "u8i8-f32,f32f16-f32,f32bf16-f32")]
     op: Vec<Op>,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// Numbers of rows, from 1 to 16, with commas between
     #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=16))]
     m: Vec<u32>,
@@ -105,6 +108,9 @@ impl Level {
 /// The subcommand.
 pub fn run(args: &GemvArgs) -> Result<()> {
     let tier = args::tier_or_best(args.tier)?;
+    if let (Some(option), false) = (args.groups.given(), args.op.iter().any(|op| matches!(op, Op::Group(_)))) {
+        bail!("{option} is for weights of 4 or 2 bits: none of the operations has them");
+    }
     let levels = levels(Caches::of_this_cpu(), (args.largest as usize) << 20);
     print!("{}", header(args.format)?);
     let bar = crate::progress((args.op.len() * levels.len() * args.m.len()) as u64, "products");
@@ -119,6 +125,7 @@ pub fn run(args: &GemvArgs) -> Result<()> {
                 let setup = Setup {
                     weights: WeightKind::of(op)[0],
                     integers: Integers::default(),
+                    groups: args.groups.groups(),
                     copies,
                     tier,
                     threads: 1,
@@ -152,7 +159,7 @@ fn measure(
     let mut case = case::new(op, shape, setup)?;
     let weight_bytes = case.packed_bytes() * setup.copies;
     // Before and after, so that the clock and the neighbours are those of the product.
-    let before = peak::read_bandwidth(weight_bytes, seconds / 2.0)?;
+    let before = peak::read_bandwidth(setup.tier, weight_bytes, seconds / 2.0);
     let peak_gmacs = peak.refresh()?;
     let timing = measure::time(seconds, || {
         for _ in 0..setup.copies {
@@ -160,7 +167,7 @@ fn measure(
         }
         Ok(())
     })?;
-    let read_gbs = peak::read_bandwidth(weight_bytes, seconds / 2.0)?.max(before);
+    let read_gbs = peak::read_bandwidth(setup.tier, weight_bytes, seconds / 2.0).max(before);
     let verdict = case::verify(&mut *case, shape, setup.seed, VERIFY_BUDGET)?;
     let gmacs = shape.macs() * setup.copies as f64 / timing.best / 1e9;
     let weight_gbs = weight_bytes as f64 / timing.best / 1e9;
@@ -234,7 +241,7 @@ mod tests {
         let caches = Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 };
         let levels = levels(caches, 1 << 30);
         assert_eq!(levels.map(|l| l.bytes), [256 << 10, 4 << 20, 128 << 20]);
-        for op in [op("u8i8-i32"), op("f32f16-f32"), op("f32f32-f32")] {
+        for op in [op("u8i8-i32"), op("f32f16-f32"), op("f32f32-f32"), op("f32i4-f32"), op("i8i2-f32")] {
             for level in levels {
                 let (side, copies) = level.matrix(op);
                 let bytes = side * side * op.weight_bits() / 8;

@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use gemmill::quant::Bits;
 use gemmill::{Function, Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn, Requantize, RunOptions, Threads, Tier};
 
 use crate::args;
+use crate::groups::GroupArgs;
 use crate::npy_file::{self, Array, Elements};
-use crate::npy_float::{FloatC, FloatProduct};
+use crate::npy_float::{Activations, FloatC, FloatProduct, Quantization};
 use crate::output;
 
 /// Multiplies C = A · B of npy files: u8 or i8, or f32 or f16; two dimensions, C or Fortran order.
 ///
 /// Of integers, C is i32 without a multiplier. With one, C = zero point + round((A·B + bias) * multiplier), saturated to
 /// u8 or i8. Of floating-point numbers, C = f(A·B + bias), summed in f32 in ascending order, f being relu, gelu, silu or
-/// nothing.
+/// nothing; with --bits, B is first quantized to so many bits, with a scale for every group of each column.
 #[derive(Debug, Args)]
 pub struct NpyArgs {
     /// Activations, M × K
@@ -60,6 +62,22 @@ pub struct NpyArgs {
     /// SiLU of floating-point results
     #[arg(long)]
     silu: bool,
+    /// Quantize floating-point weights to 4 or 2 bits, in groups
+    #[arg(long, value_name = "BITS", value_parser = parse_bits)]
+    bits: Option<Bits>,
+    #[command(flatten)]
+    groups: GroupArgs,
+    /// Quantize A to i8 too, row by row, and add integers inside a group
+    #[arg(long, requires = "bits")]
+    quantize_a: bool,
+}
+
+fn parse_bits(text: &str) -> Result<Bits, String> {
+    match text {
+        "4" => Ok(Bits::Four),
+        "2" => Ok(Bits::Two),
+        _ => Err("expected 4 or 2".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,7 +91,7 @@ enum CType {
 impl NpyArgs {
     /// Refuses options that integer products do not have.
     fn check_integer(&self) -> Result<()> {
-        for (option, given) in [("--gelu", self.gelu), ("--silu", self.silu)] {
+        for (option, given) in [("--gelu", self.gelu), ("--silu", self.silu), ("--bits", self.bits.is_some())] {
             ensure!(!given, "{option} is for floating-point arrays: A and B are integers");
         }
         if let Some(c @ (CType::F32 | CType::F16)) = self.c_type {
@@ -102,6 +120,16 @@ impl NpyArgs {
             Some(CType::F16) => Ok(FloatC::F16),
             Some(CType::U8 | CType::I8) => bail!("--c-type: products of floating-point arrays are f32 or f16"),
         }
+    }
+
+    /// How B is to be quantized, if it is.
+    fn quantization(&self) -> Result<Option<Quantization>> {
+        let groups = self.groups.groups();
+        if let (Some(option), None) = (self.groups.given(), self.bits) {
+            bail!("{option} needs --bits: B is not quantized without it");
+        }
+        let activations = if self.quantize_a { Activations::Quantized } else { Activations::Float };
+        Ok(self.bits.map(|bits| Quantization { bits, groups, activations }))
     }
 
     fn function(&self) -> Function {
@@ -192,6 +220,7 @@ fn multiplier(text: &str, len: usize) -> Result<NumberOrArray<f32>> {
 /// The subcommand.
 pub fn run(args: &NpyArgs) -> Result<()> {
     output::check_writable(&args.output)?;
+    let quantization = args.quantization()?;
     let tier = args::tier_or_best(args.tier)?;
     let spinner = crate::spinner("reading");
     let a = Array::read(&args.a)?;
@@ -222,7 +251,7 @@ pub fn run(args: &NpyArgs) -> Result<()> {
         let bias = args.bias.as_ref().map(|path| floats(path, n, "column of B")).transpose().context("--bias")?;
         spinner.set_message("multiplying");
         let (shape, function) = ([m, n], args.function());
-        FloatProduct { a: &a, b: &b, shape, bias, function, tier, threads }.write(c, &args.output)?;
+        FloatProduct { a: &a, b: &b, quantization, shape, bias, function, tier, threads }.write(c, &args.output)?;
         spinner.finish_and_clear();
         done();
         return Ok(());

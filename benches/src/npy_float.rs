@@ -1,11 +1,13 @@
-//! Products of floating-point arrays.
+//! Products of floating-point arrays, with B as it is or quantized in groups.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use gemmill::half::f16;
-use gemmill::{Float, FloatGemm, Function, MatMut, MatRef, PackedFloat, Threads, Tier};
+use gemmill::quant::Bits;
+use gemmill::{Float, FloatGemm, Function, GroupwiseGemm, MatMut, MatRef, PackedFloat, PackedGroupwise, Threads, Tier};
 
+use crate::groups::Groups;
 use crate::npy_file::{self, Array, Elements, Written};
 
 /// A product whose operands have fitting shapes.
@@ -13,6 +15,8 @@ use crate::npy_file::{self, Array, Elements, Written};
 pub struct FloatProduct<'a> {
     pub a: &'a Array,
     pub b: &'a Array,
+    /// What B becomes; packed as it is without.
+    pub quantization: Option<Quantization>,
     /// Rows and columns of C.
     pub shape: [usize; 2],
     /// One for each column.
@@ -20,6 +24,29 @@ pub struct FloatProduct<'a> {
     pub function: Function,
     pub tier: Tier,
     pub threads: Threads,
+}
+
+/// Weights of 4 or 2 bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantization {
+    pub bits: Bits,
+    pub groups: Groups,
+    pub activations: Activations,
+}
+
+/// What activations become where weights are quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activations {
+    /// They stay what they are.
+    Float,
+    /// i8, row by row.
+    Quantized,
+}
+
+/// The operation.
+enum Operation {
+    Float(FloatGemm),
+    Groupwise(GroupwiseGemm),
 }
 
 /// The type of C.
@@ -32,17 +59,7 @@ pub enum FloatC {
 impl FloatProduct<'_> {
     /// Multiplies, and writes C.
     pub fn write(&self, c: FloatC, output: &Path) -> Result<()> {
-        let packed = match &self.b.elements {
-            Elements::F32(data) => PackedFloat::new(self.b.view(data)?),
-            Elements::F16(data) => PackedFloat::new(self.b.view(data)?),
-            other => bail!("weights are {}: expected f32 or f16", other.dtype()),
-        };
-        let packed = packed.context("packing B")?;
-        let mut gemm = FloatGemm::builder(&packed).function(self.function).tier(self.tier).threads(self.threads);
-        if let Some(bias) = &self.bias {
-            gemm = gemm.bias(bias);
-        }
-        let gemm = gemm.build()?;
+        let gemm = self.operation()?;
         match (&self.a.elements, c) {
             (Elements::F32(a), FloatC::F32) => self.run::<f32, f32>(&gemm, self.a.view(a)?, output),
             (Elements::F32(a), FloatC::F16) => self.run::<f32, f16>(&gemm, self.a.view(a)?, output),
@@ -52,10 +69,58 @@ impl FloatProduct<'_> {
         }
     }
 
-    fn run<A: Float, C: Float + Written>(&self, gemm: &FloatGemm, a: MatRef<'_, A>, output: &Path) -> Result<()> {
+    fn operation(&self) -> Result<Operation> {
+        /// What both builders are told.
+        macro_rules! build {
+            ($builder:expr) => {{
+                let mut gemm = $builder.function(self.function).tier(self.tier).threads(self.threads);
+                if let Some(bias) = &self.bias {
+                    gemm = gemm.bias(bias);
+                }
+                gemm.build()?
+            }};
+        }
+        Ok(match self.quantization {
+            None => Operation::Float(build!(FloatGemm::builder(&self.packed()?))),
+            Some(quantization) => {
+                let packed = self.quantized(quantization)?;
+                match quantization.activations {
+                    Activations::Quantized => Operation::Groupwise(build!(GroupwiseGemm::builder(&packed))),
+                    Activations::Float => Operation::Float(build!(FloatGemm::groupwise(&packed))),
+                }
+            }
+        })
+    }
+
+    fn packed(&self) -> Result<PackedFloat> {
+        let packed = match &self.b.elements {
+            Elements::F32(data) => PackedFloat::new(self.b.view(data)?),
+            Elements::F16(data) => PackedFloat::new(self.b.view(data)?),
+            other => bail!("weights are {}: expected f32 or f16", other.dtype()),
+        };
+        packed.context("packing B")
+    }
+
+    fn quantized(&self, Quantization { bits, groups, .. }: Quantization) -> Result<PackedGroupwise> {
+        let weights = match &self.b.elements {
+            Elements::F32(data) => groups.quantize(self.b.view(data)?, bits),
+            Elements::F16(data) => {
+                let data: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
+                groups.quantize(self.b.view(&data)?, bits)
+            }
+            other => bail!("weights are {}: expected f32 or f16", other.dtype()),
+        };
+        PackedGroupwise::new(&weights.context("quantizing B")?).context("packing B")
+    }
+
+    fn run<A: Float, C: Float + Written>(&self, gemm: &Operation, a: MatRef<'_, A>, output: &Path) -> Result<()> {
         let [m, n] = self.shape;
-        let mut c = vec![C::from_f32(0.0); m * n];
-        gemm.run(a, &mut MatMut::row_major(&mut c, m, n)?)?;
-        npy_file::write(output, &c, self.shape)
+        let mut data = vec![C::from_f32(0.0); m * n];
+        let mut c = MatMut::row_major(&mut data, m, n)?;
+        match gemm {
+            Operation::Float(gemm) => gemm.run(a, &mut c),
+            Operation::Groupwise(gemm) => gemm.run(a, &mut c),
+        }?;
+        npy_file::write(output, &data, self.shape)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use gemmill::FloatType;
+use gemmill::quant::Bits;
 
 /// Element type of an operand or of the result of an integer product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,11 +89,51 @@ impl fmt::Display for FloatOp {
     }
 }
 
+/// Activations of a product with weights of 4 or 2 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GroupActivation {
+    /// They stay what they are, and weights are expanded to f32.
+    Float(FloatType),
+    /// f32 that become i8 inside the call, row by row.
+    Quantized,
+}
+
+/// A product with weights of 4 or 2 bits that have a scale for every group of k.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GroupOp {
+    /// Activations.
+    pub a: GroupActivation,
+    /// Bits of a weight.
+    pub bits: Bits,
+    /// Result.
+    pub c: FloatType,
+}
+
+impl GroupOp {
+    /// All of them.
+    pub fn all() -> Vec<GroupOp> {
+        let activations = FloatType::ALL.map(GroupActivation::Float).into_iter().chain([GroupActivation::Quantized]);
+        let operands = activations.flat_map(|a| [Bits::Four, Bits::Two].map(|bits| (a, bits)));
+        operands.flat_map(|(a, bits)| FloatType::ALL.map(|c| GroupOp { a, bits, c })).collect()
+    }
+}
+
+impl fmt::Display for GroupOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let a = match self.a {
+            GroupActivation::Float(a) => a.name(),
+            GroupActivation::Quantized => "i8",
+        };
+        f.pad(&format!("{a}i{}-{}", self.bits.count(), self.c.name()))
+    }
+}
+
 /// An operation, written `A B - C`: `u8i8-i32` multiplies u8 activations by i8 weights into i32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     Int(IntOp),
     Float(FloatOp),
+    Group(GroupOp),
 }
 
 /// What a CPU multiplies with: each has a peak of its own.
@@ -105,7 +146,9 @@ pub enum Arithmetic {
 impl Op {
     /// All operations, in the order that messages list them.
     pub fn all() -> Vec<Op> {
-        IntOp::all().into_iter().map(Op::Int).chain(FloatOp::all().into_iter().map(Op::Float)).collect()
+        let integers = IntOp::all().into_iter().map(Op::Int);
+        let floats = FloatOp::all().into_iter().map(Op::Float);
+        integers.chain(floats).chain(GroupOp::all().into_iter().map(Op::Group)).collect()
     }
 
     /// Bits of a weight in memory.
@@ -113,14 +156,15 @@ impl Op {
         match self {
             Op::Int(_) => 8,
             Op::Float(op) => 8 * op.b.bytes(),
+            Op::Group(op) => op.bits.count(),
         }
     }
 
     /// Whose peak the operation is compared with.
     pub fn arithmetic(self) -> Arithmetic {
         match self {
-            Op::Int(_) => Arithmetic::Integer,
-            Op::Float(_) => Arithmetic::Float,
+            Op::Int(_) | Op::Group(GroupOp { a: GroupActivation::Quantized, .. }) => Arithmetic::Integer,
+            Op::Float(_) | Op::Group(_) => Arithmetic::Float,
         }
     }
 }
@@ -130,6 +174,7 @@ impl fmt::Display for Op {
         match self {
             Op::Int(op) => op.fmt(f),
             Op::Float(op) => op.fmt(f),
+            Op::Group(op) => op.fmt(f),
         }
     }
 }
@@ -156,12 +201,15 @@ mod tests {
     #[test]
     fn ops_parse_as_they_print() {
         assert_eq!(IntOp::all().len(), 18);
-        assert_eq!(Op::all().len(), 18 + 27);
+        assert_eq!(Op::all().len(), 18 + 27 + 24);
         for op in Op::all() {
             assert_eq!(op.to_string().parse(), Ok(op));
         }
         assert!("f32i8-u8".parse::<Op>().is_err());
         assert!("f32f16-f32".parse::<IntOp>().is_err());
         assert_eq!("bf16f16-f32".parse::<Op>().map(Op::arithmetic), Ok(Arithmetic::Float));
+        let of_groups =
+            ["f16i4-f32", "i8i2-bf16"].map(|name| name.parse::<Op>().map(|op| (op.arithmetic(), op.weight_bits())));
+        assert_eq!(of_groups, [Ok((Arithmetic::Float, 4)), Ok((Arithmetic::Integer, 2))]);
     }
 }

@@ -1,14 +1,12 @@
 //! The machine's limits: what the instruction sequences reach without memory, and what one core reads per second.
 
-use std::hint::black_box;
-
 use anyhow::Result;
 use clap::Args;
-use gemmill_codegen::peak::{PeakLoop, Sequence};
-use gemmill_codegen::{Caches, Tier, vectorize};
+use gemmill_codegen::peak::{PeakLoop, ReadBuffer, Sequence};
+use gemmill_codegen::{Caches, Tier};
 use serde::Serialize;
 
-use crate::args::Format;
+use crate::args::{self, Format};
 use crate::measure;
 use crate::op::Arithmetic;
 
@@ -88,33 +86,15 @@ pub fn sequences(tiers: &[Tier], seconds: f64) -> Result<Vec<(String, f64)>> {
     Ok(all)
 }
 
-/// GB/s of one core that reads a buffer of `bytes` again and again.
-pub fn read_bandwidth(bytes: usize, seconds: f64) -> Result<f64> {
-    let buffer: Vec<u64> = (0..bytes as u64 / 8).collect();
-    let timing = measure::time(seconds, || {
-        black_box(sum(black_box(&buffer)));
-        Ok(())
-    })?;
-    Ok(bytes as f64 / timing.best / 1e9)
-}
-
-/// Wrapping sum in independent lanes, so that loads and not additions are the limit.
-fn sum(data: &[u64]) -> u64 {
-    vectorize(|| {
-        let mut lanes = [0u64; 32];
-        for chunk in data.as_chunks::<32>().0 {
-            for (lane, x) in lanes.iter_mut().zip(chunk) {
-                *lane = lane.wrapping_add(*x);
-            }
-        }
-        lanes.into_iter().fold(0, u64::wrapping_add)
-    })
+/// GB/s of one core that reads a buffer of `bytes` again and again, in the pattern that is fastest with a tier's vectors.
+pub fn read_bandwidth(tier: Tier, bytes: usize, seconds: f64) -> f64 {
+    ReadBuffer::new(bytes).bytes_per_second(tier, seconds) / 1e9
 }
 
 /// Bandwidths of the second-level cache and of memory, GB/s.
-pub fn l2_and_memory(seconds: f64) -> Result<(f64, f64)> {
+pub fn l2_and_memory(tier: Tier, seconds: f64) -> (f64, f64) {
     let caches = Caches::of_this_cpu();
-    Ok((read_bandwidth(caches.l2 / 2, seconds)?, read_bandwidth(128 << 20, seconds)?))
+    (read_bandwidth(tier, caches.l2 / 2, seconds), read_bandwidth(tier, 128 << 20, seconds))
 }
 
 /// A size in binary units.
@@ -138,8 +118,9 @@ pub fn run(args: &PeakArgs) -> Result<()> {
     let sequences_gmacs = sequences(&Tier::ALL, args.seconds)?;
     bar.inc(1);
     let mut read_gbs = Vec::new();
+    let tier = args::tier_or_best(None)?;
     for bytes in BUFFERS {
-        read_gbs.push((bytes, read_bandwidth(bytes, args.seconds)?));
+        read_gbs.push((bytes, read_bandwidth(tier, bytes, args.seconds)));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -169,20 +150,4 @@ pub fn sequence_table(sequences: &[(String, f64)]) -> String {
     let mut text = format!("{:<16} {:>8}\n", "sequence", "GMAC/s");
     sequences.iter().for_each(|(name, x)| text.push_str(&format!("{name:<16} {x:>8.1}\n")));
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sum_reads_everything() {
-        let data: Vec<u64> = (0..64).collect();
-        assert_eq!(sum(&data), 64 * 63 / 2);
-    }
-
-    #[test]
-    fn reading_has_a_speed() {
-        assert!(read_bandwidth(16 << 10, 0.001).unwrap() > 0.0);
-    }
 }

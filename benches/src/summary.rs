@@ -10,6 +10,7 @@ use gemmill_codegen::{Caches, Tier, cpu_name};
 use crate::args::{self, Format, Shape, WeightKind};
 use crate::case::{Integers, Setup};
 use crate::gemm::Measurement;
+use crate::groups::Groups;
 use crate::op::{Arithmetic, FloatOp, IntOp, Op, Type};
 use crate::peak::{self, TierPeak, size_name};
 use crate::table;
@@ -62,7 +63,7 @@ pub fn run() -> Result<()> {
     let tier = args::tier_or_best(None)?;
     let tiers = if tier == Tier::Avx2 { vec![tier] } else { vec![Tier::Avx2, tier] };
     writeln!(out, "{}", peak::sequence_table(&peak::sequences(&tiers, 0.1)?))?;
-    let (l2, memory) = peak::l2_and_memory(0.1)?;
+    let (l2, memory) = peak::l2_and_memory(tier, 0.1);
     writeln!(out, "one core reads {l2:.0} GB/s from L2, {memory:.0} GB/s from memory\n")?;
 
     let mut integer_peak = TierPeak::new(tier, Arithmetic::Integer)?;
@@ -71,7 +72,8 @@ pub fn run() -> Result<()> {
     write!(out, "{}", table::header(Format::Table, &[])?)?;
     let mut wrong = Vec::new();
     for (op, [m, n, k], weights) in SELECTION {
-        let setup = Setup { weights, integers: Integers::default(), copies: 1, tier, threads: 1, seed: 1 };
+        let (integers, groups) = (Integers::default(), Groups::default());
+        let setup = Setup { weights, integers, groups, copies: 1, tier, threads: 1, seed: 1 };
         let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
         let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
         bar.set_message(shape.to_string());

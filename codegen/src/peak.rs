@@ -1,6 +1,9 @@
-//! Instruction-sequence peaks: what this core can multiply and add when nothing but registers is involved.
+//! Instruction-sequence peaks: what this core can multiply and add when nothing but registers is involved; and what it reads
+//! ([`ReadBuffer`]) when nothing but memory is.
 //!
 //! The loops go through the same lowering as the kernels. Their figures are the denominators of every "percent of peak".
+
+mod read;
 
 use crate::CodegenError;
 #[cfg(target_arch = "x86_64")]
@@ -12,6 +15,8 @@ use crate::tier::{Tier, TierError};
 use crate::x86::asm::MachineCode;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::lowering::Lowering;
+
+pub use read::{ReadBuffer, ReadPattern};
 
 /// A sequence of instructions whose throughput bounds a kernel.
 ///

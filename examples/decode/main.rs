@@ -3,8 +3,6 @@
 //! `cargo run --release --example decode` makes gaussian weights, packs them in every format, and measures the layer's
 //! seven projections: time per token, memory moved, how much of what the core reads a second that is, and the error against
 //! f32. It fails where an error is larger than the format's tolerance. With `-- --quarter` all sizes are a quarter.
-//!
-//! Reading is straight through. Products read several panels side by side and prefetch them: that may be faster.
 
 mod formats;
 mod layer;
@@ -13,7 +11,7 @@ mod measure;
 use std::process::ExitCode;
 
 use formats::FORMATS;
-use gemmill::MatRef;
+use gemmill::{MatRef, Tier};
 use layer::{Layer, Projection, Sizes};
 
 /// Tokens whose results are compared.
@@ -48,11 +46,12 @@ fn main() -> gemmill::Result<ExitCode> {
         "", "ms/token", "MB/token", "GB/s", "read GB/s", "of read", "projections", "layer"
     );
     let mut failed = false;
+    let tier = Tier::best()?;
     for (layer, format) in layers.iter().zip(&FORMATS) {
         let bytes = layer.bytes_moved();
-        let before = measure::read_bandwidth(layer.weight_bytes());
+        let before = measure::read_bandwidth(layer.weight_bytes(), tier);
         let seconds = measure::best_of(|| layer.project(&exact[0].inputs))?;
-        let read = measure::read_bandwidth(layer.weight_bytes()).max(before);
+        let read = measure::read_bandwidth(layer.weight_bytes(), tier).max(before);
         let moved = bytes as f64 / seconds;
         let error = layer::Errors::of(layer, &tokens, &exact)?;
         println!(

@@ -3,6 +3,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use gemmill_codegen::Tier;
+use gemmill_codegen::peak::ReadBuffer;
+
 /// Fewest and longest: whatever is more.
 const LEAST_RUNS: usize = 5;
 const TIME: Duration = Duration::from_secs(1);
@@ -21,26 +24,7 @@ pub fn best_of<T>(mut f: impl FnMut() -> gemmill::Result<T>) -> gemmill::Result<
     Ok(best)
 }
 
-/// Bytes a second that one core reads from a buffer of so many bytes, again and again.
-pub fn read_bandwidth(bytes: usize) -> f64 {
-    let buffer: Vec<u64> = (0..bytes as u64 / 8).collect();
-    let mut best = f64::INFINITY;
-    let start = Instant::now();
-    while start.elapsed() < TIME / 2 {
-        let run = Instant::now();
-        black_box(sum(black_box(&buffer)));
-        best = best.min(run.elapsed().as_secs_f64());
-    }
-    bytes as f64 / best
-}
-
-/// Wrapping sum in independent lanes, so that loads and not additions are the limit.
-fn sum(data: &[u64]) -> u64 {
-    gemmill_codegen::vectorize(|| {
-        let mut lanes = [0u64; 32];
-        for chunk in data.as_chunks::<32>().0 {
-            lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = lane.wrapping_add(*x));
-        }
-        lanes.into_iter().fold(0, u64::wrapping_add)
-    })
+/// Bytes a second that one core reads from a buffer of so many bytes, again and again, by the fastest of loops that only load.
+pub fn read_bandwidth(bytes: usize, tier: Tier) -> f64 {
+    ReadBuffer::new(bytes).bytes_per_second(tier, TIME.as_secs_f64() / 2.0)
 }

@@ -3,6 +3,7 @@
 //! Every kind of operation has a file of its own with a [`Case`]; [`new`] chooses among them.
 
 mod float;
+mod groupwise;
 mod int;
 mod int_expectation;
 
@@ -15,6 +16,7 @@ pub use int::IntCase;
 
 use crate::args::{Activations, Shape, WeightKind};
 use crate::data::Random;
+use crate::groups::Groups;
 use crate::op::Op;
 
 /// What a case is made of, besides its operation and shape.
@@ -22,6 +24,8 @@ use crate::op::Op;
 pub struct Setup {
     pub weights: WeightKind,
     pub integers: Integers,
+    /// Of weights of 4 and 2 bits.
+    pub groups: Groups,
     /// Packed weights of the same values that products take in turn: several, where they shall come from memory.
     pub copies: usize,
     pub tier: Tier,
@@ -79,6 +83,7 @@ pub fn new(op: Op, shape: &Shape, setup: &Setup) -> Result<Box<dyn Case>> {
     Ok(match op {
         Op::Int(op) => Box::new(IntCase::new(op, shape, setup)?),
         Op::Float(op) => float::new(op, shape, setup)?,
+        Op::Group(op) => groupwise::new(op, shape, setup)?,
     })
 }
 
