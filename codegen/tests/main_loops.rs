@@ -107,6 +107,7 @@ impl FloatLoop {
     fn desc(self) -> FloatKernelDesc {
         FloatKernelDesc {
             tier: self.tier,
+            products: self.products,
             weights: self.weights,
             expansion: self.expansion,
             a: self.a,

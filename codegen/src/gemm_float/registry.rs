@@ -1,6 +1,7 @@
 //! The micro-tiles of the float family. Planning, tests and benchmarks all read this table.
 
-use super::desc::float_lanes;
+use super::desc::{FloatProducts, float_lanes};
+use super::dot::HardwareDot;
 use crate::tier::Tier;
 
 /// A shape of micro-kernels: every number of rows from 1 to `max_rows` can be generated.
@@ -40,8 +41,27 @@ pub fn float_tiles(tier: Tier) -> &'static [FloatTile] {
     }
 }
 
+/// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B.
+const TILES: [FloatTile; 1] = [FloatTile { vectors: 2, max_rows: 32 }];
+
+/// The micro-tiles of a tier's kernels that sum products in this way. The portable tier carries out hardware dot products in
+/// tiles of its own.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{FloatProducts, HardwareDot, Tier, float_tiles, float_tiles_of};
+/// assert_eq!(float_tiles_of(Tier::Amx, FloatProducts::Chain), float_tiles(Tier::Amx));
+/// assert_eq!(float_tiles_of(Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16))[0].max_rows, 32);
+/// ```
+pub fn float_tiles_of(tier: Tier, products: FloatProducts) -> &'static [FloatTile] {
+    match (tier, products) {
+        (Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16)) => &TILES,
+        _ => float_tiles(tier),
+    }
+}
+
 /// Most rows of a micro-tile of so many vectors; of fewer vectors than a tile has, those of the tile.
-pub(crate) fn max_rows(tier: Tier, vectors: usize) -> usize {
-    let fitting = float_tiles(tier).iter().rev().find(|tile| vectors <= tile.vectors);
+pub(crate) fn max_rows(tier: Tier, products: FloatProducts, vectors: usize) -> usize {
+    let fitting = float_tiles_of(tier, products).iter().rev().find(|tile| vectors <= tile.vectors);
     fitting.map_or(0, |tile| tile.max_rows)
 }
