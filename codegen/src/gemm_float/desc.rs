@@ -99,6 +99,11 @@ impl FloatProducts {
         }
     }
 
+    /// Whether kernels of a tier keep sums in tile registers while products are added.
+    pub const fn in_tiles(self, tier: Tier) -> bool {
+        matches!((tier, self), (Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16)))
+    }
+
     /// Slots of so many k in a row of A that kernels read, and of expanded weights for a column. What is past the last k is
     /// zero.
     ///
@@ -249,7 +254,7 @@ impl FloatKernelDesc {
 
     /// Whether sums are in tile registers while products are added.
     pub const fn has_tiles(&self) -> bool {
-        matches!((self.tier, self.products), (Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16)))
+        self.products.in_tiles(self.tier)
     }
 
     /// Bytes of a panel's weights for one k.

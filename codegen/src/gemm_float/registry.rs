@@ -1,7 +1,6 @@
 //! The micro-tiles of the float family. Planning, tests and benchmarks all read this table.
 
 use super::desc::{FloatProducts, float_lanes};
-use super::dot::HardwareDot;
 use crate::tier::Tier;
 
 /// A shape of micro-kernels: every number of rows from 1 to `max_rows` can be generated.
@@ -54,10 +53,7 @@ const TILES: [FloatTile; 1] = [FloatTile { vectors: 2, max_rows: 32 }];
 /// assert_eq!(float_tiles_of(Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16))[0].max_rows, 32);
 /// ```
 pub fn float_tiles_of(tier: Tier, products: FloatProducts) -> &'static [FloatTile] {
-    match (tier, products) {
-        (Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16)) => &TILES,
-        _ => float_tiles(tier),
-    }
+    if products.in_tiles(tier) { &TILES } else { float_tiles(tier) }
 }
 
 /// Most rows of a micro-tile of so many vectors; of fewer vectors than a tile has, those of the tile.
