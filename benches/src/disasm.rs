@@ -49,6 +49,7 @@ pub fn run(args: &DisasmArgs) -> Result<()> {
     let setup = Setup {
         weights: args.weights,
         integers: Integers { activations: args.activations, ..Integers::default() },
+        hardware_dot: None,
         copies: 1,
         tier,
         threads: 1,

@@ -119,6 +119,7 @@ pub fn run(args: &GemvArgs) -> Result<()> {
                 let setup = Setup {
                     weights: WeightKind::of(op)[0],
                     integers: Integers::default(),
+                    hardware_dot: None,
                     copies,
                     tier,
                     threads: 1,

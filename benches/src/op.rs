@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gemmill::FloatType;
+use gemmill::{FloatType, HardwareDot};
 
 /// Element type of an operand or of the result of an integer product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +100,8 @@ pub enum Op {
 pub enum Arithmetic {
     Integer,
     Float,
+    /// The CPU's own dot products of bf16.
+    Dot(HardwareDot),
 }
 
 impl Op {
@@ -116,7 +118,7 @@ impl Op {
         }
     }
 
-    /// Whose peak the operation is compared with.
+    /// Whose peak the operation is compared with, unless it is given hardware dot products.
     pub fn arithmetic(self) -> Arithmetic {
         match self {
             Op::Int(_) => Arithmetic::Integer,

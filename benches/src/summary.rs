@@ -71,13 +71,14 @@ pub fn run() -> Result<()> {
     write!(out, "{}", table::header(Format::Table, &[])?)?;
     let mut wrong = Vec::new();
     for (op, [m, n, k], weights) in SELECTION {
-        let setup = Setup { weights, integers: Integers::default(), copies: 1, tier, threads: 1, seed: 1 };
+        let setup =
+            Setup { weights, integers: Integers::default(), hardware_dot: None, copies: 1, tier, threads: 1, seed: 1 };
         let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
         let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
         bar.set_message(shape.to_string());
         let peak = match op.arithmetic() {
             Arithmetic::Integer => &mut integer_peak,
-            Arithmetic::Float => &mut float_peak,
+            Arithmetic::Float | Arithmetic::Dot(_) => &mut float_peak,
         };
         let (record, verdict) = measurement.run(&shape, peak, None)?;
         if !record.verified {

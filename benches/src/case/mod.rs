@@ -9,7 +9,7 @@ mod int_expectation;
 use std::fmt;
 
 use anyhow::{Result, ensure};
-use gemmill::Tier;
+use gemmill::{HardwareDot, Tier};
 
 pub use int::IntCase;
 
@@ -22,6 +22,8 @@ use crate::op::Op;
 pub struct Setup {
     pub weights: WeightKind,
     pub integers: Integers,
+    /// What floating-point products of bf16 use instead of a chain of f32.
+    pub hardware_dot: Option<HardwareDot>,
     /// Packed weights of the same values that products take in turn: several, where they shall come from memory.
     pub copies: usize,
     pub tier: Tier,
