@@ -25,8 +25,8 @@ random sample of rows of about that cost, with the first and the last row. All c
 reference's bits: otherwise `verified` is false and the exit status is not 0.
 
 Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence (of integers \
-narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma; of hardware dot products 
-dot-bf16 or tiles-bf16), measured in this process before each shape (the best \
+narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma; of hardware dot \
+products dot-bf16 or tiles-bf16), measured in this process before each shape (the best \
 measurement so far).
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
@@ -52,7 +52,8 @@ pub struct GemmArgs {
     a_zero_point: Option<i32>,
     /// Multiply bf16 by the CPU's own dot products, which round otherwise: avx512-bf16 or amx-bf16; without a name, the best
     /// that the tier has here
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = BEST_DOT, value_parser = parse_dot)]
+    #[arg(long, value_name = "NAME", value_parser = parse_dot)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = BEST_DOT)]
     hardware_dot: Option<Dot>,
     /// Threads of one product
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = parse_threads)]
