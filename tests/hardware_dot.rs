@@ -133,7 +133,8 @@ fn check<A: Float + Bits, C: Float + Bits>(
 
 /// A product of random types.
 fn check_any(rng: &mut Rng, by: (Tier, HardwareDot), shape: (usize, usize, usize)) {
-    let checks: [fn(&mut Rng, (Tier, HardwareDot), (usize, usize, usize)); 7] = [
+    type Check = fn(&mut Rng, (Tier, HardwareDot), (usize, usize, usize));
+    let checks: [Check; 7] = [
         check::<bf16, f32>,
         check::<bf16, bf16>,
         check::<bf16, f16>,

@@ -68,10 +68,9 @@ impl HardwareDot {
 
     /// Whether kernels of a tier may have the instruction, or do the same in plain Rust.
     pub(crate) const fn is_of(self, tier: Tier) -> bool {
-        match (self, tier) {
-            (_, Tier::Portable | Tier::Amx) => true,
-            (HardwareDot::Avx512Bf16, Tier::Avx512 | Tier::Avx512Vnni) => true,
-            _ => false,
+        match self {
+            HardwareDot::Avx512Bf16 => matches!(tier, Tier::Portable | Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx),
+            HardwareDot::AmxBf16 => matches!(tier, Tier::Portable | Tier::Amx),
         }
     }
 
