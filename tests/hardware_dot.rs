@@ -450,6 +450,16 @@ fn what_cannot_be_had_is_refused() {
             }
         }
     }
+    // The best tier counts where none is named; plain Rust has to be named.
+    let best = Tier::best().unwrap();
+    for dot in HardwareDot::ALL {
+        let refused = FloatGemm::builder(&packed).hardware_dot(dot).build().err();
+        let expected = match best {
+            Tier::Portable => Some(TierError::NoDot { dot, tier: best }),
+            _ => dot.require(best).err(),
+        };
+        assert_eq!(refused, expected.map(Error::Tier), "{dot}");
+    }
     // The best one of a tier is one that it has.
     for tier in tiers().into_iter().filter(|&tier| tier != Tier::Portable) {
         let had = HardwareDot::ALL.into_iter().rev().find(|dot| dot.require(tier).is_ok());

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gemmill_codegen::{
     Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatProducts,
-    FloatStart, FloatType, HardwareDot, KernelCache, Tier,
+    FloatStart, FloatType, HardwareDot, KernelCache, Tier, TierError,
 };
 
 use super::element::{Float, Source};
@@ -129,6 +129,9 @@ impl<'a> FloatGemmBuilder<'a> {
     /// Has the CPU's own dot products of bf16 multiply, which is faster and rounds otherwise: [`HardwareDot`] says how, and
     /// has a bound of the error. Never done unless asked for.
     ///
+    /// A CPU that lacks the instruction is an error of [`FloatGemmBuilder::build`]; so is a tier that lacks it. The portable tier
+    /// does the same in plain Rust, slowly, if [`FloatGemmBuilder::tier`] names it.
+    ///
     /// Weights must be packed as bf16. A is rounded to bf16 first, to the nearest, if it has another type. Results depend on
     /// which instruction is named, and on nothing else: not on the number of rows, the tile, the threads or the CPU.
     ///
@@ -180,6 +183,10 @@ impl<'a> FloatGemmBuilder<'a> {
             None => Tier::best()?,
         };
         if let FloatProducts::Dot(dot) = self.products {
+            // Plain Rust is no substitute that anybody should get without asking.
+            if tier == Tier::Portable && self.tier.is_none() {
+                return Err(TierError::NoDot { dot, tier }.into());
+            }
             dot.require(tier)?;
             self.weights.check_bf16()?;
         }
