@@ -82,7 +82,7 @@ pub use gemm::{
     Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, OutputStage, Requantize,
     RunOptions, Threads, multiply,
 };
-pub use gemmill_codegen::{CodegenError, FloatType, Tier, TierError};
+pub use gemmill_codegen::{CodegenError, FloatType, HardwareDot, Tier, TierError};
 pub use groupwise::{GroupwiseGemm, GroupwiseGemmBuilder, PackedGroupwise};
 pub use half;
 pub use matrix::{Element, MatMut, MatRef};

@@ -8,8 +8,8 @@ use common::{Sample, native_tiers, seed};
 use gemmill::half::bf16;
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatType, Gemm, GroupwiseGemm, IntOutput,
-    MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise, QuantParams, Requantize, RunOptions, Threads,
+    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatType, Gemm, GroupwiseGemm, HardwareDot,
+    IntOutput, MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise, QuantParams, Requantize, RunOptions, Threads,
 };
 
 #[global_allocator]
@@ -158,6 +158,10 @@ fn floating_point_calls_after_the_first_allocate_nothing() {
         let float = FloatGemm::builder(&halves).threads(threads).tier(tier).build().unwrap();
         let expanding = FloatGemm::groupwise(&nibbles).threads(threads).tier(tier).build().unwrap();
         let integer = GroupwiseGemm::builder(&nibbles).threads(threads).tier(tier).build().unwrap();
+        // Those that this tier has, in plain Rust or by instruction. K is no multiple of a tile's: A is packed for tiles.
+        let dots = HardwareDot::ALL.into_iter().filter(|dot| dot.require(tier).is_ok());
+        let with_dot = |dot| FloatGemm::builder(&halves).hardware_dot(dot).threads(threads).tier(tier).build().unwrap();
+        let dots: Vec<FloatGemm> = dots.map(with_dot).collect();
         for round in 0..3 {
             for m in [1, 3, 16, 40] {
                 let a: Vec<bf16> = (0..m * k).map(|_| number(rng)).collect();
@@ -167,6 +171,7 @@ fn floating_point_calls_after_the_first_allocate_nothing() {
                     float.run(a, &mut c).unwrap();
                     expanding.run(a, &mut c).unwrap();
                     integer.run(a, &mut c).unwrap();
+                    dots.iter().for_each(|dot| dot.run(a, &mut c).unwrap());
                 });
                 assert!(round == 0 || asked == 0, "{asked} allocations in round {round}, {m} rows on {tier}");
             }

@@ -51,6 +51,7 @@ pub fn run(args: &DisasmArgs) -> Result<()> {
         weights: args.weights,
         integers: Integers { activations: args.activations, ..Integers::default() },
         groups: Groups::default(),
+        hardware_dot: None,
         copies: 1,
         tier,
         threads: 1,

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use gemmill::Tier;
+use gemmill::{FloatType, HardwareDot, Tier};
 
 use crate::args::{self, Activations, Format, Shape, ShapeArgs, WeightKind};
 use crate::case::{self, Case, Integers, Setup, Verdict};
 use crate::groups::GroupArgs;
 use crate::measure::{self, Timing};
-use crate::op::{Arithmetic, Op};
+use crate::op::{Arithmetic, FloatOp, Op};
 use crate::output;
 use crate::peak::{self, TierPeak};
 use crate::peers::{self, Peers};
@@ -26,7 +26,8 @@ random sample of rows of about that cost, with the first and the last row. All c
 reference's bits: otherwise `verified` is false and the exit status is not 0.
 
 Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence (of integers \
-narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma), measured in this process before each shape (the best \
+narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma; of hardware dot \
+products dot-bf16 or tiles-bf16), measured in this process before each shape (the best \
 measurement so far).
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
@@ -53,6 +54,11 @@ pub struct GemmArgs {
     /// Zero point of integer activations: 43 if not given
     #[arg(long, value_name = "Z", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-128..=255))]
     a_zero_point: Option<i32>,
+    /// Multiply bf16 by the CPU's own dot products, which round otherwise: avx512-bf16 or amx-bf16; without a name, the best
+    /// that the tier has here
+    #[arg(long, value_name = "NAME", value_parser = parse_dot)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = BEST_DOT)]
+    hardware_dot: Option<Dot>,
     /// Threads of one product
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = parse_threads)]
     threads: usize,
@@ -84,6 +90,35 @@ pub fn parse_seconds(text: &str) -> Result<f64, String> {
         Ok(s) if s > 0.0 && s <= 3600.0 => Ok(s),
         _ => Err("expected a number of seconds above 0, at most 3600".to_owned()),
     }
+}
+
+/// Which hardware dot products were asked for.
+#[derive(Debug, Clone, Copy)]
+enum Dot {
+    /// The best of the tier.
+    Best,
+    Named(HardwareDot),
+}
+
+impl Dot {
+    fn of(self, tier: Tier) -> Result<HardwareDot> {
+        Ok(match self {
+            Dot::Best => HardwareDot::best(tier)?,
+            Dot::Named(dot) => dot,
+        })
+    }
+}
+
+const BEST_DOT: &str = "best";
+
+fn parse_dot(text: &str) -> Result<Dot, String> {
+    if text == BEST_DOT {
+        return Ok(Dot::Best);
+    }
+    let named = HardwareDot::ALL.into_iter().find(|dot| dot.name() == text);
+    named
+        .map(Dot::Named)
+        .ok_or_else(|| format!("expected {BEST_DOT} or one of {}", HardwareDot::ALL.map(HardwareDot::name).join(", ")))
 }
 
 /// A number of threads.
@@ -185,6 +220,11 @@ impl GemmArgs {
         if let (Some(option), false) = (self.groups.given(), matches!(self.op, Op::Group(_))) {
             bail!("{option} is for weights of 4 or 2 bits: {} has others", self.op);
         }
+        let hardware_dot = self.hardware_dot.map(|dot| dot.of(tier)).transpose()?;
+        if hardware_dot.is_some() {
+            let bf16 = matches!(self.op, Op::Float(FloatOp { b: FloatType::Bf16, .. }));
+            ensure!(bf16, "--hardware-dot is for weights of bf16, as in bf16bf16-f32: {} has others", self.op);
+        }
         let weights = self.weights.unwrap_or(WeightKind::of(self.op)[0]);
         case::check_weights(self.op, weights)?;
         let usual = Integers::default();
@@ -193,8 +233,8 @@ impl GemmArgs {
             activation_max: self.activation_max.unwrap_or(usual.activation_max),
             a_zero_point: self.a_zero_point.unwrap_or(usual.a_zero_point),
         };
-        let groups = self.groups.groups();
-        Ok(Setup { weights, integers, groups, copies: 1, tier, threads: self.threads, seed: self.seed })
+        let (groups, threads, seed) = (self.groups.groups(), self.threads, self.seed);
+        Ok(Setup { weights, integers, groups, hardware_dot, copies: 1, tier, threads, seed })
     }
 }
 
@@ -211,7 +251,8 @@ pub fn run(args: &GemmArgs) -> Result<()> {
         Measurement { op: args.op, setup: &setup, seconds: args.seconds, turns: args.turns, verify_budget };
     let mut peers = args.peer.as_deref().map(|path| Peers::start(path, tier)).transpose()?;
     let names: Vec<String> = peers.as_ref().map(|p| p.names().to_vec()).unwrap_or_default();
-    let mut peak = TierPeak::new(tier, args.op.arithmetic())?;
+    let arithmetic = setup.hardware_dot.map_or(args.op.arithmetic(), Arithmetic::Dot);
+    let mut peak = TierPeak::new(tier, arithmetic)?;
     let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(tier, args.seconds.min(0.1)));
 
     let mut sink = Sink { to_file: args.output.is_some(), text: String::new() };
@@ -236,7 +277,7 @@ pub fn run(args: &GemmArgs) -> Result<()> {
     bar.finish_and_clear();
     let comparison = peers::comparison(&records, &names);
     if args.format == Format::Table {
-        sink.put(&summary(&records, tier, args.op.arithmetic()))?;
+        sink.put(&summary(&records, tier, arithmetic))?;
         sink.put(&comparison)?;
     } else if !comparison.is_empty() {
         eprint!("{comparison}");

@@ -126,6 +126,7 @@ pub fn run(args: &GemvArgs) -> Result<()> {
                     weights: WeightKind::of(op)[0],
                     integers: Integers::default(),
                     groups: args.groups.groups(),
+                    hardware_dot: None,
                     copies,
                     tier,
                     threads: 1,

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gemmill::FloatType;
 use gemmill::quant::Bits;
+use gemmill::{FloatType, HardwareDot};
 
 /// Element type of an operand or of the result of an integer product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,6 +141,8 @@ pub enum Op {
 pub enum Arithmetic {
     Integer,
     Float,
+    /// The CPU's own dot products of bf16.
+    Dot(HardwareDot),
 }
 
 impl Op {
@@ -160,7 +162,7 @@ impl Op {
         }
     }
 
-    /// Whose peak the operation is compared with.
+    /// Whose peak the operation is compared with, unless it is given hardware dot products.
     pub fn arithmetic(self) -> Arithmetic {
         match self {
             Op::Int(_) | Op::Group(GroupOp { a: GroupActivation::Quantized, .. }) => Arithmetic::Integer,

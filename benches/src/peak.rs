@@ -35,6 +35,7 @@ pub fn measure_of(tier: Tier, arithmetic: Arithmetic) -> (Tier, Sequence) {
     let sequence = match arithmetic {
         Arithmetic::Integer => Sequence::of(tier).first().copied().unwrap_or(Sequence::Narrow),
         Arithmetic::Float => Sequence::Fma,
+        Arithmetic::Dot(dot) => Sequence::of_dot(dot),
     };
     (tier, sequence)
 }

@@ -73,13 +73,13 @@ pub fn run() -> Result<()> {
     let mut wrong = Vec::new();
     for (op, [m, n, k], weights) in SELECTION {
         let (integers, groups) = (Integers::default(), Groups::default());
-        let setup = Setup { weights, integers, groups, copies: 1, tier, threads: 1, seed: 1 };
+        let setup = Setup { weights, integers, groups, hardware_dot: None, copies: 1, tier, threads: 1, seed: 1 };
         let measurement = Measurement { op, setup: &setup, seconds: SECONDS, turns: 1, verify_budget: VERIFY_BUDGET };
         let shape = Shape { label: Some(weights.to_string()), ..Shape::new(m, n, k) };
         bar.set_message(shape.to_string());
         let peak = match op.arithmetic() {
             Arithmetic::Integer => &mut integer_peak,
-            Arithmetic::Float => &mut float_peak,
+            Arithmetic::Float | Arithmetic::Dot(_) => &mut float_peak,
         };
         let (record, verdict) = measurement.run(&shape, peak, None)?;
         if !record.verified {

@@ -49,6 +49,34 @@ fn gemm_verifies_floating_point_operations() -> TestResult {
     Ok(())
 }
 
+/// On the portable tier hardware dot products are plain Rust, so every machine has them there; and only if they are asked for.
+#[test]
+fn gemm_verifies_hardware_dot_products() -> TestResult {
+    let s = Sandbox::new()?;
+    fs::write(s.path("shapes.csv"), "m,n,k\n3,5,7\n17,33,401\n1,64,64\n")?;
+    let shapes = ["gemm", "--shapes", "shapes.csv", "--seconds", "0.001", "--format", "json", "--tier", "portable"];
+    for dot in ["avx512-bf16", "amx-bf16"] {
+        for op in ["bf16bf16-f32", "f32bf16-bf16", "f16bf16-f16"] {
+            let text = s.ok(&[&shapes[..], &["--op", op, &format!("--hardware-dot={dot}")]].concat())?;
+            assert_eq!(text.lines().count(), 3, "{text}");
+            for line in text.lines() {
+                let record: serde_json::Value = serde_json::from_str(line)?;
+                assert_eq!((&record["sequence"], &record["verified"]), (&dot.into(), &true.into()), "{line}");
+            }
+        }
+    }
+    let asked = |more: &[&'static str]| [&shapes[..], more].concat();
+    s.refused(&asked(&["--op", "bf16bf16-f32", "--hardware-dot=fma"]), "one of avx512-bf16, amx-bf16")?;
+    s.refused(&asked(&["--op", "bf16bf16-f32", "--hardware-dot"]), "need tier avx512")?;
+    s.refused(&asked(&["--op", "bf16f16-f32", "--hardware-dot=amx-bf16"]), "--hardware-dot is for weights of bf16")?;
+    s.refused(&asked(&["--op", "u8i8-f32", "--hardware-dot=amx-bf16"]), "--hardware-dot is for weights of bf16")?;
+    if gemmill::Tier::Avx2.require().is_ok() {
+        let shape = ["gemm", "--op", "bf16bf16-f32", "--tier", "avx2", "--m", "1", "--n", "1", "--k", "1"];
+        s.refused(&[&shape[..], &["--hardware-dot=avx512-bf16"]].concat(), "need tier avx512")?;
+    }
+    Ok(())
+}
+
 #[test]
 fn gemm_refuses_options_of_the_other_kind() -> TestResult {
     let s = Sandbox::new()?;

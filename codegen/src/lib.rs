@@ -43,10 +43,11 @@ pub use desc::{
 };
 pub use gemm_float::desc::{
     Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
-    FloatKernelDesc, FloatPrefetch, FloatRows, FloatStart, FloatType, float_lanes,
+    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, FloatType, float_lanes,
 };
+pub use gemm_float::dot::HardwareDot;
 pub use gemm_float::function::float_function;
-pub use gemm_float::registry::{FloatTile, float_tiles};
+pub use gemm_float::registry::{FloatTile, float_tiles, float_tiles_of};
 pub use gemm_groups::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc, group_rows};
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Description, Kernel};

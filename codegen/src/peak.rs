@@ -8,6 +8,7 @@ mod read;
 use crate::CodegenError;
 #[cfg(target_arch = "x86_64")]
 use crate::args::KernelArgs;
+use crate::gemm_float::dot::HardwareDot;
 #[cfg(target_arch = "x86_64")]
 use crate::memory::Executable;
 use crate::tier::{Tier, TierError};
@@ -46,6 +47,10 @@ pub enum Sequence {
     Tiles,
     /// Fused multiply-adds of f32: one multiply-accumulate a lane.
     Fma,
+    /// Hardware dot products of bf16 in vectors: two multiply-accumulates a lane.
+    DotBf16,
+    /// The same of tiles: one instruction for 16 × 16 × 32 multiply-accumulates.
+    TilesBf16,
 }
 
 const OF_PAIRS: [Sequence; 6] =
@@ -63,12 +68,29 @@ impl Sequence {
         }
     }
 
-    /// The sequence of a tier's floating-point kernels. None on the portable tier.
+    /// The sequences of a tier's floating-point kernels: first the one of products as they are by default, then those of hardware
+    /// dot products, which not all of its CPUs have. None on the portable tier.
     pub const fn of_floats(tier: Tier) -> &'static [Sequence] {
         match tier {
             Tier::Portable => &[],
-            _ => &[Sequence::Fma],
+            Tier::Avx2 | Tier::Avx2Vnni => &[Sequence::Fma],
+            Tier::Avx512 | Tier::Avx512Vnni => &[Sequence::Fma, Sequence::DotBf16],
+            Tier::Amx => &[Sequence::Fma, Sequence::DotBf16, Sequence::TilesBf16],
         }
+    }
+
+    /// The sequence of hardware dot products.
+    pub const fn of_dot(dot: HardwareDot) -> Sequence {
+        match dot {
+            HardwareDot::Avx512Bf16 => Sequence::DotBf16,
+            HardwareDot::AmxBf16 => Sequence::TilesBf16,
+        }
+    }
+
+    /// Whether it multiplies tiles.
+    #[cfg(target_arch = "x86_64")]
+    const fn has_tiles(self) -> bool {
+        matches!(self, Sequence::Tiles | Sequence::TilesBf16)
     }
 
     /// Name in tables.
@@ -83,13 +105,16 @@ impl Sequence {
             Sequence::Dot => "dot",
             Sequence::Tiles => "tiles",
             Sequence::Fma => "fma",
+            Sequence::DotBf16 => "dot-bf16",
+            Sequence::TilesBf16 => "tiles-bf16",
         }
     }
 
     /// Pair products that are summed before a widening.
     const fn steps(self) -> usize {
         match self {
-            Sequence::Narrow | Sequence::Wide | Sequence::Dot | Sequence::Tiles | Sequence::Fma => 1,
+            Sequence::Narrow | Sequence::Wide | Sequence::Dot | Sequence::Tiles => 1,
+            Sequence::Fma | Sequence::DotBf16 | Sequence::TilesBf16 => 1,
             Sequence::Sum2 => 2,
             Sequence::Sum3 => 3,
             Sequence::Sum4 => 4,
@@ -175,8 +200,10 @@ fn macs_per_iteration(tier: Tier, sequence: Sequence) -> u64 {
     let lanes = if has_512_bits(tier) { 16 } else { 8 };
     match sequence {
         Sequence::Tiles => (TILE_ACCUMULATORS * 16 * 16 * 64) as u64,
+        Sequence::TilesBf16 => (TILE_ACCUMULATORS * 16 * 16 * 32) as u64,
         Sequence::Dot => (DOT_ACCUMULATORS * lanes * 4) as u64,
         Sequence::Fma => (DOT_ACCUMULATORS * lanes) as u64,
+        Sequence::DotBf16 => (DOT_ACCUMULATORS * lanes * 2) as u64,
         _ => (ACCUMULATORS * sequence.steps() * lanes * 4) as u64,
     }
 }
@@ -208,8 +235,8 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
     let (ones, a, b) = (Vector(15), Vector(14), Vector(13));
     // The sum and the product of one chain at a time; renaming makes them new registers for each.
     let (sum, product) = (Vector(12), Vector(11));
-    match sequence {
-        Sequence::Tiles => {
+    match sequence.has_tiles() {
+        true => {
             // Palette 1, eight tiles of 64 bytes by 16 rows.
             let sizes: [u32; 16] = std::array::from_fn(|i| match i {
                 0 => 1,
@@ -221,19 +248,23 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
             low.tile(TileOp::Configure(sizes));
             (0..8).for_each(|tile| low.tile(TileOp::Zero(Tile(tile))));
         }
-        _ => (0..16).for_each(|r| low.zero(Vector(r))),
+        false => (0..16).for_each(|r| low.zero(Vector(r))),
     }
     low.asm().load64(Gpr::Rax, Mem::at(Gpr::Rdi, std::mem::offset_of!(KernelArgs, row_tiles)));
     let again = low.asm().label();
     low.asm().place(again);
-    if sequence == Sequence::Tiles {
+    if sequence.has_tiles() {
+        let (a, b) = (Tile(6), Tile(7));
         for sums in (0..TILE_ACCUMULATORS as u8).map(Tile) {
-            low.tile(TileOp::Dot { sums, a: Tile(6), b: Tile(7), activations: Byte::U8 });
+            low.tile(match sequence {
+                Sequence::TilesBf16 => TileOp::DotBf16 { sums, a, b },
+                _ => TileOp::Dot { sums, a, b, activations: Byte::U8 },
+            });
         }
     }
     let chains = match sequence {
-        Sequence::Tiles => 0,
-        Sequence::Dot | Sequence::Fma => DOT_ACCUMULATORS,
+        Sequence::Tiles | Sequence::TilesBf16 => 0,
+        Sequence::Dot | Sequence::Fma | Sequence::DotBf16 => DOT_ACCUMULATORS,
         _ => ACCUMULATORS,
     };
     for acc in (0..chains as u8).map(Vector) {
@@ -244,6 +275,10 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
             }
             Sequence::Fma => {
                 low.accumulate_f32(acc, a, b.into());
+                continue;
+            }
+            Sequence::DotBf16 => {
+                low.dot_bf16(acc, a, b.into());
                 continue;
             }
             Sequence::Wide => {
@@ -263,7 +298,7 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
         low.op(Op::AddI32, acc, acc, sum.into());
     }
     low.asm().dec_jump_not_zero(Gpr::Rax, again);
-    if sequence == Sequence::Tiles {
+    if sequence.has_tiles() {
         low.tile(TileOp::Release);
     }
     low.leave();

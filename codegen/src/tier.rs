@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use crate::features::Features;
+use crate::gemm_float::dot::HardwareDot;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
-use crate::interpret::covers as is_interpreted;
+pub(crate) use crate::interpret::covers as is_interpreted;
 
 /// A cluster of instruction-set extensions. All tiers give the same bits.
 ///
@@ -145,19 +146,19 @@ pub(crate) fn select(offered: Features, request: Option<Tier>) -> Result<Tier, T
 
 /// What this machine offers to code that needs `needed`.
 #[cfg(target_arch = "x86_64")]
-fn offered_for(needed: Features) -> Features {
+pub(crate) fn offered_for(needed: Features) -> Features {
     Features::offered_for(needed)
 }
 
 /// Another architecture has none of the features.
 #[cfg(not(target_arch = "x86_64"))]
-fn offered_for(_: Features) -> Features {
+pub(crate) fn offered_for(_: Features) -> Features {
     Features::NONE
 }
 
 /// No interpreter stands in for CPUs that have the tier.
 #[cfg(not(all(target_arch = "x86_64", feature = "interpreter")))]
-fn is_interpreted(_: Tier) -> bool {
+pub(crate) fn is_interpreted(_: Tier) -> bool {
     false
 }
 
@@ -191,6 +192,20 @@ pub enum TierError {
         /// The first feature that is missing.
         feature: &'static str,
     },
+    /// The tier has no such dot products.
+    NoDot {
+        /// What was asked for.
+        dot: HardwareDot,
+        /// The tier that kernels were to be of.
+        tier: Tier,
+    },
+    /// The CPU or the operating system lacks what the dot products need besides their tier.
+    MissingForDot {
+        /// What was asked for.
+        dot: HardwareDot,
+        /// The first feature that is missing.
+        feature: &'static str,
+    },
 }
 
 impl fmt::Display for TierError {
@@ -201,6 +216,13 @@ impl fmt::Display for TierError {
                 write!(f, "no tier is named {name:?}: expected one of {known}")
             }
             TierError::Missing { tier, feature } => write!(f, "tier {tier} needs {feature}, which this machine lacks"),
+            TierError::NoDot { dot, tier } => {
+                let lowest = dot.lowest_tier();
+                write!(f, "hardware dot products {dot} need tier {lowest} or a later one that has them, given {tier}")
+            }
+            TierError::MissingForDot { dot, feature } => {
+                write!(f, "hardware dot products {dot} need {feature}, which this machine lacks")
+            }
         }
     }
 }

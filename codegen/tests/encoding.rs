@@ -79,6 +79,50 @@ fn every_instruction_is_one_of_the_tier() {
     });
 }
 
+/// Kernels with hardware dot products have those they ask for; other kernels of floating-point numbers have none.
+#[test]
+fn hardware_dots_are_in_kernels_that_ask_for_them() {
+    const TEST: &str = "hardware_dots_are_in_kernels_that_ask_for_them";
+    let chain = FloatKernelDesc {
+        tier: Tier::Amx,
+        products: FloatProducts::Chain,
+        weights: FloatType::Bf16,
+        expansion: Expansion::Kept,
+        a: FloatRows::Strided,
+        rows: 14,
+        vectors: 2,
+        cols: 31,
+        start: FloatStart::Beta,
+        finish: FloatFinish::Epilogue(FloatEpilogue { bias: true, residual: true, function: FloatFunction::Gelu }),
+        c: FloatType::Bf16,
+        prefetch: FloatPrefetch::None,
+    };
+    let is_dot = |feature: &CpuidFeature| matches!(feature, CpuidFeature::AVX512_BF16 | CpuidFeature::AMX_BF16);
+    for tier in machine_tiers(TEST) {
+        let found = |desc: FloatKernelDesc| {
+            let kernel = Kernel::generate(&FloatKernelDesc { tier, ..desc }).unwrap();
+            let listing = Listing::new(desc.to_string(), kernel.bytes());
+            let mut features: Vec<CpuidFeature> =
+                listing.code.iter().flat_map(|i| i.cpuid_features()).copied().collect();
+            features.sort();
+            features.dedup();
+            features
+        };
+        let rows = if float_lanes(tier) == 8 { 6 } else { 14 };
+        let cols = (2 * float_lanes(tier)) as u8;
+        assert!(!found(FloatKernelDesc { rows, cols, ..chain }).iter().any(is_dot), "{tier}");
+        for dot in HardwareDot::ALL.into_iter().filter(|dot| dot.require(tier).is_ok()) {
+            let wanted = match dot {
+                HardwareDot::Avx512Bf16 => CpuidFeature::AVX512_BF16,
+                HardwareDot::AmxBf16 => CpuidFeature::AMX_BF16,
+            };
+            let dots = FloatKernelDesc { products: FloatProducts::Dot(dot), ..chain };
+            let found: Vec<CpuidFeature> = found(dots).into_iter().filter(is_dot).collect();
+            assert_eq!(found, [wanted], "{dot} on {tier}");
+        }
+    }
+}
+
 #[test]
 fn branches_stay_inside_and_on_instructions() {
     each_kernel("branches_stay_inside_and_on_instructions", |_, listing| {

@@ -10,9 +10,10 @@ mod float_case;
 #[path = "common/guarded.rs"]
 mod guarded;
 
-use common::{Rng, machine_tiers, share_of};
+use common::{Rng, machine_tiers, say, share_of};
 use float_case::{Case, Memory};
 use gemmill_codegen::*;
+use gemmill_machine::{Exercised, Lacking};
 use half::{bf16, f16};
 
 /// Runs a case on its tier and on the portable one, and compares C and what surrounds it.
@@ -58,11 +59,43 @@ fn float_kernels_match_the_portable_tier() {
     eprintln!("{count} kernels compared");
 }
 
+/// The same with hardware dot products, on every tier that has some: the portable tier does in plain Rust what the CPU or
+/// the emulated machine does.
+#[test]
+fn hardware_dots_match_the_portable_tier() {
+    const TEST: &str = "hardware_dots_match_the_portable_tier";
+    let (mut rng, mut memory) = (Rng(8), Memory::new());
+    for dot in HardwareDot::ALL {
+        let mut count = 0;
+        for tier in machine_tiers(TEST).into_iter().filter(|&tier| tier >= dot.lowest_tier()) {
+            if let Err(why) = dot.require(tier) {
+                say(format_args!("SKIPPED {TEST} on {dot}: {why} (tier {tier})"));
+                continue;
+            }
+            for tile in float_tiles_of(tier, FloatProducts::Dot(dot)) {
+                for rows in 1..=tile.max_rows {
+                    for vectors in (2..=tile.vectors).step_by(2) {
+                        for _ in 0..share_of(16) {
+                            compare(&Case::random_dot(tier, dot, rows, vectors, &mut rng), &mut memory);
+                            count += 1;
+                        }
+                    }
+                }
+            }
+        }
+        say(format_args!("hardware dot products: {dot}: {count} kernels compared"));
+        // The emulated machine has all of them.
+        let interpreted = &Exercised::in_this_process(Lacking::Interpreted).interpreted;
+        assert!(count > 0 || !interpreted.contains(&Tier::Amx), "{dot} was not exercised");
+    }
+}
+
 /// What is no kernel is refused.
 #[test]
 fn impossible_kernels_are_refused() {
     let desc = FloatKernelDesc {
         tier: Tier::Avx2,
+        products: FloatProducts::Chain,
         weights: FloatType::F16,
         expansion: Expansion::InRegisters,
         a: FloatRows::Strided,
@@ -75,6 +108,14 @@ fn impossible_kernels_are_refused() {
         prefetch: FloatPrefetch::None,
     };
     let silu = FloatEpilogue { bias: false, residual: false, function: FloatFunction::Silu };
+    let dot = FloatKernelDesc { products: FloatProducts::Dot(HardwareDot::Avx512Bf16), ..desc };
+    let tiles = FloatKernelDesc {
+        tier: Tier::Amx,
+        products: FloatProducts::Dot(HardwareDot::AmxBf16),
+        weights: FloatType::Bf16,
+        expansion: Expansion::Kept,
+        ..desc
+    };
     for wrong in [
         FloatKernelDesc { rows: 0, ..desc },
         FloatKernelDesc { rows: 8, ..desc },
@@ -87,6 +128,15 @@ fn impossible_kernels_are_refused() {
         FloatKernelDesc { cols: 0, ..desc },
         FloatKernelDesc { vectors: 4, rows: 1, expansion: Expansion::Kept, ..desc },
         FloatKernelDesc { tier: Tier::Portable, vectors: 200, ..desc },
+        FloatKernelDesc { weights: FloatType::Bf16, ..dot },
+        FloatKernelDesc { tier: Tier::Avx512, ..dot },
+        FloatKernelDesc { a: FloatRows::Interleaved, ..tiles },
+        FloatKernelDesc { weights: FloatType::F32, ..tiles },
+        FloatKernelDesc { tier: Tier::Avx512Vnni, ..tiles },
+        FloatKernelDesc { expansion: Expansion::InRegisters, ..tiles },
+        FloatKernelDesc { prefetch: FloatPrefetch::Ahead, ..tiles },
+        FloatKernelDesc { rows: 33, ..tiles },
+        FloatKernelDesc { vectors: 4, ..tiles },
     ] {
         assert!(matches!(Kernel::generate(&wrong), Err(CodegenError::Unsupported(_))), "{wrong}");
     }

@@ -33,7 +33,7 @@ fn arithmetic_per_group(tile: Tile, section: Section) -> usize {
 /// The loop that a section, or a kernel of the float family, spends its time in.
 struct MainLoop {
     code: Vec<Instruction>,
-    /// Groups of one iteration; of a float kernel: k.
+    /// Groups of one iteration; of a float kernel: k, pairs of k, or tiles of k.
     groups: usize,
 }
 
@@ -59,9 +59,14 @@ impl MainLoop {
         let desc = tile.desc();
         let kernel = Kernel::generate(&desc).unwrap();
         let code = longest_loop(desc.to_string(), kernel.bytes());
-        let products = code.iter().filter(|i| i.mnemonic() == Mnemonic::Vfmadd231ps).count();
-        assert_eq!(products % (tile.rows * tile.vectors), 0, "{desc}");
-        MainLoop { code, groups: products / (tile.rows * tile.vectors) }
+        let product = match tile.products {
+            FloatProducts::Chain => Mnemonic::Vfmadd231ps,
+            FloatProducts::Dot(HardwareDot::Avx512Bf16) => Mnemonic::Vdpbf16ps,
+            FloatProducts::Dot(HardwareDot::AmxBf16) => Mnemonic::Tdpbf16ps,
+        };
+        let products = code.iter().filter(|i| i.mnemonic() == product).count();
+        assert!(products > 0 && products.is_multiple_of(tile.products_of_step()), "{desc}");
+        MainLoop { code, groups: products / tile.products_of_step() }
     }
 
     /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
@@ -78,8 +83,12 @@ impl MainLoop {
 
 fn is_arithmetic(i: &Instruction) -> bool {
     use Mnemonic::*;
+    // A load that leaves some elements alone has to put the others among them.
+    let merges = i.mnemonic() == Vmovdqu16 && i.has_op_mask() && !i.zeroing_masking();
     matches!(i.mnemonic(), Vpmaddubsw | Vpmaddwd | Vpaddw | Vpaddd | Vpshufb | Vpand | Vpandd | Vpsrlw)
-        || matches!(i.mnemonic(), Vpdpbusd | Tdpbusd | Tdpbssd | Vfmadd231ps | Vcvtph2ps | Vpslld)
+        || matches!(i.mnemonic(), Vpdpbusd | Tdpbusd | Tdpbssd | Vfmadd231ps | Vcvtph2ps | Vpslld | Vpsrld)
+        || matches!(i.mnemonic(), Vdpbf16ps | Tdpbf16ps)
+        || merges
 }
 
 /// Whether an instruction has no vector and no tile.
@@ -96,6 +105,7 @@ fn sections_of(tier: Tier) -> impl Iterator<Item = Section> {
 #[derive(Debug, Clone, Copy)]
 struct FloatLoop {
     tier: Tier,
+    products: FloatProducts,
     weights: FloatType,
     expansion: Expansion,
     a: FloatRows,
@@ -107,6 +117,7 @@ impl FloatLoop {
     fn desc(self) -> FloatKernelDesc {
         FloatKernelDesc {
             tier: self.tier,
+            products: self.products,
             weights: self.weights,
             expansion: self.expansion,
             a: self.a,
@@ -120,16 +131,59 @@ impl FloatLoop {
         }
     }
 
-    /// Instructions of one k on the vector ports: products, and what makes f32 of each vector of weights.
+    /// Products of a step: of one k, a pair of k, or a tile of k.
+    fn products_of_step(self) -> usize {
+        let rows = if self.products.in_tiles(self.tier) { self.rows.div_ceil(16) } else { self.rows };
+        rows * self.vectors
+    }
+
+    /// k of a step.
+    fn step_depth(self) -> usize {
+        self.products.group()
+    }
+
+    /// Instructions of a step on the vector ports: products, and what makes f32 or pairs of each vector of weights.
     fn arithmetic(self) -> usize {
-        let converts = self.weights != FloatType::F32 && self.expansion == Expansion::InRegisters;
-        self.rows * self.vectors + if converts { self.vectors } else { 0 }
+        let made = match (self.expansion, self.weights, self.products) {
+            (Expansion::InRegisters, _, FloatProducts::Dot(_)) => 2 * self.vectors,
+            (Expansion::InRegisters, FloatType::F16 | FloatType::Bf16, FloatProducts::Chain) => self.vectors,
+            _ => 0,
+        };
+        self.products_of_step() + made
+    }
+
+    /// Instructions that a step cannot do without: its arithmetic, and rows of A, or tiles of both.
+    fn least_instructions(self) -> usize {
+        let tiles = self.products.in_tiles(self.tier);
+        self.arithmetic() + if tiles { self.rows.div_ceil(16) + self.vectors } else { self.rows }
+    }
+}
+
+/// Hardware dot products that a tier has, here.
+fn dots_of(tier: Tier) -> impl Iterator<Item = HardwareDot> {
+    HardwareDot::ALL.into_iter().filter(move |dot| dot.require(tier).is_ok())
+}
+
+/// Every loop of a tier's kernels with hardware dot products but those that keep pairs.
+fn each_dot_loop(tier: Tier, dot: HardwareDot, check: impl Fn(FloatLoop, &MainLoop)) {
+    let products = FloatProducts::Dot(dot);
+    for tile in float_tiles_of(tier, products) {
+        for (rows, vectors) in (1..=tile.max_rows).flat_map(|r| (2..=tile.vectors).step_by(2).map(move |v| (r, v))) {
+            let (weights, a) = (FloatType::Bf16, FloatRows::Strided);
+            let reused = FloatLoop { tier, products, weights, expansion: Expansion::Reused, a, rows, vectors };
+            check(reused, &MainLoop::of_floats(reused));
+            if !products.in_tiles(tier) {
+                let in_registers = FloatLoop { expansion: Expansion::InRegisters, ..reused };
+                check(in_registers, &MainLoop::of_floats(in_registers));
+            }
+        }
     }
 }
 
 /// Every main loop of the float family but those that keep f32, which are there to store.
 fn each_float_loop(test: &str, check: impl Fn(FloatLoop, &MainLoop)) {
     for tier in machine_tiers(test) {
+        dots_of(tier).for_each(|dot| each_dot_loop(tier, dot, &check));
         let sizes = float_tiles(tier).iter().flat_map(|tile| {
             let vectors = (2..=tile.vectors).step_by(2);
             vectors.flat_map(|vectors| (1..=tile.max_rows).map(move |rows| (rows, vectors)))
@@ -138,7 +192,8 @@ fn each_float_loop(test: &str, check: impl Fn(FloatLoop, &MainLoop)) {
             for (weights, a) in
                 FloatType::ALL.into_iter().flat_map(|w| [FloatRows::Strided, FloatRows::Interleaved].map(|a| (w, a)))
             {
-                let in_registers = FloatLoop { tier, weights, expansion: Expansion::InRegisters, a, rows, vectors };
+                let (products, expansion) = (FloatProducts::Chain, Expansion::InRegisters);
+                let in_registers = FloatLoop { tier, products, weights, expansion, a, rows, vectors };
                 check(in_registers, &MainLoop::of_floats(in_registers));
                 if vectors == 2 {
                     let reused = FloatLoop { expansion: Expansion::Reused, ..in_registers };
@@ -276,21 +331,43 @@ fn float_table(tier: Tier) -> String {
     let one_row = (1, tiles[0].vectors);
     for (rows, vectors) in shown.clone().chain([one_row].into_iter().filter(|&one| shown.clone().all(|s| s != one))) {
         for weights in FloatType::ALL {
-            let (expansion, a) = (Expansion::InRegisters, FloatRows::Strided);
-            let tile = FloatLoop { tier, weights, expansion, a, rows, vectors };
-            let main_loop = MainLoop::of_floats(tile);
-            let per_k = |count: usize| count as f64 / main_loop.groups as f64;
-            let (all, loads, arithmetic) = (per_k(main_loop.code.len()), per_k(main_loop.loads()), tile.arithmetic());
-            let cols = vectors * float_lanes(tier);
-            let (found, best) = ((rows * cols) as f64 / all, (rows * cols) as f64 / (arithmetic + rows) as f64);
-            writeln!(
-                text,
-                "| {rows}x{cols} | {} | {all:.1} | {arithmetic} | {loads:.1} | {:.1} | {found:.1} | {best:.1} | {:.0} % |",
-                weights.name(),
-                all - arithmetic as f64 - loads,
-                100.0 * found / best,
-            )
-            .unwrap();
+            let (products, expansion, a) = (FloatProducts::Chain, Expansion::InRegisters, FloatRows::Strided);
+            let tile = FloatLoop { tier, products, weights, expansion, a, rows, vectors };
+            text += &float_line(tile, weights.name());
+        }
+    }
+    text
+}
+
+/// A line of the float family's tables. Figures are by step.
+fn float_line(tile: FloatLoop, name: &str) -> String {
+    let main_loop = MainLoop::of_floats(tile);
+    let per_step = |count: usize| count as f64 / main_loop.groups as f64;
+    let (all, loads, arithmetic) = (per_step(main_loop.code.len()), per_step(main_loop.loads()), tile.arithmetic());
+    let (rows, cols) = (tile.rows, tile.vectors * float_lanes(tile.tier));
+    let macs = (rows * cols * tile.step_depth()) as f64;
+    let (found, best) = (macs / all, macs / tile.least_instructions() as f64);
+    format!(
+        "| {rows}x{cols} | {name} | {all:.1} | {arithmetic} | {loads:.1} | {:.1} | {found:.1} | {best:.1} | {:.0} % |\n",
+        all - arithmetic as f64 - loads,
+        100.0 * found / best,
+    )
+}
+
+/// The part of the table for hardware dot products. Figures are by pair of k, or by tile of 32 k.
+fn dot_table(tier: Tier, dot: HardwareDot) -> String {
+    let mut text = format!("### {dot}\n\n");
+    text += "| tile | weights | instructions | arithmetic | loads | rest | MAC/instruction | best | of best |\n";
+    text += "|------|---------|-------------:|-----------:|------:|-----:|----------------:|-----:|--------:|\n";
+    let products = FloatProducts::Dot(dot);
+    for tile in float_tiles_of(tier, products) {
+        let (weights, a, rows, vectors) = (FloatType::Bf16, FloatRows::Strided, tile.max_rows, tile.vectors);
+        let reused = FloatLoop { tier, products, weights, expansion: Expansion::Reused, a, rows, vectors };
+        if !products.in_tiles(tier) {
+            text += &float_line(FloatLoop { expansion: Expansion::InRegisters, ..reused }, "packed");
+        }
+        if vectors == 2 {
+            text += &float_line(reused, "kept");
         }
     }
     text
@@ -317,6 +394,12 @@ fn the_table_is_that_of_the_documentation() {
     for &tier in &tiers {
         replace_part(&mut written, &table(tier));
         replace_part(&mut written, &float_table(tier));
+    }
+    for dot in HardwareDot::ALL {
+        match tiers.iter().find(|&&tier| dot.require(tier).is_ok()) {
+            Some(&tier) => replace_part(&mut written, &dot_table(tier, dot)),
+            None => common::say(format_args!("SKIPPED the table on {dot}: no tier has it here")),
+        }
     }
     // One table for all of them.
     for (a, b) in tiers.windows(2).map(|pair| (pair[0], pair[1])) {

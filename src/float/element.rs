@@ -2,8 +2,9 @@
 
 use half::{bf16, f16};
 
-use crate::matrix::{Element, MatRef};
-use gemmill_codegen::FloatType;
+use crate::convert;
+use crate::matrix::{Element, MatRef, taken_stride};
+use gemmill_codegen::{FloatProducts, FloatType};
 
 impl Element for f16 {}
 impl Element for bf16 {}
@@ -57,12 +58,46 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The matrix, where kernels can read it as it lies: f32 whose rows have their elements side by side.
-    pub(crate) fn in_place(&self) -> Option<&MatRef<'a, f32>> {
-        match self {
-            Source::F32(a) if a.row(0).is_some() => Some(a),
+    /// The same as bf16, to the nearest.
+    pub(crate) fn read_bf16(&self, i: usize, k: usize, out: &mut [bf16]) {
+        const PIECE: usize = 256;
+        if let Source::Bf16(a) = self
+            && let Some(row) = a.row(i)
+        {
+            return out.copy_from_slice(&row[k..][..out.len()]);
+        }
+        let mut wide = [0f32; PIECE];
+        for (piece, out) in out.chunks_mut(PIECE).enumerate() {
+            let wide = &mut wide[..out.len()];
+            self.read(i, k + piece * PIECE, wide);
+            convert::f32_to_bf16(wide, out).expect("as many of both");
+        }
+    }
+
+    /// The matrix, where kernels can read it as it lies: rows have their elements side by side, f32, or bf16 in whole groups
+    /// for hardware dot products.
+    pub(crate) fn in_place(&self, products: FloatProducts) -> Option<InPlace<'a>> {
+        match (self, products) {
+            (Source::F32(a), FloatProducts::Chain) => InPlace::new(a),
+            (Source::Bf16(a), FloatProducts::Dot(dot)) if a.cols().is_multiple_of(dot.group()) => InPlace::new(a),
             _ => None,
         }
+    }
+}
+
+/// Rows that kernels read as they lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InPlace<'a> {
+    pub(crate) data: &'a [u8],
+    /// Bytes from row to row.
+    pub(crate) row_stride: usize,
+}
+
+impl<'a> InPlace<'a> {
+    fn new<T: Float>(a: &MatRef<'a, T>) -> Option<InPlace<'a>> {
+        a.row(0)?;
+        let row_stride = taken_stride(a.rows(), a.row_stride()) * size_of::<T>();
+        Some(InPlace { data: bytemuck::cast_slice(a.data()), row_stride })
     }
 }
 

@@ -18,5 +18,5 @@ pub use functions::Function;
 pub use operation::{FloatGemm, FloatGemmBuilder, FloatRunOptions};
 pub use packed::{FloatPackBuilder, PackedFloat};
 
-pub(crate) use element::Source;
+pub(crate) use element::{InPlace, Source};
 pub(crate) use packed::Weights;

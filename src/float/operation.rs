@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gemmill_codegen::{
-    Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatRows, FloatStart,
-    FloatType, KernelCache, Tier,
+    Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatProducts,
+    FloatStart, FloatType, HardwareDot, KernelCache, Tier, TierError,
 };
 
 use super::element::{Float, Source};
@@ -29,7 +29,8 @@ use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace
 /// ```
 ///
 /// Every element has one chain of fused multiply-adds: a row of C has the same bits however many rows A has, on every tier
-/// and with every number of threads. A and C may be f32, f16 or bf16, whatever the weights are.
+/// and with every number of threads. A and C may be f32, f16 or bf16, whatever the weights are. Only if it is asked for,
+/// by [`FloatGemmBuilder::hardware_dot`], the chain is another one.
 ///
 /// # Examples
 /// ```
@@ -48,6 +49,7 @@ use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace
 pub struct FloatGemm {
     weights: Weights,
     tier: Tier,
+    products: FloatProducts,
     beta: f32,
     /// By padded column; empty if there is none.
     bias: Vec<f32>,
@@ -85,6 +87,7 @@ pub struct FloatGemmBuilder<'a> {
     function: Function,
     threads: Threads,
     tier: Option<Tier>,
+    products: FloatProducts,
 }
 
 impl<'a> FloatGemmBuilder<'a> {
@@ -123,6 +126,36 @@ impl<'a> FloatGemmBuilder<'a> {
         self
     }
 
+    /// Has the CPU's own dot products of bf16 multiply, which is faster and rounds otherwise: [`HardwareDot`] says how, and
+    /// has a bound of the error. Never done unless asked for.
+    ///
+    /// A CPU that lacks the instruction is an error of [`FloatGemmBuilder::build`]; so is a tier that lacks it. The portable tier
+    /// does the same in plain Rust, slowly, if [`FloatGemmBuilder::tier`] names it.
+    ///
+    /// Weights must be packed as bf16. A is rounded to bf16 first, to the nearest, if it has another type. Results depend on
+    /// which instruction is named, and on nothing else: not on the number of rows, the tile, the threads or the CPU.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{FloatGemm, FloatType, HardwareDot, MatMut, MatRef, PackedFloat, Tier};
+    /// let b = MatRef::row_major(&[2.0f32, 0.5], 2, 1)?;
+    /// let weights = PackedFloat::builder(b).store(FloatType::Bf16).build()?;
+    /// let builder = FloatGemm::builder(&weights);
+    /// let gemm = match HardwareDot::best(Tier::best()?) {
+    ///     Ok(dot) => builder.hardware_dot(dot).build()?,
+    ///     // This CPU has none: one chain of f32, as without the option.
+    ///     Err(_) => builder.build()?,
+    /// };
+    /// let mut c = [0f32];
+    /// gemm.run(MatRef::row_major(&[3.0f32, 4.0], 1, 2)?, &mut MatMut::row_major(&mut c, 1, 1)?)?;
+    /// assert_eq!(c, [8.0]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn hardware_dot(mut self, dot: HardwareDot) -> Self {
+        self.products = FloatProducts::Dot(dot);
+        self
+    }
+
     /// The tier of kernels: the best one of this CPU, or the one that `GEMMILL_TIER` names, if not given. Results do not
     /// depend on it.
     pub fn tier(mut self, tier: Tier) -> Self {
@@ -134,7 +167,8 @@ impl<'a> FloatGemmBuilder<'a> {
     ///
     /// # Errors
     /// [`Error::Mismatch`] for a bias of the wrong length, [`Error::BadNumber`] for limits that are none and for a `beta`
-    /// that is not finite, [`Error::OutOfRange`] for zero threads, [`Error::Tier`] for a tier that the CPU lacks.
+    /// that is not finite, [`Error::OutOfRange`] for zero threads, [`Error::Tier`] for a tier that the CPU lacks, or
+    /// hardware dot products that it or the tier lacks, [`Error::Unsupported`] for these with weights that are not bf16.
     ///
     /// # Examples
     /// ```
@@ -148,6 +182,14 @@ impl<'a> FloatGemmBuilder<'a> {
             Some(tier) => tier.require()?,
             None => Tier::best()?,
         };
+        if let FloatProducts::Dot(dot) = self.products {
+            // Plain Rust is no substitute that anybody should get without asking.
+            if tier == Tier::Portable && self.tier.is_none() {
+                return Err(TierError::NoDot { dot, tier }.into());
+            }
+            dot.require(tier)?;
+            self.weights.check_bf16()?;
+        }
         self.threads.check()?;
         if !self.beta.is_finite() {
             return Err(Error::BadNumber { what: "beta", expected: "a finite number", given: self.beta });
@@ -162,6 +204,7 @@ impl<'a> FloatGemmBuilder<'a> {
         Ok(FloatGemm {
             weights: self.weights,
             tier,
+            products: self.products,
             beta: self.beta,
             bias,
             function: self.function,
@@ -242,6 +285,7 @@ impl FloatGemm {
             function: Function::Identity,
             threads: Threads::Auto,
             tier: None,
+            products: FloatProducts::Chain,
         }
     }
 
@@ -258,6 +302,22 @@ impl FloatGemm {
     /// The tier of its kernels.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// The dot products of the CPU that it uses, if it was asked to.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{FloatGemm, MatRef, PackedFloat};
+    /// let weights = PackedFloat::new(MatRef::row_major(&[2.0f32], 1, 1)?)?;
+    /// assert_eq!(FloatGemm::builder(&weights).build()?.hardware_dot(), None);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn hardware_dot(&self) -> Option<HardwareDot> {
+        match self.products {
+            FloatProducts::Chain => None,
+            FloatProducts::Dot(dot) => Some(dot),
+        }
     }
 
     /// Computes C from A: M × K into M × N.
@@ -295,7 +355,7 @@ impl FloatGemm {
         let source = Source::new(a);
         let key = Key {
             rows: a.rows(),
-            in_place: source.in_place().is_some(),
+            in_place: source.in_place(self.products).is_some(),
             c: C::TYPE,
             residual: residual.is_some(),
             threads: self.threads.of_product(a.rows(), self.weights.k(), self.weights.n()),
@@ -305,6 +365,7 @@ impl FloatGemm {
         float::run(&FloatJob {
             weights: &self.weights,
             plan: &prepared.plan,
+            products: self.products,
             a: source,
             kernels: &prepared.kernels,
             bias: &self.bias,
@@ -339,6 +400,7 @@ impl FloatGemm {
         let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
         FloatProblem {
             tier: self.tier,
+            products: self.products,
             resources: Resources { caches, threads: key.threads, macs_per_thread },
             rows: key.rows,
             k: self.weights.k(),
@@ -384,6 +446,7 @@ impl FloatGemm {
             FloatEpilogue { bias: !self.bias.is_empty(), residual: key.residual, function: self.function.kind() };
         exists.then(|| FloatKernelDesc {
             tier: self.tier,
+            products: self.products,
             weights: self.weights.stored(),
             expansion: match (plan.keeps, place.tile) {
                 _ if plan.expands_first => Expansion::Reused,
@@ -391,7 +454,7 @@ impl FloatGemm {
                 (true, TileRole::First) => Expansion::Kept,
                 (true, _) => Expansion::Reused,
             },
-            a: if plan.packs_a { FloatRows::Interleaved } else { FloatRows::Strided },
+            a: plan.rows_of_a(self.products),
             rows: height as u8,
             vectors: vectors as u8,
             cols: cols as u8,

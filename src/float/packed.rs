@@ -161,6 +161,23 @@ impl Weights {
         }
     }
 
+    /// Whether hardware dot products can multiply them.
+    pub(crate) fn check_bf16(&self) -> Result<()> {
+        let what = match (self, self.stored()) {
+            (_, FloatType::Bf16) => return Ok(()),
+            (Weights::Groupwise(_), _) => {
+                "hardware dot products expect weights packed as bf16, given groups of 4 or 2 bits"
+            }
+            (_, FloatType::F32) => {
+                "hardware dot products expect weights packed as bf16 (FloatPackBuilder::store), given f32"
+            }
+            (_, FloatType::F16) => {
+                "hardware dot products expect weights packed as bf16 (FloatPackBuilder::store), given f16"
+            }
+        };
+        Err(Error::Unsupported { what })
+    }
+
     /// Whether they become f32 before kernels read them.
     pub(crate) fn expand_first(&self) -> bool {
         matches!(self, Weights::Groupwise(_))

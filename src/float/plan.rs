@@ -4,7 +4,9 @@
 //! time. More rows are cut into tiles of about MR rows and two vectors. The first of a block expands a part of a strip to
 //! f32, which the others read from the first-level cache.
 
-use gemmill_codegen::{FLOAT_PANEL, FloatFunction, FloatTile, FloatType, Tier, float_lanes, float_tiles};
+use gemmill_codegen::{
+    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatTile, FloatType, Tier, float_lanes, float_tiles_of,
+};
 
 use crate::plan::{Resources, RowTiles, parts};
 
@@ -12,6 +14,7 @@ use crate::plan::{Resources, RowTiles, parts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FloatProblem {
     pub(crate) tier: Tier,
+    pub(crate) products: FloatProducts,
     pub(crate) resources: Resources,
     pub(crate) rows: usize,
     pub(crate) k: usize,
@@ -43,12 +46,14 @@ pub(crate) struct FloatPlan {
     pub(crate) tiles_per_block: usize,
     /// Whether A is packed into micro-panels.
     pub(crate) packs_a: bool,
-    /// Whether the first micro-tile of a block keeps weights for the others.
+    /// Whether the first micro-tile of a block keeps weights for the others, or, in tiles, for itself.
     pub(crate) keeps: bool,
     /// Whether weights become f32 before kernels read them.
     pub(crate) expands_first: bool,
     /// Whether weights come from beyond the second-level cache, for one micro-tile, and are prefetched.
     pub(crate) prefetch: bool,
+    /// Whether sums are in tile registers, and pass through scratch memory.
+    pub(crate) in_tiles: bool,
     /// Micro-tiles of a block that prefetch the next panel meanwhile.
     pub(crate) prefetching_tiles: usize,
     /// Parts among which rows are split.
@@ -60,13 +65,13 @@ pub(crate) struct FloatPlan {
 /// Longer blocks leave the first-level cache too little for A. MEASURED on Emerald Rapids: 256 is never worse than 384 or 512,
 /// and 128 is where partial sums begin to show.
 const LARGEST_KC: usize = 256;
-/// k are blocked in multiples of this.
+/// k are blocked in multiples of this, and of a group of hardware dot products.
 const KC_UNIT: usize = 8;
 
 impl FloatPlan {
     pub(crate) fn new(p: &FloatProblem) -> FloatPlan {
         let lanes = float_lanes(p.tier);
-        let tiles_of_tier = float_tiles(p.tier);
+        let tiles_of_tier = float_tiles_of(p.tier, p.products);
         let max_rows = |tile: &FloatTile| tile.max_rows_with(p.function);
         let fitting = tiles_of_tier.iter().find(|tile| p.rows <= max_rows(tile)).or(tiles_of_tier.last());
         let (widest, rows, max_rows) = fitting.map_or((2, 1, 1), |tile| (tile.vectors, tile.rows, max_rows(tile)));
@@ -79,14 +84,17 @@ impl FloatPlan {
         let last_vectors = even_vectors(p.cols - strips.saturating_sub(1) * strip, lanes);
 
         let many_tiles = tiles.count() > 1;
+        let in_tiles = p.products.in_tiles(p.tier);
         let caches = p.resources.caches;
-        let most = (caches.l1 * 2 / 3 / (strip * size_of::<f32>())).min(LARGEST_KC);
-        let kc = if many_tiles || p.expands_first { even_blocks(p.k, most) } else { p.k };
-        let tile_bytes = tiles.height.max(1).saturating_mul(p.k.max(1)).saturating_mul(size_of::<f32>());
+        let slots = p.products.slots(p.k.max(1));
+        let most = (caches.l1 * 2 / 3 / (strip * size_of::<f32>())).min(LARGEST_KC) * p.products.depth_of_slot();
+        let keeps = (many_tiles && p.weights != FloatType::F32 && !p.expands_first) || in_tiles;
+        let in_blocks = many_tiles || keeps || p.expands_first;
+        let kc = if in_blocks { even_blocks(p.k, most, KC_UNIT.max(p.products.group())) } else { p.k };
+        let tile_bytes = tiles.height.max(1).saturating_mul(slots).saturating_mul(size_of::<f32>());
         let tiles_per_block = (caches.l2 / 4 / tile_bytes).max(LEAST_TILES_PER_BLOCK);
-        let keeps = many_tiles && p.weights != FloatType::F32 && !p.expands_first;
         let b_bytes = p.k.saturating_mul(p.cols).saturating_mul(p.weights.bytes());
-        let prefetch = !many_tiles && !p.expands_first && b_bytes > caches.l2 / 2;
+        let prefetch = !in_blocks && b_bytes > caches.l2 / 2;
         // A tile prefetches a line for every two k.
         let lines_of_row = FLOAT_PANEL * p.weights.bytes() / 64;
         let (row_parts, strip_parts) = split(p, tiles.count(), strips);
@@ -102,13 +110,22 @@ impl FloatPlan {
             keeps,
             expands_first: p.expands_first,
             prefetch,
-            prefetching_tiles: if many_tiles && !p.expands_first && b_bytes > caches.l2 / 4 {
+            in_tiles,
+            prefetching_tiles: if many_tiles && !p.expands_first && !in_tiles && b_bytes > caches.l2 / 4 {
                 2 * lines_of_row
             } else {
                 0
             },
             row_parts,
             strip_parts,
+        }
+    }
+
+    /// How kernels find rows of A.
+    pub(crate) fn rows_of_a(&self, products: FloatProducts) -> FloatRows {
+        match products {
+            FloatProducts::Chain if self.packs_a => FloatRows::Interleaved,
+            _ => FloatRows::Strided,
         }
     }
 
@@ -128,9 +145,9 @@ fn even_vectors(cols: usize, lanes: usize) -> usize {
 }
 
 /// A block of K of at most about `most`, such that all blocks are about equal.
-fn even_blocks(k: usize, most: usize) -> usize {
-    let blocks = k.div_ceil(most.max(KC_UNIT)).max(1);
-    k.div_ceil(blocks).next_multiple_of(KC_UNIT)
+fn even_blocks(k: usize, most: usize, unit: usize) -> usize {
+    let blocks = k.div_ceil(most.max(unit)).max(1);
+    k.div_ceil(blocks).next_multiple_of(unit)
 }
 
 fn split(p: &FloatProblem, tiles: usize, strips: usize) -> (usize, usize) {

@@ -1,6 +1,9 @@
 //! The normative semantics of floating-point products: short, obvious loops. Every kernel on every tier gives these bits,
 //! except that which NaN an operation gives is not specified.
 
+use gemmill_codegen::HardwareDot;
+use half::bf16;
+
 use super::element::Float;
 use super::functions::Function;
 use crate::error::{Result, expect};
@@ -47,6 +50,62 @@ pub fn gemm<A: Float, B: Float, C: Float>(
     c: &mut MatMut<'_, C>,
     stages: &Stages<'_, C>,
 ) -> Result<()> {
+    each_element((a, b), c, stages, |i, j, mut x| {
+        for k in 0..a.cols() {
+            x = a.at(i, k).to_f32().mul_add(b.at(k, j).to_f32(), x);
+        }
+        x
+    })
+}
+
+/// The same with [hardware dot products](HardwareDot): A is rounded to bf16, and sums are the instruction's.
+///
+/// ```text
+/// x = beta == 0 ? 0 : beta * C[i][j]
+/// for each group of k:  x = dot.add(x, A[i][group], B[group][j])          ascending; the last group is filled up with zeros
+/// x = x + bias[j];  x = x + residual[i][j]                                as far as given
+/// C[i][j] = round(f(x))
+/// ```
+///
+/// # Errors
+/// [`Error::Mismatch`](crate::Error::Mismatch) if shapes don't fit.
+///
+/// # Examples
+/// ```
+/// use gemmill::half::bf16;
+/// use gemmill::{HardwareDot, MatMut, MatRef, float_reference::{Stages, hardware_dot}};
+/// let (a, b) = ([1.0f32, 2.0], [3.0, 4.0].map(bf16::from_f32));
+/// let mut c = [0f32];
+/// let (a, b, stages) = (MatRef::row_major(&a, 1, 2)?, MatRef::row_major(&b, 2, 1)?, Stages::default());
+/// hardware_dot(HardwareDot::Avx512Bf16, a, b, &mut MatMut::row_major(&mut c, 1, 1)?, &stages)?;
+/// assert_eq!(c, [11.0]);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+pub fn hardware_dot<A: Float, C: Float>(
+    dot: HardwareDot,
+    a: MatRef<'_, A>,
+    b: MatRef<'_, bf16>,
+    c: &mut MatMut<'_, C>,
+    stages: &Stages<'_, C>,
+) -> Result<()> {
+    each_element((a, b), c, stages, |i, j, mut x| {
+        for first in (0..a.cols()).step_by(dot.group()) {
+            let group = first..a.cols().min(first + dot.group());
+            let of_a: Vec<bf16> = group.clone().map(|k| bf16::from_f32(a.at(i, k).to_f32())).collect();
+            let of_b: Vec<bf16> = group.map(|k| b.at(k, j)).collect();
+            x = dot.add(x, &of_a, &of_b);
+        }
+        x
+    })
+}
+
+/// What surrounds the products: `add` adds those of an element to what it begins with.
+fn each_element<A: Float, B: Float, C: Float>(
+    (a, b): (MatRef<'_, A>, MatRef<'_, B>),
+    c: &mut MatMut<'_, C>,
+    stages: &Stages<'_, C>,
+    add: impl Fn(usize, usize, f32) -> f32,
+) -> Result<()> {
     expect("rows of B against columns of A", a.cols(), b.rows())?;
     expect("rows of C against rows of A", a.rows(), c.rows())?;
     expect("columns of C against columns of B", b.cols(), c.cols())?;
@@ -61,10 +120,7 @@ pub fn gemm<A: Float, B: Float, C: Float>(
     for i in 0..a.rows() {
         for j in 0..b.cols() {
             let at = &mut c.data_mut()[i * stride + j];
-            let mut x = if stages.beta == 0.0 { 0.0 } else { stages.beta * at.to_f32() };
-            for k in 0..a.cols() {
-                x = a.at(i, k).to_f32().mul_add(b.at(k, j).to_f32(), x);
-            }
+            let mut x = add(i, j, if stages.beta == 0.0 { 0.0 } else { stages.beta * at.to_f32() });
             if let Some(bias) = stages.bias {
                 x += bias[j];
             }

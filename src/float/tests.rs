@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use gemmill_codegen::{Caches, FloatFunction, FloatType, Tier, float_lanes, float_tiles};
+use gemmill_codegen::{
+    Caches, FloatFunction, FloatProducts, FloatType, HardwareDot, Tier, float_lanes, float_tiles_of,
+};
 
 use super::plan::{FloatPlan, FloatProblem};
 use crate::plan::{MACS_PER_THREAD, Resources};
@@ -40,12 +42,22 @@ const SHAPES: [(usize, usize, usize); 16] = [
 
 fn problem(tier: Tier, caches: Caches, (rows, cols, k): (usize, usize, usize)) -> FloatProblem {
     let resources = Resources { caches, threads: 4, macs_per_thread: MACS_PER_THREAD };
-    let (weights, function) = (FloatType::F16, FloatFunction::Identity);
-    FloatProblem { tier, resources, rows, k, cols, weights, expands_first: false, in_place: true, function }
+    let (weights, function, products) = (FloatType::F16, FloatFunction::Identity, FloatProducts::Chain);
+    FloatProblem { tier, products, resources, rows, k, cols, weights, expands_first: false, in_place: true, function }
+}
+
+/// The same with hardware dot products, on the highest tier that has them.
+fn dot_problem(dot: HardwareDot, caches: Caches, shape: (usize, usize, usize)) -> FloatProblem {
+    let products = FloatProducts::Dot(dot);
+    FloatProblem { products, weights: FloatType::Bf16, ..problem(Tier::Amx, caches, shape) }
 }
 
 fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
     let FloatPlan { tiles, vectors, last_vectors, strips, kc, tiles_per_block, .. } = plan;
+    let operation = match p.products {
+        FloatProducts::Chain => p.tier.name(),
+        FloatProducts::Dot(dot) => dot.name(),
+    };
     let options = [
         (plan.keeps, "keeps"),
         (plan.expands_first, "expands"),
@@ -57,7 +69,7 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
     format!(
         "{:<11} {name:<5} {:<14} {}x{}+{} rows, {strips} strips of {vectors} (last {last_vectors}) vectors, kc {kc}, {} tiles a \
          block, {}x{} parts, {}",
-        p.tier.name(),
+        operation,
         format!("{}x{}x{}", p.rows, p.cols, p.k),
         tiles.tall,
         tiles.height,
@@ -84,6 +96,16 @@ fn table() -> String {
             }
         }
     }
+    for dot in HardwareDot::ALL {
+        for (name, caches) in MACHINES {
+            for shape in SHAPES {
+                let p = dot_problem(dot, caches, shape);
+                writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
+            }
+            let p = FloatProblem { in_place: false, ..dot_problem(dot, caches, (64, 1024, 1024)) };
+            writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
+        }
+    }
     table
 }
 
@@ -104,11 +126,16 @@ fn plans_cover_everything_and_fit_the_registry() {
     for tier in Tier::ALL {
         for rows in [1, 2, 3, 5, 6, 7, 13, 14, 15, 29, 100, 1001] {
             for cols in [1, 15, 16, 17, 31, 32, 33, 64, 100, 129, 1000] {
-                for k in [0, 1, 7, 255, 256, 257, 513, 4096] {
-                    let p = problem(tier, MACHINES[1].1, (rows, cols, k));
+                for (k, p) in [0, 1, 7, 255, 256, 257, 513, 4096].into_iter().flat_map(|k| {
+                    let shape = (rows, cols, k);
+                    let of_dot = |dot| FloatProblem { tier, ..dot_problem(dot, MACHINES[1].1, shape) };
+                    let all = [problem(tier, MACHINES[1].1, shape)].into_iter().chain(HardwareDot::ALL.map(of_dot));
+                    all.map(move |p| (k, p))
+                }) {
                     let plan = FloatPlan::new(&p);
                     let lanes = float_lanes(tier);
-                    let of_strip = |vectors: usize| float_tiles(tier).iter().rev().find(|t| vectors <= t.vectors);
+                    let of_tier = float_tiles_of(tier, p.products);
+                    let of_strip = |vectors: usize| of_tier.iter().rev().find(|t| vectors <= t.vectors);
                     for vectors in [plan.vectors, plan.last_vectors] {
                         let fits = of_strip(vectors).is_some_and(|tile| plan.tiles.height <= tile.max_rows);
                         assert!(fits && vectors.is_multiple_of(2), "{p:?}: {plan:?}");
@@ -120,6 +147,12 @@ fn plans_cover_everything_and_fit_the_registry() {
                     assert!(plan.kc * plan.passes(k) >= k && plan.kc > 0, "{p:?}: {plan:?}");
                     assert!(k == 0 || plan.kc * (plan.passes(k) - 1) < k, "{p:?}: {plan:?}");
                     assert!(!plan.keeps || plan.vectors == 2, "{p:?}: {plan:?}");
+                    let whole_groups = plan.passes(k) == 1 || plan.kc.is_multiple_of(p.products.group());
+                    assert!(whole_groups, "{p:?}: {plan:?}");
+                    assert!(
+                        !plan.in_tiles || plan.keeps && !plan.prefetch && plan.prefetching_tiles == 0,
+                        "{p:?}: {plan:?}"
+                    );
                 }
             }
         }

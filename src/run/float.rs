@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parts (threads):  rows × strips                      each part writes its own piece of C
-//!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or read where it lies
+//!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or rounded to bf16, or read where it lies
 //!     LOOP 2  strips of NR columns
 //!       LOOP 3  K in passes of KC                      partial sums of MC × NR between them
 //!         kernel: micro-tiles of the block of rows     the first may keep the strip's weights as f32
@@ -12,13 +12,14 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, Kernel};
+use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, Kernel};
+use half::bf16;
 
 use super::{Destination, from, piece};
 use crate::aligned::Lines;
 use crate::error::{Error, Result, expect};
 use crate::float::plan::FloatPlan;
-use crate::float::{Float, Source, Weights};
+use crate::float::{Float, InPlace, Source, Weights};
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatRef, taken_stride};
 use crate::plan::Run;
@@ -29,6 +30,7 @@ use crate::plan::Run;
 pub(crate) struct FloatJob<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) plan: &'a FloatPlan,
+    pub(crate) products: FloatProducts,
     pub(crate) a: Source<'a>,
     pub(crate) kernels: &'a FloatKernels,
     /// By padded column; empty if the epilogue has none.
@@ -136,7 +138,7 @@ thread_local! {
 pub(crate) fn run(job: &FloatJob<'_>) -> Result<()> {
     // Sizes of packed blocks are checked before anything is written.
     let height = job.plan.tiles.height * job.plan.tiles_per_block.min(job.plan.tiles.count());
-    let block = height.checked_mul(job.weights.k()).and_then(|n| n.checked_mul(size_of::<f32>()));
+    let block = packed_row_bytes(job.products, job.weights.k()).and_then(|row| row.checked_mul(height));
     if job.plan.packs_a && block.is_none_or(|bytes| bytes > isize::MAX as usize - 64) {
         return Err(Error::Overflow { what: "packed block of A" });
     }
@@ -166,21 +168,28 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
         let tiles = first..tiles.end.min(first + plan.tiles_per_block);
         let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
         let Workspace { packed_a, expanded, partial } = &mut *workspace;
-        let a = match job.a.in_place() {
-            Some(a) if !plan.packs_a => {
-                let row_stride = taken_stride(a.rows(), a.row_stride());
-                Rows { data: &a.data()[(rows.start * row_stride).min(a.data().len())..], row_stride, first: rows.start }
+        let a = match job.a.in_place(job.products) {
+            Some(InPlace { data, row_stride }) if !plan.packs_a => {
+                Rows { data: &data[(rows.start * row_stride).min(data.len())..], row_stride, first: rows.start }
             }
             _ => {
-                packed_a.grow(rows.len() * k * size_of::<f32>());
-                pack(job, &tiles, packed_a.of_mut());
-                Rows { data: packed_a.of(), row_stride: k, first: rows.start }
+                let row_stride = packed_row_bytes(job.products, k).expect("checked for all rows of the block");
+                packed_a.grow(rows.len() * row_stride);
+                match plan.rows_of_a(job.products) {
+                    FloatRows::Interleaved => pack(job, &tiles, packed_a.of_mut()),
+                    FloatRows::Strided => round_rows(job, rows.clone(), row_stride, packed_a.of_mut()),
+                }
+                Rows { data: packed_a.of(), row_stride, first: rows.start }
             }
         };
         let expands = plan.keeps || plan.expands_first;
-        expanded.grow(if expands { plan.kc * plan.strip * size_of::<f32>() } else { 0 });
-        let has_partial = plan.passes(k) > 1;
-        partial.grow(if has_partial { rows.len() * plan.strip * size_of::<f32>() } else { 0 });
+        expanded.grow(if expands { job.products.slots(plan.kc) * plan.strip * size_of::<f32>() } else { 0 });
+        let partial_rows = match (plan.passes(k) > 1, plan.in_tiles) {
+            (true, _) => rows.len(),
+            (false, true) => plan.tiles.height,
+            (false, false) => 0,
+        };
+        partial.grow(partial_rows * plan.strip * size_of::<f32>());
         for strip in strips.clone() {
             run_strip(job, &a, &tiles, strip, expanded.of_mut(), partial.of_mut());
         }
@@ -189,11 +198,33 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
 
 /// Rows of A as kernels read them.
 struct Rows<'a> {
-    data: &'a [f32],
-    /// Elements from row to row; packed rows take as many, though they are interleaved.
+    data: &'a [u8],
+    /// Bytes from row to row; packed rows take as many, also where they are interleaved.
     row_stride: usize,
     /// The row that `data` begins with.
     first: usize,
+}
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
+/// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the caches
+/// they do not stand in each other's way.
+fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
+    let bytes = products.slots(k).checked_mul(size_of::<f32>())?;
+    match products {
+        FloatProducts::Chain => Some(bytes),
+        FloatProducts::Dot(_) => (bytes.div_ceil(LINE_BYTES) | 1).checked_mul(LINE_BYTES),
+    }
+}
+
+/// Packs rows of A as bf16 side by side, zeros behind them up to whole groups of k.
+fn round_rows(job: &FloatJob<'_>, rows: Range<usize>, row_stride: usize, out: &mut [bf16]) {
+    let (k, whole) = (job.weights.k(), job.products.slots(job.weights.k()) * job.products.depth_of_slot());
+    for (i, row) in rows.zip(out.chunks_exact_mut(row_stride / size_of::<bf16>())) {
+        job.a.read_bf16(i, 0, &mut row[..k]);
+        row[k..whole].fill(bf16::ZERO);
+    }
 }
 
 /// How much of K is packed at a time.
@@ -276,7 +307,11 @@ fn run_strip(
                     depth: depth.clone(),
                     a,
                     expanded: expanded.as_mut_ptr(),
-                    partial: if passes > 1 { partial[done * width..].as_mut_ptr() } else { std::ptr::null_mut() },
+                    partial: match (passes > 1, plan.in_tiles) {
+                        (true, _) => partial[done * width..].as_mut_ptr(),
+                        (false, true) => partial.as_mut_ptr(),
+                        (false, false) => std::ptr::null_mut(),
+                    },
                 };
                 call_kernel(job, place, call);
                 first_tile = false;
@@ -345,12 +380,16 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
     let Call { run, column, depth, a, .. } = call;
     let kernel = job.kernels.0[place.index()].as_deref().expect("a job has every kernel of its plan");
     let before = (run.first_row - a.first) * a.row_stride;
-    let within = if job.plan.packs_a { depth.start * run.height } else { depth.start };
+    let slots = depth.start / job.products.depth_of_slot() * size_of::<f32>();
+    let within = match job.plan.rows_of_a(job.products) {
+        FloatRows::Interleaved => slots * run.height,
+        FloatRows::Strided => slots,
+    };
     let b = PackedPart::new(job.weights, column, depth.start);
     let mut args = FloatKernelArgs {
-        a: a.data[(before + within).min(a.data.len())..].as_ptr(),
-        a_row_stride: a.row_stride * size_of::<f32>(),
-        a_tile_stride: run.height * a.row_stride * size_of::<f32>(),
+        a: a.data[(before + within).min(a.data.len())..].as_ptr().cast(),
+        a_row_stride: a.row_stride,
+        a_tile_stride: run.height * a.row_stride,
         b: b.start,
         b_panel_stride: b.panel_stride,
         next: b.start.wrapping_add(b.panel_stride),

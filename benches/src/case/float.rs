@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use gemmill::float_reference::{self, Stages};
 use gemmill::half::{bf16, f16};
-use gemmill::{Float, FloatGemm, FloatType, MatMut, MatRef, PackedFloat, Threads};
+use gemmill::{Float, FloatGemm, FloatType, HardwareDot, MatMut, MatRef, PackedFloat, Threads};
 
 use super::{Case, Setup, next_of, transposed};
 use crate::args::Shape;
@@ -25,6 +25,7 @@ struct FloatCase<A, C> {
     /// The weights, rounded to their type, column after column: the reference goes down columns.
     columns: Vec<f32>,
     bias: Vec<f32>,
+    hardware_dot: Option<HardwareDot>,
     shape: Shape,
 }
 
@@ -65,6 +66,7 @@ impl<A: Float, C: Float> FloatCase<A, C> {
             packed = pack()?;
             pack_seconds = pack_seconds.min(start.elapsed().as_secs_f64());
             let gemm = FloatGemm::builder(&packed).bias(&bias).tier(setup.tier).threads(Threads::Max(setup.threads));
+            let gemm = if let Some(dot) = setup.hardware_dot { gemm.hardware_dot(dot) } else { gemm };
             gemms.push(gemm.build()?);
         }
         Ok(FloatCase {
@@ -76,6 +78,7 @@ impl<A: Float, C: Float> FloatCase<A, C> {
             c: vec![C::from_f32(0.0); m * n],
             columns: transposed(&weights, n),
             bias,
+            hardware_dot: setup.hardware_dot,
             shape: shape.clone(),
         })
     }
@@ -107,7 +110,7 @@ impl<A: Float, C: Float> Case for FloatCase<A, C> {
     }
 
     fn sequence(&self) -> String {
-        self.packed().stored().name().to_owned()
+        self.hardware_dot.map_or(self.packed().stored().name(), HardwareDot::name).to_owned()
     }
 
     fn packed_bytes(&self) -> usize {
@@ -135,9 +138,15 @@ impl<A: Float, C: Float> Case for FloatCase<A, C> {
         let Shape { n, k, .. } = self.shape;
         let mut row = vec![C::from_f32(0.0); n];
         let a = MatRef::row_major(&self.a[i * k..][..k], 1, k)?;
-        let b = MatRef::col_major(&self.columns, k, n)?;
         let stages = Stages { bias: Some(&self.bias), ..Stages::default() };
-        float_reference::gemm(a, b, &mut MatMut::row_major(&mut row, 1, n)?, &stages)?;
+        let c = &mut MatMut::row_major(&mut row, 1, n)?;
+        match self.hardware_dot {
+            None => float_reference::gemm(a, MatRef::col_major(&self.columns, k, n)?, c, &stages)?,
+            Some(dot) => {
+                let columns: Vec<bf16> = self.columns.iter().copied().map(bf16::from_f32).collect();
+                float_reference::hardware_dot(dot, a, MatRef::col_major(&columns, k, n)?, c, &stages)?;
+            }
+        }
         Ok(bits(&row))
     }
 }

@@ -10,7 +10,7 @@ mod int_expectation;
 use std::fmt;
 
 use anyhow::{Result, ensure};
-use gemmill::Tier;
+use gemmill::{HardwareDot, Tier};
 
 pub use int::IntCase;
 
@@ -26,6 +26,8 @@ pub struct Setup {
     pub integers: Integers,
     /// Of weights of 4 and 2 bits.
     pub groups: Groups,
+    /// What floating-point products of bf16 use instead of a chain of f32.
+    pub hardware_dot: Option<HardwareDot>,
     /// Packed weights of the same values that products take in turn: several, where they shall come from memory.
     pub copies: usize,
     pub tier: Tier,

@@ -2,14 +2,14 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::desc::{FloatFinish, FloatKernelDesc, FloatRows, FloatStart};
-use super::{epilogue, main_loop};
+use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart};
+use super::{epilogue, main_loop, tiles};
 use crate::CodegenError;
 use crate::tier::Tier;
 use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem};
 use crate::x86::avx2::Avx2;
 use crate::x86::avx512::Avx512;
-use crate::x86::lowering::{Lowering, Op, Source, Vector};
+use crate::x86::lowering::{Lowering, Op, Source, TileOp, Vector};
 use crate::x86::rows::RowStrides;
 
 /// General-purpose registers by role.
@@ -127,23 +127,46 @@ impl<L: Lowering> Builder<L> {
     /// The whole kernel: for each micro-tile, all of k; then the epilogue.
     fn kernel(&mut self) {
         Gpr::CALLEE_SAVED.iter().for_each(|&r| self.low.asm().push(r));
+        if self.desc.products != FloatProducts::Chain {
+            self.low.prepare_pairs();
+        }
+        let has_tiles = self.desc.has_tiles();
+        if has_tiles {
+            tiles::configure(self);
+        }
         let next_tile = self.low.asm().label();
         self.low.asm().place(next_tile);
-        self.start();
+        if has_tiles {
+            tiles::start(self)
+        } else {
+            self.start()
+        }
         if self.desc.finish != FloatFinish::Scratch {
             epilogue::prefetch_c(self);
         }
-        if self.desc.a == FloatRows::Strided {
+        if self.desc.a == FloatRows::Strided && !has_tiles {
             let rows = self.rows();
             RowStrides(&role::STRIDES).compute(self.low.asm(), arg!(a_row_stride), rows);
         }
-        main_loop::all(self);
-        match self.desc.finish {
-            FloatFinish::Scratch => self.store_scratch(),
-            FloatFinish::Epilogue(e) => epilogue::stages(self, e),
+        match (has_tiles, self.desc.finish) {
+            (true, finish) => {
+                tiles::products(self);
+                tiles::finish(self, finish);
+            }
+            (false, FloatFinish::Scratch) => {
+                main_loop::all(self);
+                self.store_scratch();
+            }
+            (false, FloatFinish::Epilogue(e)) => {
+                main_loop::all(self);
+                epilogue::stages(self, e);
+            }
         }
         self.advance();
         self.low.asm().dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+        if has_tiles {
+            self.low.tile(TileOp::Release);
+        }
         self.low.leave();
         Gpr::CALLEE_SAVED.iter().rev().for_each(|&r| self.low.asm().pop(r));
         self.low.asm().ret();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::dot::HardwareDot;
 use crate::tier::Tier;
 
 /// Columns of a packed panel of floating-point weights, on every tier.
@@ -71,12 +72,59 @@ pub enum Expansion {
     Reused,
 }
 
-/// How rows of A lie in memory, as f32.
+/// How products are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatProducts {
+    /// One chain of fused multiply-adds of f32, in ascending k.
+    Chain,
+    /// The CPU's dot products of bf16, a group of k after the other. Rows of A are bf16 then, two side by side in the place
+    /// of an f32, and so are expanded weights: a *pair* of k.
+    Dot(HardwareDot),
+}
+
+impl FloatProducts {
+    /// k of which a chain takes one step: parts of K begin at multiples of it.
+    pub const fn group(self) -> usize {
+        match self {
+            FloatProducts::Chain => 1,
+            FloatProducts::Dot(dot) => dot.group(),
+        }
+    }
+
+    /// k in the place of an f32: in a row of A, and of expanded weights.
+    pub const fn depth_of_slot(self) -> usize {
+        match self {
+            FloatProducts::Chain => 1,
+            FloatProducts::Dot(_) => 2,
+        }
+    }
+
+    /// Whether kernels of a tier keep sums in tile registers while products are added.
+    pub const fn in_tiles(self, tier: Tier) -> bool {
+        matches!((tier, self), (Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16)))
+    }
+
+    /// Slots of so many k in a row of A that kernels read, and of expanded weights for a column. What is past the last k is
+    /// zero.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::{FloatProducts, HardwareDot};
+    /// assert_eq!(FloatProducts::Chain.slots(5), 5);
+    /// assert_eq!(FloatProducts::Dot(HardwareDot::Avx512Bf16).slots(5), 3);
+    /// assert_eq!(FloatProducts::Dot(HardwareDot::AmxBf16).slots(33), 32);
+    /// ```
+    pub const fn slots(self, depth: usize) -> usize {
+        depth.div_ceil(self.group()) * (self.group() / self.depth_of_slot())
+    }
+}
+
+/// How rows of A lie in memory, as f32, or as pairs of bf16 where kernels have hardware dot products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FloatRows {
     /// A row's elements side by side, rows a stride apart.
     Strided,
-    /// Packed micro-panels: the elements of a micro-tile's rows for one k side by side, then those for the next k.
+    /// Packed micro-panels, of f32: the elements of a micro-tile's rows for one k side by side, then those for the next k.
     Interleaved,
 }
 
@@ -153,13 +201,14 @@ impl FloatFunction {
 }
 
 /// A micro-kernel of the float family: `C[rows × cols]` from rows of A and a strip of panels of B, one chain of fused
-/// multiply-adds in ascending k for each element.
+/// multiply-adds in ascending k for each element, or one of hardware dot products.
 ///
 /// # Examples
 /// ```
 /// use gemmill_codegen::*;
 /// let desc = FloatKernelDesc {
 ///     tier: Tier::Avx2,
+///     products: FloatProducts::Chain,
 ///     weights: FloatType::Bf16,
 ///     expansion: Expansion::InRegisters,
 ///     a: FloatRows::Strided,
@@ -177,7 +226,9 @@ impl FloatFunction {
 pub struct FloatKernelDesc {
     /// Instruction set.
     pub tier: Tier,
-    /// The type of packed weights.
+    /// How products are summed.
+    pub products: FloatProducts,
+    /// The type of packed weights; bf16 for hardware dot products.
     pub weights: FloatType,
     /// Where they are taken from.
     pub expansion: Expansion,
@@ -218,6 +269,11 @@ impl FloatKernelDesc {
         self.rows as usize * self.strip_cols()
     }
 
+    /// Whether sums are in tile registers while products are added.
+    pub const fn has_tiles(&self) -> bool {
+        self.products.in_tiles(self.tier)
+    }
+
     /// Bytes of a panel's weights for one k.
     pub const fn panel_row_bytes(&self) -> usize {
         FLOAT_PANEL * self.weights.bytes()
@@ -241,7 +297,11 @@ pub const fn float_lanes(tier: Tier) -> usize {
 impl fmt::Display for FloatKernelDesc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rows, width) = (self.rows, self.strip_cols());
-        write!(f, "fgemm_{}_{}_{rows}x{width}_c{}", self.tier, self.weights.name(), self.cols)?;
+        write!(f, "fgemm_{}_{}_", self.tier, self.weights.name())?;
+        if let FloatProducts::Dot(dot) = self.products {
+            write!(f, "dot-{dot}_")?;
+        }
+        write!(f, "{rows}x{width}_c{}", self.cols)?;
         f.write_str(match self.a {
             FloatRows::Strided => "",
             FloatRows::Interleaved => "_interleaved",
@@ -284,7 +344,8 @@ impl fmt::Display for FloatKernelDesc {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct FloatKernelArgs {
-    /// The first micro-tile's row 0 at the first k: readable for `depth` elements of all rows of all tiles.
+    /// The first micro-tile's row 0 at the first k: readable for `depth` elements of all rows of all tiles. For hardware dot
+    /// products, pairs of bf16 that need not be aligned, [`FloatProducts::slots`] of them for each row; zeros past `depth`.
     pub a: *const f32,
     /// Bytes from row to row of A, where rows are [`FloatRows::Strided`].
     pub a_row_stride: usize,
@@ -297,17 +358,18 @@ pub struct FloatKernelArgs {
     pub b_panel_stride: usize,
     /// Where [`FloatPrefetch::Next`] goes on; any address is allowed.
     pub next: *const u8,
-    /// Number of k; may be zero.
+    /// Number of k; may be zero. Parts of K but the last one are multiples of [`FloatProducts::group`].
     pub depth: usize,
     /// Number of micro-tiles; not zero.
     pub row_tiles: usize,
-    /// `depth * strip_cols` elements, for all expansions but [`Expansion::InRegisters`].
+    /// [`FloatProducts::slots`] of `depth`, times `strip_cols`, elements for all expansions but [`Expansion::InRegisters`].
     pub expanded: *mut f32,
     /// Element (0, 0) of the first micro-tile of C.
     pub c: *mut u8,
     /// Bytes from row to row of C.
     pub c_row_stride: usize,
-    /// Partial sums, micro-tile after micro-tile, `scratch_len` each.
+    /// Partial sums, micro-tile after micro-tile, `scratch_len` each. Kernels of tiles need those of one micro-tile even
+    /// where they neither start nor end with partial sums.
     pub scratch: *mut f32,
     /// The factor of C.
     pub beta: f32,

@@ -10,9 +10,19 @@ use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// `acc = beta * C`
 pub(super) fn start_at_c<L: Lowering>(b: &mut Builder<L>) {
-    let temp = b.temp(0);
+    point_at_c(b);
+    start_at_rows_of_c(b);
+}
+
+/// Loads the pointers of [`start_at_rows_of_c`].
+pub(super) fn point_at_c<L: Lowering>(b: &mut Builder<L>) {
     b.low.asm().load64(role::C, arg!(c));
     b.low.asm().load64(role::C_STRIDE, arg!(c_row_stride));
+}
+
+/// The same from the row that [`role::C`] points at on, which it moves behind the rows.
+pub(super) fn start_at_rows_of_c<L: Lowering>(b: &mut Builder<L>) {
+    let temp = b.temp(0);
     for r in 0..b.rows() {
         for v in 0..b.vectors() {
             let acc = b.acc(r, v);
@@ -64,10 +74,13 @@ fn load_element<L: Lowering>(b: &mut Builder<L>, dst: Vector, mask: Vector, row:
 
 /// Bias, residual, function, store.
 pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
-    b.exchange_halves();
-    let (t0, t1) = (b.temp(0), b.temp(1));
-    b.low.asm().load64(role::C, arg!(c));
-    b.low.asm().load64(role::C_STRIDE, arg!(c_row_stride));
+    point(b, epilogue);
+    stages_of_rows(b, epilogue);
+}
+
+/// Loads the pointers of [`stages_of_rows`].
+pub(super) fn point<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
+    point_at_c(b);
     if epilogue.bias {
         b.low.asm().load64(role::BIAS, arg!(bias));
     }
@@ -75,6 +88,12 @@ pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
         b.low.asm().load64(role::RESIDUAL, arg!(residual));
         b.low.asm().load64(role::RESIDUAL_STRIDE, arg!(residual_row_stride));
     }
+}
+
+/// The stages of rows from where the pointers stand, which are then behind them.
+pub(super) fn stages_of_rows<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
+    b.exchange_halves();
+    let (t0, t1) = (b.temp(0), b.temp(1));
     for r in 0..b.rows() {
         for v in 0..b.vectors() {
             let (acc, count) = (b.acc(r, v), b.columns_in(v));

@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch};
+use super::desc::{
+    Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatType,
+};
+use super::dot::HardwareDot;
 use super::portable;
 use super::registry::max_rows;
 use crate::cache::KernelCache;
@@ -13,6 +16,30 @@ use crate::x86::asm::MachineCode;
 
 impl Description for FloatKernelDesc {
     type Args = FloatKernelArgs;
+}
+
+impl FloatKernelDesc {
+    /// What hardware dot products ask for.
+    fn check_dot(&self, dot: HardwareDot) -> Result<(), CodegenError> {
+        if !dot.is_of(self.tier) {
+            return Err(CodegenError::Unsupported("the tier has no such dot products"));
+        }
+        if self.weights != FloatType::Bf16 {
+            return Err(CodegenError::Unsupported("hardware dot products are of bf16"));
+        }
+        if self.a != FloatRows::Strided {
+            return Err(CodegenError::Unsupported(
+                "hardware dot products take rows of A with their elements side by side",
+            ));
+        }
+        if self.has_tiles() && self.expansion == Expansion::InRegisters {
+            return Err(CodegenError::Unsupported("tiles of weights are loaded from where they were kept"));
+        }
+        if self.has_tiles() && self.prefetch != FloatPrefetch::None {
+            return Err(CodegenError::Unsupported("kernels of tiles do not prefetch"));
+        }
+        Ok(())
+    }
 }
 
 impl Family for FloatKernelDesc {
@@ -42,7 +69,10 @@ impl Family for FloatKernelDesc {
         if self.expansion == Expansion::Kept && vectors != 2 && self.tier != Tier::Portable {
             return Err(CodegenError::Unsupported("strips of two vectors are kept, no others"));
         }
-        Ok(())
+        match self.products {
+            FloatProducts::Chain => Ok(()),
+            FloatProducts::Dot(dot) => self.check_dot(dot),
+        }
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,31 @@
-//! The main loop of the float family: for each k, every accumulator gets one more product.
+//! The main loop of the float family: for each k, every accumulator gets one more product; with hardware dot products, for each
+//! pair of k two of them.
 //!
 //! Vectors of B stay in registers while rows of A are broadcast one by one; or, in wide tiles of few rows, rows of A stay
 //! while vectors of B pass. Where accumulators leave room for neither, both pass.
 
 use super::builder::{Builder, LINE_BYTES, arg, role};
-use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatRows, FloatType};
+use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows, FloatType};
 use crate::x86::asm::{Mem, Scale};
 use crate::x86::lowering::{Lowering, Vector};
+
+/// What a step multiplies.
+#[derive(Clone, Copy)]
+enum Step {
+    /// The `i`-th k, or pair of k, from where the registers point.
+    Whole(usize),
+    /// The last k of an odd number of them, without the second one of its pair.
+    Half,
+}
+
+impl Step {
+    fn index(self) -> usize {
+        match self {
+            Step::Whole(i) => i,
+            Step::Half => 0,
+        }
+    }
+}
 
 /// All of k.
 pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
@@ -17,6 +36,16 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     asm.load64(role::A, arg!(a));
     asm.load64(role::B, arg!(b));
     asm.load64(role::COUNT, arg!(depth));
+    let pairs = b.desc.products != FloatProducts::Chain;
+    // What was kept has a whole pair at the end; where it is made, half a pair has a step of its own.
+    let ends_in_half = pairs && b.desc.expansion != Expansion::Reused;
+    let asm = b.low.asm();
+    if pairs {
+        if !ends_in_half {
+            asm.add_imm(role::COUNT, 1);
+        }
+        asm.shift_right_imm(role::COUNT, 1);
+    }
     if panels > 1 {
         let [one, three] = role::PANELS;
         asm.load64(one, arg!(b_panel_stride));
@@ -34,7 +63,7 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     let asm = b.low.asm();
     asm.jump_if_below(role::COUNT, unroll, few);
     asm.place(many);
-    (0..unroll).for_each(|i| step(b, i));
+    (0..unroll).for_each(|i| step(b, Step::Whole(i)));
     advance(b, unroll);
     let asm = b.low.asm();
     asm.sub_imm(role::COUNT, unroll);
@@ -42,23 +71,32 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     asm.place(few);
     asm.jump_if_zero(role::COUNT, end);
     asm.place(again);
-    step(b, 0);
+    step(b, Step::Whole(0));
     advance(b, 1);
     let asm = b.low.asm();
     asm.dec_jump_not_zero(role::COUNT, again);
     asm.place(end);
+    if ends_in_half {
+        let done = asm.label();
+        asm.load64(role::COUNT, arg!(depth));
+        asm.and_imm(role::COUNT, 1);
+        asm.jump_if_zero(role::COUNT, done);
+        step(b, Step::Half);
+        b.low.asm().place(done);
+    }
+    let asm = b.low.asm();
     if nexts {
         asm.store64(arg!(next), role::NEXT);
     }
 }
 
-/// k per iteration: enough that the loop's own instructions, some of which take a multiplier's port, hardly count. MEASURED
-/// on Emerald Rapids at 6 × 2 vectors: 8 make 1024³ 3 to 5 % faster than 2; 16 are no better.
+/// Steps per iteration: enough that the loop's own instructions, some of which take a multiplier's port, hardly count.
+/// MEASURED on Emerald Rapids at 6 × 2 vectors: 8 make 1024³ 3 to 5 % faster than 2; 16 are no better.
 fn unroll<L: Lowering>(b: &Builder<L>) -> usize {
     (96 / (b.rows() * b.vectors())).clamp(4, 8) & !1
 }
 
-/// Bytes of expanded weights for one k.
+/// Bytes of expanded weights for one step.
 fn expanded_bytes<L: Lowering>(b: &Builder<L>) -> usize {
     b.desc.strip_cols() * size_of::<f32>()
 }
@@ -68,8 +106,9 @@ fn advance<L: Lowering>(b: &mut Builder<L>, steps: usize) {
         FloatRows::Strided => size_of::<f32>(),
         FloatRows::Interleaved => b.rows() * size_of::<f32>(),
     };
-    let (b_bytes, expanded) = (b.desc.panel_row_bytes(), expanded_bytes(b));
-    let (expansion, nexts) = (b.desc.expansion, b.desc.prefetch == FloatPrefetch::Next && steps > 1);
+    let (b_bytes, expanded) = (step_bytes(b), expanded_bytes(b));
+    let depth = steps * b.desc.products.depth_of_slot();
+    let (expansion, nexts) = (b.desc.expansion, b.desc.prefetch == FloatPrefetch::Next && depth > 1);
     let asm = b.low.asm();
     asm.add_imm(role::A, steps * a_bytes);
     if expansion != Expansion::Reused {
@@ -79,15 +118,21 @@ fn advance<L: Lowering>(b: &mut Builder<L>, steps: usize) {
         asm.add_imm(role::EXPANDED, steps * expanded);
     }
     if nexts {
-        for line in 0..steps / 2 {
+        for line in 0..depth / 2 {
             asm.prefetch_l2(Mem::at(role::NEXT, line * LINE_BYTES));
         }
-        asm.add_imm(role::NEXT, steps / 2 * LINE_BYTES);
+        asm.add_imm(role::NEXT, depth / 2 * LINE_BYTES);
     }
 }
 
-/// One k, the `i`-th from where the registers point.
-fn step<L: Lowering>(b: &mut Builder<L>, i: usize) {
+/// Bytes of a panel's weights for one step.
+fn step_bytes<L: Lowering>(b: &Builder<L>) -> usize {
+    b.desc.panel_row_bytes() * b.desc.products.depth_of_slot()
+}
+
+/// One k, or one pair of k.
+fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
+    let i = step.index();
     if b.desc.prefetch == FloatPrefetch::Ahead {
         prefetch(b, i);
     }
@@ -99,10 +144,10 @@ fn step<L: Lowering>(b: &mut Builder<L>, i: usize) {
             broadcast(b, r, i, row);
         }
         for v in 0..vectors {
-            weights(b, v, i, from_b);
+            weights(b, v, step, from_b);
             for r in 0..rows {
                 let (acc, row) = (b.acc(r, v), b.temp(r));
-                b.low.accumulate_f32(acc, row, from_b.into());
+                accumulate(b, acc, row, from_b);
             }
         }
         return;
@@ -110,11 +155,11 @@ fn step<L: Lowering>(b: &mut Builder<L>, i: usize) {
     if b.free() <= vectors {
         let (vector, from_a) = (b.temp(0), b.temp(1));
         for v in 0..vectors {
-            weights(b, v, i, vector);
+            weights(b, v, step, vector);
             for r in 0..rows {
                 broadcast(b, r, i, from_a);
                 let acc = b.acc(r, v);
-                b.low.accumulate_f32(acc, from_a, vector.into());
+                accumulate(b, acc, from_a, vector);
             }
         }
         return;
@@ -122,18 +167,26 @@ fn step<L: Lowering>(b: &mut Builder<L>, i: usize) {
     let from_a = b.temp(vectors);
     for v in 0..vectors {
         let vector = b.temp(v);
-        weights(b, v, i, vector);
+        weights(b, v, step, vector);
     }
     for r in 0..rows {
         broadcast(b, r, i, from_a);
         for v in 0..vectors {
             let (acc, vector) = (b.acc(r, v), b.temp(v));
-            b.low.accumulate_f32(acc, from_a, vector.into());
+            accumulate(b, acc, from_a, vector);
         }
     }
 }
 
-/// Row `r` of A at the `i`-th k to all lanes.
+/// `acc += a · weights`
+fn accumulate<L: Lowering>(b: &mut Builder<L>, acc: Vector, a: Vector, weights: Vector) {
+    match b.desc.products {
+        FloatProducts::Chain => b.low.accumulate_f32(acc, a, weights.into()),
+        FloatProducts::Dot(_) => b.low.dot_bf16(acc, a, weights.into()),
+    }
+}
+
+/// Row `r` of A at the `i`-th step to all lanes.
 fn broadcast<L: Lowering>(b: &mut Builder<L>, r: usize, i: usize, dst: Vector) {
     let at = match b.desc.a {
         FloatRows::Strided => b.row_of_a(r).offset(i * size_of::<f32>()),
@@ -142,7 +195,7 @@ fn broadcast<L: Lowering>(b: &mut Builder<L>, r: usize, i: usize, dst: Vector) {
     b.low.broadcast32(dst, at);
 }
 
-/// Panel `p`, at the current k.
+/// Panel `p`, at the current step.
 fn panel(p: usize) -> Mem {
     let [one, three] = role::PANELS;
     let index = match p {
@@ -154,23 +207,30 @@ fn panel(p: usize) -> Mem {
     Mem { base: role::B, index, disp: 0 }
 }
 
-/// Vector `v` of weights at the `i`-th k, as f32; kept, if that is wanted.
-fn weights<L: Lowering>(b: &mut Builder<L>, v: usize, i: usize, dst: Vector) {
-    let expanded = Mem::at(role::EXPANDED, i * expanded_bytes(b) + v * b.vector_bytes());
+/// Vector `v` of weights at a step, as f32 or as pairs; kept, if that is wanted.
+fn weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector) {
+    let expanded = Mem::at(role::EXPANDED, step.index() * expanded_bytes(b) + v * b.vector_bytes());
     match b.desc.expansion {
         Expansion::Reused => b.low.load(dst, expanded.into()),
-        Expansion::InRegisters => packed_weights(b, v, i, dst),
+        Expansion::InRegisters => packed_weights(b, v, step, dst),
         Expansion::Kept => {
-            packed_weights(b, v, i, dst);
+            packed_weights(b, v, step, dst);
             b.low.store(expanded, dst);
         }
     }
 }
 
 /// The same from a packed panel.
-fn packed_weights<L: Lowering>(b: &mut Builder<L>, v: usize, i: usize, dst: Vector) {
+fn packed_weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector) {
     let per_panel = FLOAT_PANEL / b.desc.lanes();
-    let row = panel(v / per_panel).offset(i * b.desc.panel_row_bytes());
+    let row = panel(v / per_panel).offset(step.index() * step_bytes(b));
+    if b.desc.products != FloatProducts::Chain {
+        let second = match step {
+            Step::Whole(_) => Some(row.offset(b.desc.panel_row_bytes())),
+            Step::Half => None,
+        };
+        return pairs(b, v % per_panel, row, second, dst);
+    }
     let (within, bytes) = (v % per_panel, b.desc.lanes() * b.desc.weights.bytes());
     match b.desc.weights {
         FloatType::F32 => b.low.load(dst, row.offset(within * bytes).into()),
@@ -180,9 +240,17 @@ fn packed_weights<L: Lowering>(b: &mut Builder<L>, v: usize, i: usize, dst: Vect
     }
 }
 
+/// Pairs of two rows of a panel, or of one and zeros: the `within`-th vector of them.
+pub(super) fn pairs<L: Lowering>(b: &mut Builder<L>, within: usize, first: Mem, second: Option<Mem>, dst: Vector) {
+    match within {
+        0 => b.low.load_even_pairs(dst, first, second),
+        _ => b.low.load_odd_pairs(dst, first, second),
+    }
+}
+
 /// The lines of all panels that will be needed some time from now.
 fn prefetch<L: Lowering>(b: &mut Builder<L>, i: usize) {
-    let row_bytes = b.desc.panel_row_bytes();
+    let row_bytes = step_bytes(b);
     for p in 0..b.desc.strip_cols().div_ceil(FLOAT_PANEL) {
         for line in (0..row_bytes).step_by(LINE_BYTES) {
             b.low.asm().prefetch(panel(p).offset(FLOAT_PREFETCH + i * row_bytes + line));

@@ -1,12 +1,14 @@
-//! The float family: f32, f16 and bf16 weights, f32 accumulation, one chain in ascending k for every element.
+//! The float family: f32, f16 and bf16 weights, f32 accumulation, one chain in ascending k for every element; or, where that
+//! is asked for, the CPU's own dot products of bf16.
 //!
 //! [`desc`] says what a kernel is, [`registry`] which there are. Start with `builder::generate`: it reads like the kernel's
-//! loops. `main_loop` multiplies, `epilogue` finishes, [`portable`] does both in plain Rust; [`function`] has the numbers
-//! that both make exponentials of.
+//! loops. `main_loop` multiplies, in vectors or by `tiles`, `epilogue` finishes, [`portable`] does both in plain Rust;
+//! [`function`] has the numbers that both make exponentials of, [`dot`] what hardware dot products are.
 
 #[cfg(target_arch = "x86_64")]
 mod builder;
 pub(crate) mod desc;
+pub(crate) mod dot;
 #[cfg(target_arch = "x86_64")]
 mod epilogue;
 mod family;
@@ -15,3 +17,5 @@ pub mod function;
 mod main_loop;
 mod portable;
 pub(crate) mod registry;
+#[cfg(target_arch = "x86_64")]
+mod tiles;

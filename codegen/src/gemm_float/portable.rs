@@ -1,13 +1,15 @@
 //! The float family in plain Rust: the portable tier, and the oracle of the generated kernels.
 
 use super::desc::{
-    Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatRows, FloatStart, FloatType,
+    Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatStart,
+    FloatType,
 };
+use super::dot::HardwareDot;
 use super::function::float_function;
 use half::{bf16, f16};
 
-/// Most accumulators of a micro-tile, of any tier: 15 × 32.
-pub(super) const MAX_ACCUMULATORS: usize = 480;
+/// Most accumulators of a micro-tile, of any tier: 15 × 32, 3 × 128, or 32 × 32 in tiles.
+pub(super) const MAX_ACCUMULATORS: usize = 1024;
 
 /// Runs the kernel that `desc` describes.
 ///
@@ -21,7 +23,10 @@ pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
         // SAFETY: passed on from the caller, who provides scratch memory for each micro-tile.
         unsafe {
             start(desc, args, acc);
-            multiply(desc, args, acc);
+            match desc.products {
+                FloatProducts::Chain => multiply(desc, args, acc),
+                FloatProducts::Dot(dot) => add_dots(desc, dot, args, acc),
+            }
             match desc.finish {
                 FloatFinish::Scratch => args.scratch.copy_from_nonoverlapping(acc.as_ptr(), acc.len()),
                 FloatFinish::Epilogue(_) => finish(desc, args, acc),
@@ -82,6 +87,48 @@ unsafe fn multiply(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f3
                 let sum = &mut acc[i * cols + j];
                 // SAFETY: the caller provides `depth` elements of each row.
                 *sum = unsafe { a.read() }.mul_add(b, *sum);
+            }
+        }
+    }
+}
+
+/// Most k of a group of hardware dot products.
+const MAX_GROUP: usize = 32;
+
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn add_dots(desc: &FloatKernelDesc, dot: HardwareDot, args: &FloatKernelArgs, acc: &mut [f32]) {
+    let (rows, cols, group) = (usize::from(desc.rows), desc.strip_cols(), dot.group());
+    for first in (0..args.depth).step_by(group) {
+        for j in 0..cols {
+            let kept = args.expanded.cast::<bf16>().wrapping_add(first * cols + 2 * j);
+            // Pair `p` of a column stands a strip's pairs behind the one before it.
+            let in_pairs = |k: usize| kept.wrapping_add(k / 2 * 2 * cols + k % 2);
+            let mut b = [bf16::ZERO; MAX_GROUP];
+            for (k, weight) in b[..group].iter_mut().enumerate() {
+                let panel = args.b.wrapping_add(j / FLOAT_PANEL * args.b_panel_stride);
+                let row = panel.wrapping_add((first + k) * desc.panel_row_bytes());
+                let at = row.wrapping_add(desc.weights.place(j % FLOAT_PANEL) * desc.weights.bytes());
+                if desc.expansion == Expansion::Reused {
+                    // SAFETY: the caller provides room for whole groups, which an earlier kernel filled.
+                    *weight = unsafe { in_pairs(k).read() };
+                } else if first + k < args.depth {
+                    // SAFETY: the caller provides `depth` rows of each panel.
+                    *weight = unsafe { at.cast::<bf16>().read_unaligned() };
+                }
+                if desc.expansion == Expansion::Kept {
+                    // SAFETY: the caller provides room for whole groups.
+                    unsafe { in_pairs(k).write(*weight) };
+                }
+            }
+            for i in 0..rows {
+                let row = args.a.wrapping_byte_add(i * args.a_row_stride).cast::<bf16>().wrapping_add(first);
+                let mut a = [bf16::ZERO; MAX_GROUP];
+                for (k, a) in a[..group].iter_mut().enumerate() {
+                    // SAFETY: the caller provides whole groups of each row, which need not be aligned.
+                    *a = unsafe { row.wrapping_add(k).read_unaligned() };
+                }
+                acc[i * cols + j] = dot.add(acc[i * cols + j], &a[..group], &b[..group]);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The micro-tiles of the float family. Planning, tests and benchmarks all read this table.
 
-use super::desc::{FloatFinish, FloatFunction, FloatKernelDesc, float_lanes};
+use super::desc::{FloatFinish, FloatFunction, FloatKernelDesc, FloatProducts, float_lanes};
 use crate::tier::Tier;
 
 /// A shape of micro-kernels: every number of rows from 1 to `max_rows` can be generated.
@@ -61,6 +61,33 @@ pub fn float_tiles(tier: Tier) -> &'static [FloatTile] {
     }
 }
 
+/// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B.
+const TILES: [FloatTile; 1] = [FloatTile { vectors: 2, rows: 32, max_rows: 32 }];
+
+/// The registers of AVX-512 as hardware dot products have them, which pair weights in the registers that are left.
+const DOTS: [FloatTile; 3] = [
+    FloatTile { vectors: 8, rows: 3, max_rows: 3 },
+    FloatTile { vectors: 4, rows: 6, max_rows: 6 },
+    FloatTile { vectors: 2, rows: 14, max_rows: 14 },
+];
+
+/// The micro-tiles of a tier's kernels that sum products in this way. The portable tier carries out hardware dot products in
+/// tiles of its own.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{FloatProducts, HardwareDot, Tier, float_tiles, float_tiles_of};
+/// assert_eq!(float_tiles_of(Tier::Amx, FloatProducts::Chain), float_tiles(Tier::Amx));
+/// assert_eq!(float_tiles_of(Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16))[0].max_rows, 32);
+/// ```
+pub fn float_tiles_of(tier: Tier, products: FloatProducts) -> &'static [FloatTile] {
+    match products {
+        _ if products.in_tiles(tier) => &TILES,
+        FloatProducts::Dot(_) if float_lanes(tier) > 8 => &DOTS,
+        _ => float_tiles(tier),
+    }
+}
+
 /// Most rows of a description's micro-tile; of fewer vectors than a tile has, those of the tile.
 pub(crate) fn max_rows(desc: &FloatKernelDesc) -> usize {
     let function = match desc.finish {
@@ -68,6 +95,6 @@ pub(crate) fn max_rows(desc: &FloatKernelDesc) -> usize {
         FloatFinish::Scratch => FloatFunction::Identity,
     };
     let vectors = usize::from(desc.vectors);
-    let fitting = float_tiles(desc.tier).iter().rev().find(|tile| vectors <= tile.vectors);
+    let fitting = float_tiles_of(desc.tier, desc.products).iter().rev().find(|tile| vectors <= tile.vectors);
     fitting.map_or(0, |tile| tile.max_rows_with(function))
 }

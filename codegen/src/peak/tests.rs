@@ -40,7 +40,7 @@ fn iterations_do_the_multiplications_they_claim() {
         let vector_bytes = body[0].op0_register().size() as u64;
         assert_eq!(
             vector_bytes,
-            if sequence == Sequence::Tiles {
+            if sequence.has_tiles() {
                 1024
             } else if has_512_bits(tier) {
                 64
@@ -55,10 +55,13 @@ fn iterations_do_the_multiplications_they_claim() {
         let (bytes, words, sums) = (count(Mnemonic::Vpmaddubsw), count(Mnemonic::Vpmaddwd), count(Mnemonic::Vpaddw));
         let (dots, tiles) = (count(Mnemonic::Vpdpbusd), count(Mnemonic::Tdpbusd));
         let sums_of_floats = count(Mnemonic::Vfmadd231ps);
+        let (pairs, tiles_of_pairs) = (count(Mnemonic::Vdpbf16ps), count(Mnemonic::Tdpbf16ps));
         match sequence {
             Sequence::Dot => assert_eq!((dots * vector_bytes, bytes, words, tiles), (macs, 0, 0, 0), "{name}"),
             Sequence::Tiles => assert_eq!((tiles * 16 * 1024, bytes, words, dots), (macs, 0, 0, 0), "{name}"),
             Sequence::Fma => assert_eq!((sums_of_floats * vector_bytes / 4, bytes, words), (macs, 0, 0), "{name}"),
+            Sequence::DotBf16 => assert_eq!((pairs * vector_bytes / 2, sums_of_floats), (macs, 0), "{name}"),
+            Sequence::TilesBf16 => assert_eq!((tiles_of_pairs * 16 * 512, tiles), (macs, 0), "{name}"),
             Sequence::Wide => {
                 assert_eq!((bytes, words * vector_bytes / 2, sums), (0, macs, 0), "{name}");
                 assert_eq!(count(Mnemonic::Vpaddd), 2 * chains);
@@ -70,27 +73,29 @@ fn iterations_do_the_multiplications_they_claim() {
             }
         }
         // Nothing else but the counter and the jump.
-        let arithmetic = bytes + words + sums + dots + tiles + sums_of_floats + count(Mnemonic::Vpaddd);
+        let floats = sums_of_floats + pairs + tiles_of_pairs;
+        let arithmetic = bytes + words + sums + dots + tiles + floats + count(Mnemonic::Vpaddd);
         assert_eq!(body.len() as u64, arithmetic + 2, "{name}");
         assert!(body.iter().all(|i| i.memory_base() == Register::None), "{name}: registers only");
         assert_eq!(code[code.len() - 2].mnemonic(), Mnemonic::Vzeroupper);
         let releases = code.iter().filter(|i| i.mnemonic() == Mnemonic::Tilerelease).count();
-        assert_eq!(releases, usize::from(sequence == Sequence::Tiles), "{name}: tiles are given up");
+        assert_eq!(releases, usize::from(sequence.has_tiles()), "{name}: tiles are given up");
     }
 }
 
 #[test]
 fn chains_do_not_depend_on_each_other() {
-    use Mnemonic::{Tdpbusd, Vfmadd231ps, Vpaddd, Vpdpbusd};
+    use Mnemonic::{Tdpbf16ps, Tdpbusd, Vdpbf16ps, Vfmadd231ps, Vpaddd, Vpdpbusd};
     for (tier, sequence) in all() {
         let code = decode(tier, sequence);
-        let sums = code.iter().filter(|i| matches!(i.mnemonic(), Vpaddd | Vpdpbusd | Tdpbusd | Vfmadd231ps));
+        let is_sum = |m| matches!(m, Vpaddd | Vpdpbusd | Tdpbusd | Vfmadd231ps | Vdpbf16ps | Tdpbf16ps);
+        let sums = code.iter().filter(|i| is_sum(i.mnemonic()));
         let accumulators: std::collections::HashSet<_> = sums.map(|i| i.op0_register()).collect();
         let expected = match sequence {
             // One more register holds the sum of the two products.
             Sequence::Wide => ACCUMULATORS + 1,
-            Sequence::Tiles => TILE_ACCUMULATORS,
-            Sequence::Dot | Sequence::Fma => DOT_ACCUMULATORS,
+            Sequence::Tiles | Sequence::TilesBf16 => TILE_ACCUMULATORS,
+            Sequence::Dot | Sequence::Fma | Sequence::DotBf16 => DOT_ACCUMULATORS,
             _ => ACCUMULATORS,
         };
         assert_eq!(accumulators.len(), expected, "{tier} {sequence:?}");

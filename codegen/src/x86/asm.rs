@@ -238,6 +238,20 @@ impl Assembler {
         dynasm!(self.ops ; .arch x64 ; sub Rq(dst.id()), DWORD imm as i32);
     }
 
+    /// Unsigned.
+    pub(crate) fn shift_right_imm(&mut self, dst: Gpr, bits: u8) {
+        dynasm!(self.ops ; .arch x64 ; shr Rq(dst.id()), BYTE bits as i8);
+    }
+
+    pub(crate) fn and_imm(&mut self, dst: Gpr, imm: u8) {
+        debug_assert!(imm < 128, "sign-extended");
+        dynasm!(self.ops ; .arch x64 ; and Rq(dst.id()), BYTE imm as i8);
+    }
+
+    pub(crate) fn negate(&mut self, dst: Gpr) {
+        dynasm!(self.ops ; .arch x64 ; neg Rq(dst.id()));
+    }
+
     pub(crate) fn multiply_imm(&mut self, dst: Gpr, imm: usize) {
         dynasm!(self.ops ; .arch x64 ; imul Rq(dst.id()), Rq(dst.id()), DWORD imm as i32);
     }

@@ -11,6 +11,8 @@ use crate::CodegenError;
 /// Shuffle of bytes: the lower half of each 32-bit lane to its upper half.
 const EVEN_TO_UPPER: [u32; 4] = [0x0100_8080, 0x0504_8080, 0x0908_8080, 0x0d0c_8080];
 
+const NO_PAIRS: &str = "no dot products of bf16 in 256 bits";
+
 pub(crate) struct Avx2 {
     pub(crate) asm: Assembler,
     /// The instruction of 32-bit dot products: in VEX or EVEX encoding, or none.
@@ -139,6 +141,22 @@ impl Lowering for Avx2 {
         let mask = self.asm.constant(&[0xffff_0000; 8]);
         self.load(dst, Source::Constant(mask));
         self.op(Op::And, dst, dst, src.into());
+    }
+
+    fn prepare_pairs(&mut self) {
+        self.asm.fail(NO_PAIRS);
+    }
+
+    fn load_even_pairs(&mut self, _: Vector, _: Mem, _: Option<Mem>) {
+        self.asm.fail(NO_PAIRS);
+    }
+
+    fn load_odd_pairs(&mut self, _: Vector, _: Mem, _: Option<Mem>) {
+        self.asm.fail(NO_PAIRS);
+    }
+
+    fn dot_bf16(&mut self, _: Vector, _: Vector, _: Source) {
+        self.asm.fail(NO_PAIRS);
     }
 
     fn f16_to_f32(&mut self, dst: Vector, src: Vector) {

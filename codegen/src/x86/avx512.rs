@@ -1,5 +1,5 @@
-//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products; with AMX tiles of 16 × 64
-//! bytes.
+//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products, with BF16 those of bf16; with AMX
+//! tiles of 16 × 64 bytes.
 
 use super::asm::{Assembler, Gpr, MachineCode, Mem};
 use super::encode::{Instruction, Operands, Rm, Width, table};
@@ -14,6 +14,9 @@ pub(crate) struct Avx512 {
 
 /// The opmask of edge tiles.
 const EDGE: u8 = 1;
+/// The opmasks of the lower and of the upper 16-bit halves of 32-bit lanes.
+const LOWER_HALVES: u8 = 2;
+const UPPER_HALVES_OF_LANES: u8 = 3;
 /// The order of VSHUFI32X4 that takes the upper halves of both sources.
 const UPPER_HALVES: u8 = 0b11_10_11_10;
 /// Free where masks are set: in the epilogue.
@@ -140,6 +143,38 @@ impl Lowering for Avx512 {
         self.op(Op::And, dst, dst, src.into());
     }
 
+    fn prepare_pairs(&mut self) {
+        for (opmask, bits) in [(LOWER_HALVES, 0x5555_5555), (UPPER_HALVES_OF_LANES, 0xaaaa_aaaa)] {
+            self.asm.load_imm(MASK_BITS, bits);
+            self.asm.emit(&table::KMOVD_FROM_GPR, Width::X, Operands::new(opmask, 0, Rm::Register(MASK_BITS.id())));
+        }
+    }
+
+    // A shift, and a load that replaces every other half.
+    fn load_even_pairs(&mut self, dst: Vector, first: Mem, second: Option<Mem>) {
+        let lower = Operands::new(dst.0, 0, Rm::Memory(first));
+        let lower = match second {
+            Some(second) => {
+                self.shift(&table::VPSLLD_IMM, dst, Rm::Memory(second), 16);
+                lower.masked(LOWER_HALVES)
+            }
+            None => lower.zeroed(LOWER_HALVES),
+        };
+        self.asm.emit(&table::VMOVDQU16, Width::Z, lower);
+    }
+
+    fn load_odd_pairs(&mut self, dst: Vector, first: Mem, second: Option<Mem>) {
+        self.shift(&table::VPSRLD_IMM, dst, Rm::Memory(first), 16);
+        if let Some(second) = second {
+            let upper = Operands::new(dst.0, 0, Rm::Memory(second)).masked(UPPER_HALVES_OF_LANES);
+            self.asm.emit(&table::VMOVDQU16, Width::Z, upper);
+        }
+    }
+
+    fn dot_bf16(&mut self, acc: Vector, a: Vector, b: Source) {
+        self.three(&table::VDPBF16PS, acc, a, b);
+    }
+
     fn f16_to_f32(&mut self, dst: Vector, src: Vector) {
         self.two(&table::VCVTPH2PS, dst, src.into());
     }
@@ -247,6 +282,7 @@ impl Lowering for Avx512 {
                 };
                 (instruction, Operands::new(sums.0, b.0, Rm::Register(a.0)))
             }
+            TileOp::DotBf16 { sums, a, b } => (&table::TDPBF16PS, Operands::new(sums.0, b.0, Rm::Register(a.0))),
         };
         self.asm.emit(instruction, Width::X, operands);
     }

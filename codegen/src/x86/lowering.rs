@@ -102,6 +102,12 @@ pub(crate) enum TileOp {
         b: Tile,
         activations: Byte,
     },
+    /// The same with pairs of bf16 and sums of f32, as TDPBF16PS rounds them.
+    DotBf16 {
+        sums: Tile,
+        a: Tile,
+        b: Tile,
+    },
 }
 
 /// The vector instructions of a tier.
@@ -144,6 +150,16 @@ pub(crate) trait Lowering {
     fn load_even_bf16(&mut self, dst: Vector, src: Mem);
     /// The upper 16 bits of all 32-bit lanes, as bf16, to f32.
     fn load_odd_bf16(&mut self, dst: Vector, src: Mem);
+    /// Sets what [`Lowering::load_even_pairs`] and [`Lowering::load_odd_pairs`] need for the rest of the kernel. On tiers of
+    /// 512 bits, as these.
+    fn prepare_pairs(&mut self);
+    /// The lower 16 bits of all 32-bit lanes of `first` in the lower halves, those of `second` in the upper halves, zeros if
+    /// there is none.
+    fn load_even_pairs(&mut self, dst: Vector, first: Mem, second: Option<Mem>);
+    /// The upper 16 bits of all 32-bit lanes of `first` in the lower halves, those of `second` in the upper halves.
+    fn load_odd_pairs(&mut self, dst: Vector, first: Mem, second: Option<Mem>);
+    /// `acc += a · b`: pairs of bf16 in each 32-bit lane, as VDPBF16PS rounds them.
+    fn dot_bf16(&mut self, acc: Vector, a: Vector, b: Source);
     /// f16 in the lower half of a vector, to f32.
     fn f16_to_f32(&mut self, dst: Vector, src: Vector);
     /// f32 to f16 in the lower half of a vector, to nearest even.

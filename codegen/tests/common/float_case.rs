@@ -14,7 +14,9 @@ pub struct Case {
     /// Depth of each part.
     pub parts: Vec<usize>,
     row_tiles: usize,
-    a: Vec<f32>,
+    /// f32, or pairs of bf16 as their bits.
+    a: Vec<u32>,
+    /// Elements of `a`.
     a_row_stride: usize,
     b: Vec<u8>,
     pub c: Vec<u8>,
@@ -22,6 +24,10 @@ pub struct Case {
     bias: Vec<f32>,
     residual: Vec<u8>,
     beta: f32,
+}
+
+fn random_epilogue(rng: &mut Rng) -> FloatEpilogue {
+    FloatEpilogue { bias: rng.below(2) == 1, residual: rng.below(2) == 1, function: rng.pick(&FUNCTIONS) }
 }
 
 /// What a case left behind.
@@ -46,6 +52,22 @@ const FUNCTIONS: [FloatFunction; 4] =
 
 const PARTS: [&[usize]; 8] = [&[0], &[1], &[2], &[3], &[13], &[5, 1], &[8, 9], &[4, 3, 2]];
 
+/// Depths of parts for hardware dot products: groups, and what the last part has besides.
+const GROUPS: [(&[usize], usize); 12] = [
+    (&[], 0),
+    (&[], 1),
+    (&[], 2),
+    (&[], 3),
+    (&[], 13),
+    (&[], 31),
+    (&[], 33),
+    (&[], 64),
+    (&[1], 1),
+    (&[2, 1], 0),
+    (&[3, 1], 5),
+    (&[2], 47),
+];
+
 /// A number of some magnitude, with few chances of overflow in f16.
 fn number(rng: &mut Rng) -> f32 {
     match rng.below(24) {
@@ -67,13 +89,35 @@ fn numbers(of: FloatType, count: usize, rng: &mut Rng) -> Vec<u8> {
     (0..count).flat_map(|_| one(rng)).collect()
 }
 
+/// A number of bf16 whose products vanish or are flushed now and then, beside usual ones.
+fn bf16_number(rng: &mut Rng) -> bf16 {
+    match rng.below(24) {
+        0 => bf16::from_bits(rng.next() as u16 & 0x80ff),
+        1 => bf16::from_f32(number(rng) * 2f32.powi(-63)),
+        _ => bf16::from_f32(number(rng)),
+    }
+}
+
+/// Rows of pairs of bf16, zeros past `depth`; between the rows what is no number.
+fn pairs(rows: usize, stride: usize, depth: usize, slots: usize, rng: &mut Rng) -> Vec<u32> {
+    let mut half = |k: usize| if k < depth { bf16_number(rng).to_bits() } else { 0 };
+    let mut slot =
+        |s: usize| if s < slots { u32::from(half(2 * s)) | u32::from(half(2 * s + 1)) << 16 } else { u32::MAX };
+    (0..rows).flat_map(|_| (0..stride).map(&mut slot).collect::<Vec<u32>>()).collect()
+}
+
 impl Case {
     fn new(desc: FloatKernelDesc, epilogue: FloatEpilogue, parts: &[usize], row_tiles: usize, rng: &mut Rng) -> Case {
         let depth: usize = parts.iter().sum();
+        let slots = desc.products.slots(depth);
         let rows = usize::from(desc.rows) * row_tiles;
         let a_row_stride = match desc.a {
-            FloatRows::Strided => depth + rng.below(5),
-            FloatRows::Interleaved => depth,
+            FloatRows::Strided => slots + rng.below(5),
+            FloatRows::Interleaved => slots,
+        };
+        let a = match desc.products {
+            FloatProducts::Chain => (0..a_row_stride * rows).map(|_| number(rng).to_bits()).collect(),
+            FloatProducts::Dot(_) => pairs(rows, a_row_stride, depth, slots, rng),
         };
         let panels = desc.strip_cols().div_ceil(FLOAT_PANEL);
         let c_row_stride = usize::from(desc.cols) + rng.below(4);
@@ -82,7 +126,7 @@ impl Case {
             epilogue,
             parts: parts.to_vec(),
             row_tiles,
-            a: (0..a_row_stride * rows).map(|_| number(rng)).collect(),
+            a,
             a_row_stride,
             b: numbers(desc.weights, panels * depth * FLOAT_PANEL, rng),
             c: numbers(desc.c, c_row_stride * (rows - 1) + usize::from(desc.cols), rng),
@@ -100,6 +144,7 @@ impl Case {
         let next = if strip > FLOAT_PANEL { FloatPrefetch::None } else { FloatPrefetch::Next };
         let desc = FloatKernelDesc {
             tier,
+            products: FloatProducts::Chain,
             weights: rng.pick(&FloatType::ALL),
             expansion: [Expansion::InRegisters, Expansion::Kept][rng.below(expansions)],
             a: rng.pick(&[FloatRows::Strided, FloatRows::Interleaved]),
@@ -112,12 +157,37 @@ impl Case {
             prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead, next]),
         };
         let tile = float_tiles(tier).iter().rev().find(|tile| vectors <= tile.vectors).expect("a micro-tile so wide");
-        let fitting: Vec<_> = FUNCTIONS.into_iter().filter(|&f| rows <= tile.max_rows_with(f)).collect();
-        let epilogue =
-            FloatEpilogue { bias: rng.below(2) == 1, residual: rng.below(2) == 1, function: rng.pick(&fitting) };
+        let mut epilogue = random_epilogue(rng);
+        while rows > tile.max_rows_with(epilogue.function) {
+            epilogue.function = rng.pick(&FUNCTIONS);
+        }
         let parts = rng.pick(&PARTS);
         let row_tiles = rng.pick(&[1, 1, 2, 3]);
         Case::new(desc, epilogue, parts, row_tiles, rng)
+    }
+
+    /// The same with hardware dot products.
+    pub fn random_dot(tier: Tier, dot: HardwareDot, rows: usize, vectors: usize, rng: &mut Rng) -> Case {
+        let Case { desc, .. } = Case::random(tier, 1, vectors, rng);
+        let desc = FloatKernelDesc {
+            products: FloatProducts::Dot(dot),
+            weights: FloatType::Bf16,
+            a: FloatRows::Strided,
+            rows: rows as u8,
+            ..desc
+        };
+        let desc = if desc.has_tiles() {
+            FloatKernelDesc { expansion: Expansion::Kept, prefetch: FloatPrefetch::None, ..desc }
+        } else {
+            desc
+        };
+        let (groups, rest) = rng.pick(&GROUPS);
+        let mut parts: Vec<usize> = groups.iter().map(|count| count * dot.group()).collect();
+        if rest > 0 || parts.is_empty() {
+            parts.push(rest);
+        }
+        let (epilogue, row_tiles) = (random_epilogue(rng), rng.pick(&[1, 1, 2, 3]));
+        Case::new(desc, epilogue, &parts, row_tiles, rng)
     }
 
     /// The name of the kernel that ends it.
@@ -158,13 +228,13 @@ impl Case {
                 finish: if last { FloatFinish::Epilogue(self.epilogue) } else { FloatFinish::Scratch },
                 ..of_tier
             };
-            let mut expanded = vec![f32::NAN; part * strip];
+            let mut expanded = vec![f32::NAN; desc.products.slots(part) * strip];
             let (a_offset, tile_elements) = match desc.a {
-                FloatRows::Strided => (first, height * self.a_row_stride),
+                FloatRows::Strided => (first / desc.products.depth_of_slot(), height * self.a_row_stride),
                 FloatRows::Interleaved => (first * height, height * depth),
             };
             let args = FloatKernelArgs {
-                a: a.wrapping_add(a_offset),
+                a: a.wrapping_add(a_offset).cast(),
                 a_row_stride: self.a_row_stride * size_of::<f32>(),
                 a_tile_stride: tile_elements * size_of::<f32>(),
                 b: b.wrapping_add(first * desc.panel_row_bytes()),

@@ -3,6 +3,7 @@
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use crate::address::{self, Address};
+use crate::bf16::dot_tile;
 use crate::fault::Reason;
 use crate::state::{State, TILE_ROW_BYTES, TILE_ROWS, TILES, TileConfiguration, Tiles};
 
@@ -186,7 +187,7 @@ fn multiply(tiles: &mut Tiles, elements: Elements, [sums, left, right]: [u8; 3])
             let weights = b_data.iter().map(|row| row.as_chunks::<4>().0[column]);
             let pairs = quads.iter().copied().zip(weights);
             *sum = match elements {
-                Elements::Bf16 => dot_bf16(f32::from_le_bytes(*sum), pairs).to_le_bytes(),
+                Elements::Bf16 => dot_tile(f32::from_le_bytes(*sum), pairs).to_le_bytes(),
                 _ => dot_bytes(elements, i32::from_le_bytes(*sum), pairs).to_le_bytes(),
             };
         }
@@ -203,23 +204,4 @@ fn dot_bytes(elements: Elements, sum: i32, quads: impl Iterator<Item = ([u8; 4],
         let product = |i: usize| number(left[i], left_signed) * number(right[i], right_signed);
         (0..4).map(product).fold(sum, i32::wrapping_add)
     })
-}
-
-/// Even and odd elements are summed apart, each in one chain of fused multiplications; their sum is added last.
-/// Denormals are zero, as operands and as results.
-///
-/// A result that rounds up to the smallest normal number is kept, where hardware, which looks at it with the precision of
-/// normal numbers, may make it zero.
-fn dot_bf16(sum: f32, quads: impl Iterator<Item = ([u8; 4], [u8; 4])>) -> f32 {
-    let wide = |low, high| flush(f32::from_bits(u32::from_le_bytes([0, 0, low, high])));
-    let (mut even, mut odd) = (0.0f32, 0.0f32);
-    for (l, r) in quads {
-        even = flush(wide(l[0], l[1]).mul_add(wide(r[0], r[1]), even));
-        odd = flush(wide(l[2], l[3]).mul_add(wide(r[2], r[3]), odd));
-    }
-    flush(flush(sum) + flush(even + odd))
-}
-
-fn flush(x: f32) -> f32 {
-    if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }

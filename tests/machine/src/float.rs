@@ -2,6 +2,7 @@
 
 use iced_x86::Mnemonic;
 
+use crate::bf16::dot_pair;
 use crate::half::{self, Rounding};
 use crate::integer::{added, both, converted, one};
 use crate::state::Vector;
@@ -24,6 +25,8 @@ pub(crate) enum Float {
     MultiplyAdd213,
     /// `first × second + destination`
     MultiplyAdd231,
+    /// Two products of bf16 for each lane.
+    DotBf16,
     FromI32,
     /// `i32::MIN` for NaN and for what does not fit.
     ToI32,
@@ -47,6 +50,7 @@ impl Float {
             (Mnemonic::Vfmadd132ps, Layout::Three) => Float::MultiplyAdd132,
             (Mnemonic::Vfmadd213ps, Layout::Three) => Float::MultiplyAdd213,
             (Mnemonic::Vfmadd231ps, Layout::Three) => Float::MultiplyAdd231,
+            (Mnemonic::Vdpbf16ps, Layout::Three) => Float::DotBf16,
             (Mnemonic::Vcvtdq2ps, Layout::Two) => Float::FromI32,
             (Mnemonic::Vcvtps2dq, Layout::Two) => Float::ToI32,
             (Mnemonic::Vcvtph2ps, Layout::Two) => Float::FromF16,
@@ -71,6 +75,7 @@ impl Float {
             Float::MultiplyAdd132 => added(s, |old, a, b| multiply_add(old, b, a)),
             Float::MultiplyAdd213 => added(s, |old, a, b| multiply_add(a, old, b)),
             Float::MultiplyAdd231 => added(s, |old, a, b| multiply_add(a, b, old)),
+            Float::DotBf16 => added(s, dot_pair),
             Float::FromI32 => one(s, |x: u32| (x as i32 as f32).to_bits()),
             Float::ToI32 => one(s, |x: u32| to_i32(f32::from_bits(x)) as u32),
             Float::FromF16 => converted(s, half::to_f32),

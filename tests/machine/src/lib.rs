@@ -6,7 +6,7 @@
 //! register in its default state: rounding to nearest even, denormals kept, exceptions masked.
 //!
 //! ```text
-//! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | vector ─→ integer, float, half, shuffle | opmask | amx
+//! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | vector ─→ integer, float, half, bf16, shuffle | opmask | amx
 //!                                                                └─→ State, memory of the process
 //! ```
 //!
@@ -15,6 +15,7 @@
 
 mod address;
 mod amx;
+mod bf16;
 mod decode;
 mod fault;
 mod float;

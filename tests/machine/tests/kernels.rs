@@ -146,6 +146,33 @@ fn float_kernels_do_what_the_cpu_does() {
     eprintln!("{kernels} kernels compared, {instructions} instructions");
 }
 
+/// The same with hardware dot products, by those that this CPU has.
+#[test]
+fn hardware_dots_do_what_the_cpu_does() {
+    const TEST: &str = "hardware_dots_do_what_the_cpu_does";
+    let (mut rng, mut memory) = (Rng(16), float_case::Memory::new());
+    for dot in HardwareDot::ALL {
+        let mut kernels = 0;
+        for tier in native_tiers(TEST).into_iter().filter(|&tier| dot.require(tier).is_ok()) {
+            for tile in float_tiles_of(tier, FloatProducts::Dot(dot)) {
+                for rows in 1..=tile.max_rows {
+                    for vectors in (2..=tile.vectors).step_by(2) {
+                        for _ in 0..12 {
+                            let case = float_case::Case::random_dot(tier, dot, rows, vectors, &mut rng);
+                            compare_floats(&case, &mut memory);
+                            kernels += 1;
+                        }
+                    }
+                }
+            }
+        }
+        match kernels {
+            0 => common::say(format_args!("SKIPPED {TEST} on {dot}: this CPU lacks it")),
+            _ => eprintln!("{dot}: {kernels} kernels compared"),
+        }
+    }
+}
+
 /// Counts are those of a loop whose length is known.
 #[test]
 fn instructions_are_counted() {

@@ -26,6 +26,7 @@ fn lacks(feature: CpuidFeature) -> Option<String> {
         F::AVX512DQ => unless!("avx512dq"),
         F::AVX512VL => unless!("avx512vl"),
         F::AVX512_VNNI => unless!("avx512vnni"),
+        F::AVX512_BF16 => unless!("avx512bf16"),
         F::AVX_VNNI => unless!("avxvnni"),
         F::AMX_TILE => Some(tiles(24, "AMX-TILE")),
         F::AMX_INT8 => Some(tiles(25, "AMX-INT8")),

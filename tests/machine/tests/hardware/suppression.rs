@@ -72,6 +72,7 @@ fn suppresses_faults(mnemonic: Mnemonic) -> bool {
             | Vfmadd132ps
             | Vfmadd213ps
             | Vfmadd231ps
+            | Vdpbf16ps
             | Vcvtdq2ps
             | Vcvtps2dq
             | Vcvtph2ps

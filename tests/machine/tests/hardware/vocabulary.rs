@@ -73,6 +73,7 @@ pub fn mnemonics() -> BTreeSet<Mnemonic> {
         Vfmadd132ps,
         Vfmadd213ps,
         Vfmadd231ps,
+        Vdpbf16ps,
         Vcvtdq2ps,
         Vcvtps2dq,
         Vcvtph2ps,
