@@ -1657,14 +1657,17 @@ gemmill_status gemmill_groupwise_weights_error(const gemmill_groupwise_weights *
 /**
  * *packed = the weights in the layout that kernels read: half or a quarter of a byte each, and their scales.
  *
+ * how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO; otherwise 1 or more. With 1, the calling thread packs alone, and no
+ * pool is started; with more, all threads of the library's pool may share the work. The result is the same.
  * Ownership: weights are copied, and may be destroyed; the handle is the caller's, to be given back to
- * gemmill_groupwise_packed_destroy; null after a failure. Threads: any; the handle may serve many at once. The threads of the
- * library's pool share the work.
- * Errors: GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
+ * gemmill_groupwise_packed_destroy; null after a failure. Threads: any; the handle may serve many at once.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for how and threads, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; packed points to a pointer.
  */
 gemmill_status gemmill_groupwise_packed_create(const gemmill_groupwise_weights *weights,
+                                               int32_t how,
+                                               int64_t threads,
                                                gemmill_groupwise_packed **packed);
 
 /**

@@ -567,9 +567,9 @@ private:
 /** Weights of 4 or 2 bits as kernels read them. They never change. */
 class GroupwisePacked {
 public:
-    explicit GroupwisePacked(const GroupwiseWeights &weights) {
+    explicit GroupwisePacked(const GroupwiseWeights &weights, gemmill_threads how = GEMMILL_THREADS_AUTO, int64_t threads = 0) {
         gemmill_groupwise_packed *packed = nullptr;
-        check(gemmill_groupwise_packed_create(weights.get(), &packed));
+        check(gemmill_groupwise_packed_create(weights.get(), how, threads, &packed));
         handle_.reset(packed);
     }
 

@@ -23,7 +23,7 @@ setup(
     ext_modules=[
         CppExtension(
             "gemmill_torch._operators",
-            ["csrc/int8_mm.cpp", "csrc/linear.cpp", "csrc/loaded.cpp", "csrc/measure.cpp"],
+            ["csrc/int8_mm.cpp", "csrc/linear.cpp", "csrc/linear_float.cpp", "csrc/loaded.cpp", "csrc/measure.cpp"],
             # at::parallel_for is a template of OpenMP. Its runtime is the one that torch brings along: not linked here.
             extra_compile_args=["-O2", "-fopenmp", "-Wall", "-Wextra", *pkg_config("--cflags")],
             extra_link_args=[*pkg_config("--libs"), f"-Wl,-rpath,{pkg_config('--variable=libdir')[0]}"],

@@ -3,6 +3,7 @@
 use gemmill::PackedGroupwise;
 
 use crate::call::{Failure, call};
+use crate::codes::{Code, ThreadsCode};
 use crate::groupwise_weights::{GroupwiseWeights, set_format};
 use crate::pointer::{create, destroy, object, property};
 use crate::status::Status;
@@ -16,25 +17,29 @@ pub struct GroupwisePacked {
 
 /// *packed = the weights in the layout that kernels read: half or a quarter of a byte each, and their scales.
 ///
+/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO; otherwise 1 or more. With 1, the calling thread packs alone, and no
+/// pool is started; with more, all threads of the library's pool may share the work. The result is the same.
 /// Ownership: weights are copied, and may be destroyed; the handle is the caller's, to be given back to
-/// gemmill_groupwise_packed_destroy; null after a failure. Threads: any; the handle may serve many at once. The threads of the
-/// library's pool share the work.
-/// Errors: GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
+/// gemmill_groupwise_packed_destroy; null after a failure. Threads: any; the handle may serve many at once.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for how and threads, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; packed points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_create(
     weights: *const GroupwiseWeights,
+    how: i32,
+    threads: i64,
     packed: *mut *mut GroupwisePacked,
 ) -> Status {
     let make = || {
+        let threads = ThreadsCode::of("how", how)?.threads(threads)?;
         // SAFETY: by this function's contract.
         let weights = &unsafe { object("weights", weights) }?.quantized;
         let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
         let columns = weights.n().checked_next_multiple_of(32).ok_or_else(overflow)?;
         check_room(columns.checked_mul(weights.k()).ok_or_else(overflow)?)?;
-        Ok(GroupwisePacked { packed: PackedGroupwise::new(weights)? })
+        Ok(GroupwisePacked { packed: PackedGroupwise::with_threads(weights, threads)? })
     };
     // SAFETY: by this function's contract.
     call("gemmill_groupwise_packed_create", || unsafe { create("packed", packed, make) })
