@@ -1775,7 +1775,7 @@ gemmill_status gemmill_float_gemm_create_groupwise(const gemmill_groupwise_packe
 /**
  * *gemm = a product of A, quantized to i8 row by row while it runs, and weights of few bits, in integers within each group:
  *
- *   scale[i] = max over k of |A[i][k]| / 127;  qa[i][k] = rne(A[i][k] / scale[i])
+ *   scale[i] = max over k of |A[i][k]| / 127;  qa[i][k] = rne(A[i][k] * (1 / scale[i]))
  *   s[g]     = sum over k in g of qa[i][k] * (q[k][j] - zero_point[g][j])       exact
  *   x        = fma(f32(s[g]), scale[g][j], x)                                   g ascending, from 0
  *   C[i][j]  = round(f(fma(x, scale[i], bias[j])))                              without a bias: x * scale[i]
