@@ -1,6 +1,6 @@
 """gemmill's operators against torch's own, on this CPU and in one run.
 
-    python bench.py [--threads 1 2] [--seconds 0.3]
+    python bench.py [--threads 1 2] [--seconds 0.3] [--only int8_mm linear_int8 linear_bf16 linear_f16 overhead]
 
 Sides take turns, and the fastest run of each counts. What CPUs without AVX-512 would do, as far as torch can be held to it:
 
@@ -108,8 +108,37 @@ def linear_row(m: int, n: int, k: int, per_channel: bool, seconds: float) -> flo
     return us["fbgemm"] / us["by row"]
 
 
+def half(dtype: torch.dtype, seconds: float) -> None:
+    name = "bf16" if dtype == torch.bfloat16 else "f16"
+    print(f"\ntorch's {name} linear and linear_{name}, us: weights {name}; x {name}, or float32. Ratios: torch to gemmill")
+    print(f"{'m, n, k':>15} {'f32':>9} {name:>9} {'x ' + name:>9} {'x f32':>9} {'ratio':>7} {'x f32':>7}")
+    ratios = [half_row(m, n, k, dtype, seconds) for m, n, k in SHAPES]
+    low, full = (mean([r[i] for r in ratios]) for i in range(2))
+    print(f"{'geometric mean':>15} {'':39} {low:7.2f} {full:7.2f}")
+
+
+def half_row(m: int, n: int, k: int, dtype: torch.dtype, seconds: float) -> tuple[float, float]:
+    x, weight, bias = torch.randn(m, k), torch.randn(n, k) * 0.02, torch.randn(n)
+    low_x, low_weight, low_bias = (t.to(dtype) for t in (x, weight, bias))
+    op = torch.ops.gemmill.linear_bf16 if dtype == torch.bfloat16 else torch.ops.gemmill.linear_f16
+    packed = gemmill_torch.pack_float_weight(weight, dtype)
+    sides = {
+        "f32": lambda: torch.nn.functional.linear(x, weight, bias),
+        "torch": lambda: torch.nn.functional.linear(low_x, low_weight, low_bias),
+        "low": lambda: op(low_x, packed, low_bias, n),
+        "full": lambda: op(x, packed, bias, n),
+    }
+    us = fastest(sides, seconds)
+    times = " ".join(f"{us[side]:9.1f}" for side in sides)
+    ratios = us["torch"] / us["low"], us["torch"] / us["full"]
+    print(f"{f'{m}, {n}, {k}':>15} {times} {ratios[0]:7.2f} {ratios[1]:7.2f}")
+    return ratios
+
+
 def overhead(seconds: float) -> None:
-    """What an operator takes beyond the library's call, which the extension times itself, back to back."""
+    """What an operator takes beyond the library's call, which the extension times itself, back to back: with one thread."""
+    if torch.get_num_threads() != 1:
+        return
     layer = gemmill_torch.LinearInt8.from_linear(torch.nn.Linear(64, 64))
     x, packed, bias = torch.randn(1, 64), layer.packed, layer.bias
     a, b = torch.zeros(1, 64, dtype=torch.int8), torch.zeros(64, 64, dtype=torch.int8)
@@ -128,21 +157,33 @@ def overhead(seconds: float) -> None:
     print(f"int8_mm {us['int8_mm']:.2f}; torch.add of 64 numbers {us['torch.add']:.2f}")
 
 
+def linear_int8(seconds: float) -> None:
+    for per_channel in True, False:
+        linear(per_channel, seconds)
+
+
+PARTS = {
+    "int8_mm": int8_mm,
+    "linear_int8": linear_int8,
+    "linear_bf16": lambda seconds: half(torch.bfloat16, seconds),
+    "linear_f16": lambda seconds: half(torch.float16, seconds),
+    "overhead": overhead,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=0.3, help="for each side of each measurement")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.backends.quantized.engine = "fbgemm"
     for threads in args.threads:
         torch.set_num_threads(threads)
         print(f"\n== {threads} threads; {torch.__version__}, tier {torch.ops.gemmill.tier()}", *held())
-        int8_mm(args.seconds)
-        linear(True, args.seconds)
-        linear(False, args.seconds)
-        if threads == 1:
-            overhead(args.seconds)
+        for part in args.only:
+            PARTS[part](args.seconds)
 
 
 def held() -> list[str]:
