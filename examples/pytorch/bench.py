@@ -141,19 +141,24 @@ def overhead(seconds: float) -> None:
         return
     layer = gemmill_torch.LinearInt8.from_linear(torch.nn.Linear(64, 64))
     x, packed, bias = torch.randn(1, 64), layer.packed, layer.bias
+    half = gemmill_torch.pack_float_weight(torch.randn(64, 64))
     a, b = torch.zeros(1, 64, dtype=torch.int8), torch.zeros(64, 64, dtype=torch.int8)
     sides = {
         "linear_int8": lambda: torch.ops.gemmill.linear_int8.default(x, packed, bias, 64),
+        "linear_bf16": lambda: torch.ops.gemmill.linear_bf16.default(x, half, bias, 64),
         "int8_mm": lambda: torch.ops.gemmill.int8_mm.default(a, b),
         "torch.add": lambda: torch.add(x, x),
     }
     with torch.inference_mode():
         us = fastest(sides, seconds)
     runs = 20_000
-    library = min(torch.ops.gemmill.time_linear_int8(x, packed, bias, runs) for _ in range(5)) / runs * 1e6
     print("\n1 x 64 x 64 with one thread, us of a call from Python, in inference mode")
-    own = us["linear_int8"] - library
-    print(f"linear_int8 {us['linear_int8']:.2f}, of which the library's call {library:.2f}: overhead {own:.2f}")
+    for name, time_runs, weights in (
+        ("linear_int8", torch.ops.gemmill.time_linear_int8, packed),
+        ("linear_bf16", torch.ops.gemmill.time_linear_bf16, half),
+    ):
+        library = min(time_runs(x, weights, bias, runs) for _ in range(5)) / runs * 1e6
+        print(f"{name} {us[name]:.2f}, of which the library's call {library:.2f}: overhead {us[name] - library:.2f}")
     print(f"int8_mm {us['int8_mm']:.2f}; torch.add of 64 numbers {us['torch.add']:.2f}")
 
 

@@ -3,7 +3,7 @@
 
 #include "cache.hpp"
 
-#include <ATen/ops/empty.h>
+#include <ATen/EmptyTensor.h>
 
 #include <cstring>
 #include <list>
@@ -97,6 +97,26 @@ private:
     std::list<Kept> list_;
 };
 
+/** What `write(buffer, capacity, length)` gives, as a tensor of its own. */
+template <class Write> at::Tensor written_bytes(Write write) {
+    int64_t length = 0;
+    const gemmill_status status = write(nullptr, 0, &length);
+    if (status != GEMMILL_STATUS_TOO_SMALL) gemmill::check(status);
+    at::Tensor bytes = at::detail::empty_cpu({length}, at::kByte);
+    gemmill::check(write(bytes.mutable_data_ptr<uint8_t>(), length, &length));
+    return bytes;
+}
+
+/** The bytes of a tensor that holds packed weights. */
+inline std::vector<uint8_t> bytes_of(const char *op, const at::Tensor &packed) {
+    check_cpu(op, "packed", packed);
+    check_type(op, "packed", packed, at::kByte);
+    check_dim(op, "packed", packed, 1);
+    const at::Tensor bytes = packed.contiguous();
+    const uint8_t *const first = bytes.const_data_ptr<uint8_t>();
+    return std::vector<uint8_t>(first, first + bytes.numel());
+}
+
 /** y = x W^T + bias with loaded weights, of the type of x. */
 template <class Weights>
 at::Tensor float_linear(const char *op, const at::Tensor &x, Weights &weights, const std::optional<at::Tensor> &bias,
@@ -125,7 +145,7 @@ at::Tensor float_linear(const char *op, const at::Tensor &x, Weights &weights, c
     const at::Tensor a = x.dim() == 2 ? x : x.reshape({rows, k});
     at::DimVector shape(x.sizes());
     shape.back() = n;
-    at::Tensor y = at::empty(shape, x.options());
+    at::Tensor y = at::detail::empty_cpu(shape, x.scalar_type());
     const int64_t size = x.element_size();
     const char *const from = static_cast<const char *>(a.const_data_ptr());
     char *const to = static_cast<char *>(y.mutable_data_ptr());

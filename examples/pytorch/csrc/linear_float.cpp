@@ -4,6 +4,8 @@
 
 #include <torch/library.h>
 
+#include <chrono>
+
 namespace gemmill_torch {
 namespace {
 
@@ -70,34 +72,47 @@ at::Tensor pack_float_weight(const at::Tensor &weight, at::ScalarType dtype) {
         gemmill::check(gemmill_float_weights_create(code, weight.const_data_ptr(), k, n, weight.stride(1), weight.stride(0),
                                                     packing.get(), &made));
         const gemmill::detail::Handle<gemmill_float_weights> owned(made);
-        int64_t length = 0;
-        const gemmill_status status = gemmill_float_weights_to_bytes(made, nullptr, 0, &length);
-        if (status != GEMMILL_STATUS_TOO_SMALL) gemmill::check(status);
-        at::Tensor bytes = at::empty({length}, weight.options().dtype(at::kByte));
-        gemmill::check(gemmill_float_weights_to_bytes(made, bytes.mutable_data_ptr<uint8_t>(), length, &length));
-        return bytes;
+        return written_bytes([made](uint8_t *buffer, int64_t capacity, int64_t *length) {
+            return gemmill_float_weights_to_bytes(made, buffer, capacity, length);
+        });
     });
 }
 
 /** The weights that pack_float_weight rounded, N x K, in float32, which has them exactly. */
 at::Tensor unpack_float_weight(const at::Tensor &packed) {
     static constexpr const char *op = "unpack_float_weight";
-    check_cpu(op, "packed", packed);
-    check_type(op, "packed", packed, at::kByte);
-    check_dim(op, "packed", packed, 1);
     return refused_as_torch_error(op, [&] {
-        const at::Tensor bytes = packed.contiguous();
-        const uint8_t *const first = bytes.const_data_ptr<uint8_t>();
-        const auto weights = gemmill::FloatWeights::from_bytes(std::vector<uint8_t>(first, first + bytes.numel()));
-        at::Tensor b = at::empty({weights.k(), weights.n()}, packed.options().dtype(at::kFloat));
+        const auto weights = gemmill::FloatWeights::from_bytes(bytes_of(op, packed));
+        at::Tensor b = at::detail::empty_cpu({weights.k(), weights.n()}, at::kFloat);
         weights.unpack(b.mutable_data_ptr<float>(), weights.n());
         return b.t();
+    });
+}
+
+/** Seconds that the library takes for so many of linear_bf16's products, one after the other: for bench.py. */
+double time_linear_bf16(const at::Tensor &x, const at::Tensor &packed, const at::Tensor &bias, int64_t runs) {
+    static constexpr const char *op = "time_linear_bf16";
+    return refused_as_torch_error(op, [&] {
+        check_type(op, "x", x, at::kFloat);
+        check_dim(op, "x", x, 2);
+        check_type(op, "bias", bias, at::kFloat);
+        const auto weights = Cache<LoadedFloatWeights>::instance().get(op, packed);
+        const at::Tensor bias_f32 = bias.contiguous();
+        const int64_t n = weights->out_features();
+        TORCH_CHECK(x.size(1) == weights->in_features() && bias.numel() == n, op, ": expected the layer's sizes");
+        const auto operation = weights->operation({GEMMILL_TYPE_F32, false, bias_f32.const_data_ptr<float>(), threads_allowed()});
+        std::vector<float> y(static_cast<std::size_t>(x.size(0) * n));
+        const float *const data = x.const_data_ptr<float>();
+        const auto start = std::chrono::steady_clock::now();
+        for (int64_t i = 0; i < runs; i++) operation->run(x.size(0), data, x.stride(0), x.stride(1), y.data(), n);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     });
 }
 
 } // namespace
 
 TORCH_LIBRARY_FRAGMENT(gemmill, m) {
+    m.def("time_linear_bf16(Tensor x, Tensor packed, Tensor bias, int runs) -> float");
     m.def("linear_bf16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor", {at::Tag::pt2_compliant_tag});
     m.def("linear_f16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor", {at::Tag::pt2_compliant_tag});
     m.def("pack_float_weight(Tensor weight, ScalarType dtype) -> Tensor", {at::Tag::pt2_compliant_tag});
@@ -105,6 +120,7 @@ TORCH_LIBRARY_FRAGMENT(gemmill, m) {
 }
 
 TORCH_LIBRARY_IMPL(gemmill, CPU, m) {
+    m.impl("time_linear_bf16", &time_linear_bf16);
     m.impl("linear_bf16", &linear_bf16);
     m.impl("linear_f16", &linear_f16);
     m.impl("pack_float_weight", &pack_float_weight);
