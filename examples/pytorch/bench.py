@@ -1,6 +1,6 @@
 """gemmill's operators against torch's own, on this CPU and in one run.
 
-    python bench.py [--threads 1 2] [--seconds 0.3] [--only int8_mm linear_int8 linear_bf16 linear_f16 overhead]
+    python bench.py [--threads 1 2] [--seconds 0.3] [--only int8_mm linear_int8 linear_bf16 linear_f16 linear_int4 overhead]
 
 Sides take turns, and the fastest run of each counts. What CPUs without AVX-512 would do, as far as torch can be held to it:
 
@@ -135,6 +135,33 @@ def half_row(m: int, n: int, k: int, dtype: torch.dtype, seconds: float) -> tupl
     return ratios
 
 
+def linear_int4(seconds: float) -> None:
+    print("\ntorch's int4 product and linear_int4 of bf16 x, as it is and as int8, us. Ratios: torch to both")
+    print(f"{'m, n, k':>15} {'bf16':>9} {'torch':>9} {'float':>9} {'int8 x':>9} {'ratio':>7} {'int8 x':>7}")
+    ratios = [linear_int4_row(m, n, k, seconds) for m, n, k in SHAPES]
+    exact, quantized = (mean([r[i] for r in ratios]) for i in range(2))
+    print(f"{'geometric mean':>15} {'':39} {exact:7.2f} {quantized:7.2f}")
+
+
+def linear_int4_row(m: int, n: int, k: int, seconds: float) -> tuple[float, float]:
+    group = 128 if k % 128 == 0 else 32
+    x, weight = torch.randn(m, k).bfloat16(), torch.randn(n, k) * 0.02
+    q = torch.ops.aten._convert_weight_to_int4pack_for_cpu(torch.randint(0, 16, (n, k), dtype=torch.int32), 1)
+    scales_and_zeros = torch.rand(k // group, n, 2).bfloat16()
+    packed, low = gemmill_torch.pack_int4_weight(weight, group, search=False), weight.bfloat16()
+    sides = {
+        "bf16": lambda: torch.nn.functional.linear(x, low),
+        "torch": lambda: torch.ops.aten._weight_int4pack_mm_for_cpu(x, q, group, scales_and_zeros),
+        "float": lambda: torch.ops.gemmill.linear_int4(x, packed, None, n),
+        "int8": lambda: torch.ops.gemmill.linear_int4(x, packed, None, n, True),
+    }
+    us = fastest(sides, seconds)
+    times = " ".join(f"{us[side]:9.1f}" for side in sides)
+    ratios = us["torch"] / us["float"], us["torch"] / us["int8"]
+    print(f"{f'{m}, {n}, {k}':>15} {times} {ratios[0]:7.2f} {ratios[1]:7.2f}")
+    return ratios
+
+
 def overhead(seconds: float) -> None:
     """What an operator takes beyond the library's call, which the extension times itself, back to back: with one thread."""
     if torch.get_num_threads() != 1:
@@ -172,6 +199,7 @@ PARTS = {
     "linear_int8": linear_int8,
     "linear_bf16": lambda seconds: half(torch.bfloat16, seconds),
     "linear_f16": lambda seconds: half(torch.float16, seconds),
+    "linear_int4": linear_int4,
     "overhead": overhead,
 }
 
