@@ -397,6 +397,9 @@ public:
         create(b, k, n, n, 1, packing.get());
     }
     /** With strides in elements: those of a row-major n x k matrix are 1 and k. */
+    template <class B> FloatWeights(const B *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride) {
+        create(b, k, n, row_stride, col_stride, nullptr);
+    }
     template <class B>
     FloatWeights(const B *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride, const FloatPacking &packing) {
         create(b, k, n, row_stride, col_stride, packing.get());

@@ -130,6 +130,7 @@ static void floats() {
     packing.type(GEMMILL_TYPE_BF16).alpha(2.0f).saturating().threads(GEMMILL_THREADS_MAX, 1);
     const gemmill::FloatWeights doubled(b.data(), k, n, packing), transposed(b.data(), n, k, 1, n, packing);
     TRUE(doubled.type() == GEMMILL_TYPE_BF16 && doubled != plain && transposed.k() == n);
+    TRUE(gemmill::FloatWeights(b.data(), n, k, 1, n).type() == GEMMILL_TYPE_F32);
     TRUE(plain.share() == plain && gemmill::FloatWeights::from_bytes(doubled.to_bytes()) == doubled);
     TRUE(refused(GEMMILL_STATUS_BAD_DATA, [] { gemmill::FloatWeights::from_bytes(std::vector<uint8_t>()); }));
     std::vector<float> back(b.size());
