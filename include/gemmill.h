@@ -1,10 +1,12 @@
 /*
- * gemmill: exact int8 matrix products on x86 CPUs, with machine code generated at run time.
+ * gemmill: matrix products of low precision on x86 CPUs, with machine code generated at run time: int8, exactly, and f32, f16
+ * and bf16, with weights of those types or of 4 and 2 bits.
  *
  *     C[i][j] = epilogue( sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]) )
  *
  * A holds activations (u8, i8, or float that is quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
  * requantized bytes or float. Sums never saturate on the way, and every CPU, shape and number of threads gives the same bits.
+ * So do floating-point products: see gemmill_float_gemm_create.
  *
  * From zero to a requantized product:
  *
@@ -159,9 +161,17 @@ typedef enum {
      */
     GEMMILL_TYPE_I32 = 2,
     /**
-     * float: activations that are quantized on the fly, dequantized outputs.
+     * float: activations that are quantized on the fly, dequantized outputs; operands of floating-point products.
      */
     GEMMILL_TYPE_F32 = 3,
+    /**
+     * IEEE 754 binary16, as uint16_t or a type with its bits: operands of floating-point products.
+     */
+    GEMMILL_TYPE_F16 = 4,
+    /**
+     * bfloat16, the upper half of a float, as uint16_t or a type with its bits: operands of floating-point products.
+     */
+    GEMMILL_TYPE_BF16 = 5,
 } gemmill_type;
 
 /**
@@ -245,9 +255,71 @@ typedef enum {
 } gemmill_threads;
 
 /**
+ * What becomes of the sums of a floating-point product.
+ */
+typedef enum {
+    /**
+     * x
+     */
+    GEMMILL_FUNCTION_IDENTITY = 0,
+    /**
+     * max(x, 0)
+     */
+    GEMMILL_FUNCTION_RELU = 1,
+    /**
+     * x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) / 2, to about the last bits of float
+     */
+    GEMMILL_FUNCTION_GELU = 2,
+    /**
+     * x / (1 + exp(-x)), also called swish, to about the last bits of float
+     */
+    GEMMILL_FUNCTION_SILU = 3,
+} gemmill_function;
+
+/**
+ * Which integers stand for 0 in weights of few bits.
+ */
+typedef enum {
+    /**
+     * The middle everywhere, 8 of 4 bits and 2 of 2: symmetric weights.
+     */
+    GEMMILL_ZERO_POINTS_MIDDLE = 0,
+    /**
+     * One for each group of each column: asymmetric weights.
+     */
+    GEMMILL_ZERO_POINTS_EACH = 1,
+} gemmill_zero_points;
+
+/**
+ * A product C = f(A * B + ...) of floating-point A and C with packed weights: created, set, run any number of times, destroyed.
+ */
+typedef struct gemmill_float_gemm gemmill_float_gemm;
+
+/**
+ * How floating-point weights are packed: their type, a factor, whether they saturate.
+ */
+typedef struct gemmill_float_packing gemmill_float_packing;
+
+/**
+ * Weights of f32, f16 or bf16 in the layout that kernels read. They never change once they are made, and serve every tier.
+ */
+typedef struct gemmill_float_weights gemmill_float_weights;
+
+/**
  * A product C = epilogue(A * B) with packed weights: created, set, run any number of times, destroyed.
  */
 typedef struct gemmill_gemm gemmill_gemm;
+
+/**
+ * Weights of 4 or 2 bits in the layout that kernels read. They never change once they are made, and serve every tier.
+ */
+typedef struct gemmill_groupwise_packed gemmill_groupwise_packed;
+
+/**
+ * Weights of 4 or 2 bits with their scales, as they are quantized; gemmill_groupwise_packed is what products take. They never
+ * change once they are made.
+ */
+typedef struct gemmill_groupwise_weights gemmill_groupwise_weights;
 
 /**
  * How weights are packed: groups, zero points, a bound of the activations, the tier.
@@ -708,7 +780,8 @@ gemmill_status gemmill_pool_destroy(gemmill_pool *pool);
  * f32 outputs, a quantization for f32 activations.
  * Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what it
  * needs of the weights, whose own handle may be destroyed. Threads: any.
- * Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32 activations; pointers.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32, f16 and bf16
+ * activations and for f16 and bf16 outputs; pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
  */
@@ -1050,6 +1123,23 @@ gemmill_status gemmill_run_options_set_residual(gemmill_run_options *options,
                                                 int64_t row_stride);
 
 /**
+ * C[i][j] = f(sum + bias[j] + residual[i * row_stride + j]): as gemmill_run_options_set_residual, for floating-point products,
+ * with elements of the type of C: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16.
+ *
+ * Runs with another type of C refuse it. row_stride counts elements; 0 adds the same row to all. Ownership: the matrix is not
+ * copied; it must be there in each run with these options, apart from C. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride and codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of
+ * integers; pointers.
+ *
+ * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach, in each
+ * run with these options.
+ */
+gemmill_status gemmill_run_options_set_float_residual(gemmill_run_options *options,
+                                                      int32_t residual_type,
+                                                      const void *residual,
+                                                      int64_t row_stride);
+
+/**
  * Gives options back; null is nothing.
  *
  * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
@@ -1157,6 +1247,711 @@ gemmill_status gemmill_quantize_weights_per_tensor(const float *weights,
                                                    int64_t col_stride,
                                                    int8_t *q,
                                                    float *scale);
+
+/**
+ * *packing = new settings: weights keep their type, the factor is 1, they do not saturate.
+ *
+ * Ownership: the caller's, to be given back to gemmill_float_packing_destroy; null after a failure. Threads: any.
+ * Errors: pointers.
+ *
+ * Requires: packing points to a pointer.
+ */
+gemmill_status gemmill_float_packing_create(gemmill_float_packing **packing);
+
+/**
+ * packed[k][j] = B[k][j], rounded to this type, to nearest, ties to even: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or
+ * GEMMILL_TYPE_BF16.
+ *
+ * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers;
+ * pointers.
+ *
+ * Requires: packing is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_packing_set_type(gemmill_float_packing *packing,
+                                              int32_t packed_type);
+
+/**
+ * packed[k][j] = round(f32(alpha * B[k][j])): a factor that is folded into the weights.
+ *
+ * That it is finite is checked when weights are packed. Threads: any. Errors: pointers.
+ *
+ * Requires: packing is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_packing_set_alpha(gemmill_float_packing *packing, float alpha);
+
+/**
+ * packed[k][j] = clamp(packed[k][j], -largest, largest), unless on is 0: what is beyond the type's largest number (65504 for
+ * f16) becomes that number instead of infinity.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: packing is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_packing_set_saturating(gemmill_float_packing *packing,
+                                                    int32_t on);
+
+/**
+ * Whether the threads of the library's pool share the work of packing. The weights are the same.
+ *
+ * how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more. With 1, the
+ * calling thread packs alone, and no pool is started; with more, all of the pool's threads may. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE; pointers.
+ *
+ * Requires: packing is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_packing_set_threads(gemmill_float_packing *packing,
+                                                 int32_t how,
+                                                 int64_t threads);
+
+/**
+ * Gives the settings back; null is nothing. Weights that were packed with them stay.
+ *
+ * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+ *
+ * Requires: packing is a handle or null, and is not used again.
+ */
+gemmill_status gemmill_float_packing_destroy(gemmill_float_packing *packing);
+
+/**
+ * *weights = B, packed: element B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns.
+ *
+ * b_type: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. Strides count elements: row-major weights have (n, 1), those of
+ * a layer that are stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b may be null if K or N is
+ * 0. Ownership: b is copied; the handle is the caller's, to be given back to gemmill_float_weights_destroy; null after a failure.
+ * Threads: any; the handle may serve many at once. Unless gemmill_float_packing_set_threads says otherwise, the library's pool
+ * takes part.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY,
+ * GEMMILL_STATUS_BAD_NUMBER for a factor that is not finite, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
+ *
+ * Requires: b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
+ */
+gemmill_status gemmill_float_weights_create(int32_t b_type,
+                                            const void *b,
+                                            int64_t k,
+                                            int64_t n,
+                                            int64_t row_stride,
+                                            int64_t col_stride,
+                                            const gemmill_float_packing *packing,
+                                            gemmill_float_weights **weights);
+
+/**
+ * *copy = another handle of the same weights, which are not copied.
+ *
+ * Ownership: each handle is given back on its own; null after a failure. Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; copy points to a pointer.
+ */
+gemmill_status gemmill_float_weights_share(const gemmill_float_weights *weights, gemmill_float_weights **copy);
+
+/**
+ * Gives a handle back; null is nothing. Operations that were created with it go on.
+ *
+ * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+ *
+ * Requires: weights is a handle or null, and is not used again.
+ */
+gemmill_status gemmill_float_weights_destroy(gemmill_float_weights *weights);
+
+/**
+ * *value = K, the rows of B.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_float_weights_k(const gemmill_float_weights *weights, int64_t *value);
+
+/**
+ * *value = N, the columns of B.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_float_weights_n(const gemmill_float_weights *weights, int64_t *value);
+
+/**
+ * *value = the gemmill_type that the weights are packed as.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int32_t.
+ */
+gemmill_status gemmill_float_weights_type(const gemmill_float_weights *weights, int32_t *value);
+
+/**
+ * *value = bytes that the packed form takes.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_float_weights_size(const gemmill_float_weights *weights, int64_t *value);
+
+/**
+ * *value = 1 if both pack the same numbers, bit by bit, as the same type, 0 if not.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
+ */
+gemmill_status gemmill_float_weights_equal(const gemmill_float_weights *weights,
+                                           const gemmill_float_weights *other,
+                                           int32_t *value);
+
+/**
+ * b[k * row_stride + j] = f32(packed[k][j]): the weights as they are multiplied.
+ *
+ * row_stride counts elements. b may be null if K or N is 0. Ownership: b is the caller's. Threads: any.
+ * Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
+ * uses them meanwhile.
+ */
+gemmill_status gemmill_float_weights_unpack(const gemmill_float_weights *weights,
+                                            float *b,
+                                            int64_t row_stride);
+
+/**
+ * buffer = the weights and their type as bytes, for gemmill_float_weights_from_bytes on any CPU.
+ *
+ * *length = how many: those of K * N weights, and few more. It is set even if the buffer is too small; asking with a capacity of
+ * 0 and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+ * Threads: any.
+ * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ */
+gemmill_status gemmill_float_weights_to_bytes(const gemmill_float_weights *weights,
+                                              uint8_t *buffer,
+                                              int64_t capacity,
+                                              int64_t *length);
+
+/**
+ * *weights = the weights that gemmill_float_weights_to_bytes wrote, on this CPU or another.
+ *
+ * Ownership: bytes are not kept; the handle is the caller's; null after a failure. Threads: any; the calling thread does all.
+ * Errors: GEMMILL_STATUS_BAD_DATA and GEMMILL_STATUS_OUT_OF_RANGE for bytes that are not what was written,
+ * GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: bytes has count bytes; weights points to a pointer.
+ */
+gemmill_status gemmill_float_weights_from_bytes(const uint8_t *bytes,
+                                                int64_t count,
+                                                gemmill_float_weights **weights);
+
+/**
+ * *weights = B in few bits, each group of each column by the scale that just covers it, rounded to bf16:
+ * q[k][j] = zero_point[g][j] + rne(clamp(B[k][j] / scale[g][j], -zero_point[g][j], highest - zero_point[g][j])), g = k / group_size.
+ *
+ * B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns; strides count elements. bits: 4 or 2, highest is 15 or 3.
+ * group_size: 32, 64 or 128; the last group of a column may be shorter. zero_points: a gemmill_zero_points. b may be null if K or
+ * N is 0. Ownership: b is copied; the handle is the caller's, to be given back to gemmill_groupwise_weights_destroy; null after a
+ * failure. Threads: any; groups are shared out among the threads of the library's pool.
+ * Errors: GEMMILL_STATUS_BAD_NUMBER if a weight is NaN, infinite or larger than 2^127 in magnitude, GEMMILL_STATUS_OUT_OF_RANGE for
+ * negative sizes and strides and for other bits, group sizes and codes, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY;
+ * pointers.
+ *
+ * Requires: b has the elements that sizes and strides reach; weights points to a pointer.
+ */
+gemmill_status gemmill_groupwise_weights_round_to_nearest(const float *b,
+                                                          int64_t k,
+                                                          int64_t n,
+                                                          int64_t row_stride,
+                                                          int64_t col_stride,
+                                                          int32_t bits,
+                                                          int32_t group_size,
+                                                          int32_t zero_points,
+                                                          gemmill_groupwise_weights **weights);
+
+/**
+ * *weights = B in few bits, with the scales and zero points of those that are tried that give the least
+ * sum over k in g of importance[k] * (B[k][j] - B'[k][j])^2 in each group g of each column j.
+ *
+ * The error is never larger than that of gemmill_groupwise_weights_round_to_nearest, whose scale is among them. importance: K numbers,
+ * at least 0, for example the mean squares of the activations that meet the rows; null and a count of 0 for 1 everywhere.
+ * Errors: also GEMMILL_STATUS_MISMATCH for another count, GEMMILL_STATUS_BAD_NUMBER for an importance that is negative or not finite.
+ * Everything else as gemmill_groupwise_weights_round_to_nearest.
+ *
+ * Requires: b has the elements that sizes and strides reach, importance count elements; weights points to a pointer.
+ */
+gemmill_status gemmill_groupwise_weights_search(const float *b,
+                                                int64_t k,
+                                                int64_t n,
+                                                int64_t row_stride,
+                                                int64_t col_stride,
+                                                int32_t bits,
+                                                int32_t group_size,
+                                                int32_t zero_points,
+                                                const float *importance,
+                                                int64_t count,
+                                                gemmill_groupwise_weights **weights);
+
+/**
+ * *weights = weights that were quantized elsewhere: B[k][j] = scale[g][j] * (values[k][j] - zero_point[g][j]), g = k / group_size.
+ *
+ * values: K x N, one in a byte, row after row. scales: ceil(K / group_size) x N numbers of bfloat16, all groups of the first rows
+ * first. points: as many zero points in the same order with GEMMILL_ZERO_POINTS_EACH; otherwise null, and the middle, 8 or 2, is
+ * meant. Arrays may be null where they have no elements. Ownership: arrays are copied; the handle is the caller's, to be given back
+ * to gemmill_groupwise_weights_destroy; null after a failure. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for a value or zero point above 15 or 3, for negative sizes, and for other bits, group sizes
+ * and codes; GEMMILL_STATUS_BAD_NUMBER for a scale that is not above 0 or by which a weight could be infinite;
+ * GEMMILL_STATUS_MISMATCH for zero points without GEMMILL_ZERO_POINTS_EACH; GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: values, scales and points have so many elements; weights points to a pointer.
+ */
+gemmill_status gemmill_groupwise_weights_from_parts(int64_t k,
+                                                    int64_t n,
+                                                    int32_t bits,
+                                                    int32_t group_size,
+                                                    int32_t zero_points,
+                                                    const uint8_t *values,
+                                                    const uint16_t *scales,
+                                                    const uint8_t *points,
+                                                    gemmill_groupwise_weights **weights);
+
+/**
+ * *weights = the weights that gemmill_groupwise_weights_to_bytes wrote, on this CPU or another.
+ *
+ * Ownership: bytes are not kept; the handle is the caller's; null after a failure. Threads: any.
+ * Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_groupwise_weights_from_parts for
+ * content that could not have been; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: bytes has count bytes; weights points to a pointer.
+ */
+gemmill_status gemmill_groupwise_weights_from_bytes(const uint8_t *bytes,
+                                                    int64_t count,
+                                                    gemmill_groupwise_weights **weights);
+
+/**
+ * buffer = the weights with scales and zero points as bytes, for gemmill_groupwise_weights_from_bytes on any CPU.
+ *
+ * *length = how many; it is set even if the buffer is too small. The format has a version and a checksum. buffer may be null if
+ * capacity is 0. Ownership: the buffer is the caller's. Threads: any.
+ * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_weights_to_bytes(const gemmill_groupwise_weights *weights,
+                                                  uint8_t *buffer,
+                                                  int64_t capacity,
+                                                  int64_t *length);
+
+/**
+ * Gives a handle back; null is nothing. What was packed of it goes on.
+ *
+ * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+ *
+ * Requires: weights is a handle or null, and is not used again.
+ */
+gemmill_status gemmill_groupwise_weights_destroy(gemmill_groupwise_weights *weights);
+
+/**
+ * *value = K, the rows of B.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_weights_k(const gemmill_groupwise_weights *weights, int64_t *value);
+
+/**
+ * *value = N, the columns of B.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_weights_n(const gemmill_groupwise_weights *weights, int64_t *value);
+
+/**
+ * *bits, *group_size, *zero_points = the format: 4 or 2; 32, 64 or 128; a gemmill_zero_points.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
+ */
+gemmill_status gemmill_groupwise_weights_format(const gemmill_groupwise_weights *weights,
+                                                int32_t *bits,
+                                                int32_t *group_size,
+                                                int32_t *zero_points);
+
+/**
+ * *value = 1 if both have the same format, values, scales and zero points, 0 if not.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
+ */
+gemmill_status gemmill_groupwise_weights_equal(const gemmill_groupwise_weights *weights,
+                                               const gemmill_groupwise_weights *other,
+                                               int32_t *value);
+
+/**
+ * buffer = the stored weights, K x N, one in a byte, row after row.
+ *
+ * *count = how many; it is set even if the buffer is too small. buffer may be null if capacity is 0. Ownership: the buffer is the
+ * caller's. Threads: any.
+ * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_weights_values(const gemmill_groupwise_weights *weights,
+                                                uint8_t *buffer,
+                                                int64_t capacity,
+                                                int64_t *count);
+
+/**
+ * buffer = the scales, ceil(K / group size) x N numbers of bfloat16, all groups of the first rows first.
+ *
+ * Everything else as gemmill_groupwise_weights_values; capacity counts elements.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity elements; count points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_weights_scales(const gemmill_groupwise_weights *weights,
+                                                uint16_t *buffer,
+                                                int64_t capacity,
+                                                int64_t *count);
+
+/**
+ * buffer = the zero points, ceil(K / group size) x N, all groups of the first rows first; none where all are the middle.
+ *
+ * Everything else as gemmill_groupwise_weights_values.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_weights_zero_points(const gemmill_groupwise_weights *weights,
+                                                     uint8_t *buffer,
+                                                     int64_t capacity,
+                                                     int64_t *count);
+
+/**
+ * b[k * row_stride + j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size: the real weights, exactly.
+ *
+ * row_stride counts elements. b may be null if K or N is 0. Ownership: b is the caller's. Threads: any.
+ * Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
+ * uses them meanwhile.
+ */
+gemmill_status gemmill_groupwise_weights_dequantize(const gemmill_groupwise_weights *weights,
+                                                    float *b,
+                                                    int64_t row_stride);
+
+/**
+ * *largest, *mean_squared = how far the weights lie from B: the largest |B[k][j] - B'[k][j]|, and the mean of their squares.
+ *
+ * B[k][j] is b[k * row_stride + j * col_stride], for as many rows and columns as the weights have. Ownership: b is the caller's.
+ * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative strides, GEMMILL_STATUS_OVERFLOW; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and strides reach; largest and mean_squared
+ * point to a double each.
+ */
+gemmill_status gemmill_groupwise_weights_error(const gemmill_groupwise_weights *weights,
+                                               const float *b,
+                                               int64_t row_stride,
+                                               int64_t col_stride,
+                                               double *largest,
+                                               double *mean_squared);
+
+/**
+ * *packed = the weights in the layout that kernels read: half or a quarter of a byte each, and their scales.
+ *
+ * how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO; otherwise 1 or more. With 1, the calling thread packs alone, and no
+ * pool is started; with more, all threads of the library's pool may share the work. The result is the same.
+ * Ownership: weights are copied, and may be destroyed; the handle is the caller's, to be given back to
+ * gemmill_groupwise_packed_destroy; null after a failure. Threads: any; the handle may serve many at once.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for how and threads, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; packed points to a pointer.
+ */
+gemmill_status gemmill_groupwise_packed_create(const gemmill_groupwise_weights *weights,
+                                               int32_t how,
+                                               int64_t threads,
+                                               gemmill_groupwise_packed **packed);
+
+/**
+ * *copy = another handle of the same weights, which are not copied.
+ *
+ * Ownership: each handle is given back on its own; null after a failure. Threads: any. Errors: pointers.
+ *
+ * Requires: packed is a handle that is not destroyed meanwhile; copy points to a pointer.
+ */
+gemmill_status gemmill_groupwise_packed_share(const gemmill_groupwise_packed *packed, gemmill_groupwise_packed **copy);
+
+/**
+ * Gives a handle back; null is nothing. Operations that were created with it go on.
+ *
+ * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+ *
+ * Requires: packed is a handle or null, and is not used again.
+ */
+gemmill_status gemmill_groupwise_packed_destroy(gemmill_groupwise_packed *packed);
+
+/**
+ * *value = K, the rows of B.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: packed is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_packed_k(const gemmill_groupwise_packed *packed, int64_t *value);
+
+/**
+ * *value = N, the columns of B.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: packed is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_packed_n(const gemmill_groupwise_packed *packed, int64_t *value);
+
+/**
+ * *bits, *group_size, *zero_points = the format: 4 or 2; 32, 64 or 128; a gemmill_zero_points.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: packed is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
+ */
+gemmill_status gemmill_groupwise_packed_format(const gemmill_groupwise_packed *packed,
+                                               int32_t *bits,
+                                               int32_t *group_size,
+                                               int32_t *zero_points);
+
+/**
+ * *value = bytes that the packed form takes.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: packed is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_groupwise_packed_size(const gemmill_groupwise_packed *packed, int64_t *value);
+
+/**
+ * *value = 1 if both pack the same weights in the same format, 0 if not.
+ *
+ * Threads: any. Errors: pointers.
+ *
+ * Requires: packed and other are handles that are not destroyed meanwhile; value points to an int32_t.
+ */
+gemmill_status gemmill_groupwise_packed_equal(const gemmill_groupwise_packed *packed,
+                                              const gemmill_groupwise_packed *other,
+                                              int32_t *value);
+
+/**
+ * *gemm = a floating-point product: A is M x K, B the weights, C is M x N, all sums in f32:
+ *
+ *   x = beta == 0 ? 0 : beta * C[i][j]
+ *   for k in 0..K: x = fma(A[i][k], B[k][j], x)          ascending, one chain
+ *   C[i][j] = round(f(x + bias[j] + residual[i][j]))     bias and residual as far as given, one rounding each
+ *
+ * a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C has the same
+ * bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no bias, and f(x) = x until
+ * they are set.
+ * Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It keeps what it
+ * needs of the weights, whose own handle may be destroyed. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+ */
+gemmill_status gemmill_float_gemm_create(const gemmill_float_weights *weights,
+                                         int32_t a_type,
+                                         int32_t c_type,
+                                         gemmill_float_gemm **gemm);
+
+/**
+ * *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) block by block while it
+ * runs: B[k][j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size.
+ *
+ * Everything else as gemmill_float_gemm_create.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+ */
+gemmill_status gemmill_float_gemm_create_groupwise(const gemmill_groupwise_packed *weights,
+                                                   int32_t a_type,
+                                                   int32_t c_type,
+                                                   gemmill_float_gemm **gemm);
+
+/**
+ * *gemm = a product of A, quantized to i8 row by row while it runs, and weights of few bits, in integers within each group:
+ *
+ *   scale[i] = max over k of |A[i][k]| / 127;  qa[i][k] = rne(A[i][k] * (1 / scale[i]))
+ *   s[g]     = sum over k in g of qa[i][k] * (q[k][j] - zero_point[g][j])       exact
+ *   x        = fma(f32(s[g]), scale[g][j], x)                                   g ascending, from 0
+ *   C[i][j]  = round(f(fma(x, scale[i], bias[j])))                              without a bias: x * scale[i]
+ *
+ * There is no beta and no residual. Runs refuse infinite activations. Everything else as gemmill_float_gemm_create.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+ */
+gemmill_status gemmill_float_gemm_create_groupwise_a8(const gemmill_groupwise_packed *weights,
+                                                      int32_t a_type,
+                                                      int32_t c_type,
+                                                      gemmill_float_gemm **gemm);
+
+/**
+ * Gives an operation back; null is nothing.
+ *
+ * Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+ *
+ * Requires: gemm is a handle or null, and is not used again.
+ */
+gemmill_status gemmill_float_gemm_destroy(gemmill_float_gemm *gemm);
+
+/**
+ * x = beta == 0 ? 0 : beta * C[i][j] before the sum: with 0, C is not read.
+ *
+ * That it is finite is checked by gemmill_float_gemm_prepare. Threads: any.
+ * Errors: GEMMILL_STATUS_UNSUPPORTED for products with quantized activations; GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_set_beta(gemmill_float_gemm *gemm,
+                                           float beta);
+
+/**
+ * x = x + bias[j] after the sum; null and 0 for no bias.
+ *
+ * count: N. Ownership: values are copied. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_MISMATCH for another one; GEMMILL_STATUS_OVERFLOW;
+ * GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile; bias has count elements.
+ */
+gemmill_status gemmill_float_gemm_set_bias(gemmill_float_gemm *gemm,
+                                           const float *bias,
+                                           int64_t count);
+
+/**
+ * f, what is stored of a sum: a gemmill_function. Replaces a clamp.
+ *
+ * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_set_function(gemmill_float_gemm *gemm,
+                                               int32_t function);
+
+/**
+ * f(x) = min(max(x, low), high); a NaN stays one. Replaces another function.
+ *
+ * Limits may be infinite, but not NaN, and low is at most high: checked by gemmill_float_gemm_prepare. Threads: any.
+ * Errors: GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_set_clamp(gemmill_float_gemm *gemm, float low, float high);
+
+/**
+ * How many threads a product may use. Results are the same.
+ *
+ * how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more.
+ * With 1, the calling thread does all, and many threads may each run products of their own. Threads: any. Errors:
+ * GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_set_threads(gemmill_float_gemm *gemm, int32_t how, int64_t threads);
+
+/**
+ * The tier of kernels, a gemmill_tier, instead of the best one. Its bits are the same.
+ *
+ * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; GEMMILL_STATUS_FROZEN after the first run;
+ * pointers. (Whether this machine has it is for gemmill_float_gemm_prepare to say.)
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_set_tier(gemmill_float_gemm *gemm,
+                                           int32_t tier);
+
+/**
+ * Products that use several threads use those of this pool; null for the library's own.
+ *
+ * Ownership: the operation keeps the pool's threads until it is destroyed. Threads: any. Errors: GEMMILL_STATUS_FROZEN
+ * after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile; pool is one or null.
+ */
+gemmill_status gemmill_float_gemm_set_pool(gemmill_float_gemm *gemm, const gemmill_pool *pool);
+
+/**
+ * Checks the settings and freezes them. The first run does so too; this tells of mistakes before.
+ *
+ * After a failure, settings can still be changed. Threads: any, several at once as well.
+ * Errors: GEMMILL_STATUS_BAD_NUMBER for limits that are none and for a beta that is not finite, GEMMILL_STATUS_TIER for a tier that
+ * this machine lacks; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_prepare(const gemmill_float_gemm *gemm);
+
+/**
+ * *value = the gemmill_tier of the operation's kernels.
+ *
+ * Freezes the settings. Threads: any. Errors: those of gemmill_float_gemm_prepare; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile; value points to an int32_t.
+ */
+gemmill_status gemmill_float_gemm_tier(const gemmill_float_gemm *gemm, int32_t *value);
+
+/**
+ * C = f(A * B + beta * C + bias + residual), the formulas at gemmill_float_gemm_create and
+ * gemmill_float_gemm_create_groupwise_a8: A[i][k] is a[i * a_row_stride + k * a_col_stride], C[i][j] is c[i * c_row_stride + j].
+ *
+ * Shapes: A is m x K, C is m x N; strides count elements and those of A may be 0 or make elements overlap. a and c have the
+ * types that the operation was created with, may be null where they have no elements, and lie apart from each other. What lies
+ * between the rows of C is not touched, and C is only read if beta is not 0. f32 activations whose rows have their elements side by
+ * side are read where they lie, all others are packed first.
+ * options: null, or a residual of this run. Ownership: a and c are the caller's, and unused once the call returns.
+ * Threads: any, many at once with the same operation; each writes to its own C. After the first run of a size on a thread, a
+ * floating-point product with one thread allocates no memory.
+ * Errors: those of gemmill_float_gemm_prepare; GEMMILL_STATUS_OUT_OF_RANGE for negative m and strides; GEMMILL_STATUS_OVERFLOW;
+ * GEMMILL_STATUS_OVERLAP if rows of C overlap each other or C another operand; GEMMILL_STATUS_BAD_NUMBER if a row to quantize
+ * holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for; GEMMILL_STATUS_MACHINE_CODE;
+ * pointers. C is untouched then.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides
+ * reach; nobody writes to A's, or uses C's, meanwhile.
+ */
+gemmill_status gemmill_float_gemm_run(const gemmill_float_gemm *gemm,
+                                      int64_t m,
+                                      const void *a,
+                                      int64_t a_row_stride,
+                                      int64_t a_col_stride,
+                                      void *c,
+                                      int64_t c_row_stride,
+                                      const gemmill_run_options *options);
+
+/**
+ * y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest number becomes infinity, NaN stays NaN.
+ *
+ * x_type and y_type: GEMMILL_TYPE_F32 and one of GEMMILL_TYPE_F16 and GEMMILL_TYPE_BF16, either way round. To f32, numbers stay
+ * exactly what they are. x and y may be null if count is 0, and lie apart from each other. Ownership: both are the caller's.
+ * Threads: any; the calling thread does all.
+ * Errors: GEMMILL_STATUS_UNSUPPORTED for other types, GEMMILL_STATUS_OUT_OF_RANGE for a negative count and codes that no type has,
+ * GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OVERLAP; pointers.
+ *
+ * Requires: x and y have count elements each; nobody writes to x's, or uses y's, meanwhile.
+ */
+gemmill_status gemmill_convert(int32_t x_type,
+                               const void *x,
+                               int32_t y_type,
+                               void *y,
+                               int64_t count);
+
+/**
+ * y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest finite number, infinity too, becomes
+ * that number, NaN stays NaN.
+ *
+ * x_type: GEMMILL_TYPE_F32. y_type: GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. Everything else as gemmill_convert.
+ *
+ * Requires: x and y have count elements each; nobody writes to x's, or uses y's, meanwhile.
+ */
+gemmill_status gemmill_convert_saturating(int32_t x_type,
+                                          const void *x,
+                                          int32_t y_type,
+                                          void *y,
+                                          int64_t count);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -93,6 +93,11 @@ pub enum Error {
         /// The first bytes that were given.
         given: [u8; 8],
     },
+    /// Bytes that do not begin as packed floating-point weights do.
+    NotFloatWeights {
+        /// The first bytes that were given.
+        given: [u8; 8],
+    },
     /// Packed weights in a version of the format that this release does not read.
     Version {
         /// The newest version that it reads.
@@ -158,6 +163,9 @@ impl fmt::Display for Error {
             }
             Error::NotGroupwiseWeights { given } => {
                 write!(f, "groupwise weights: expected to begin with 89 67 65 6d 6d 67 72 70, given {given:02x?}")
+            }
+            Error::NotFloatWeights { given } => {
+                write!(f, "floating-point weights: expected to begin with 89 67 65 6d 6d 66 6c 74, given {given:02x?}")
             }
             Error::Version { newest, given } => {
                 write!(f, "packed weights: version {given} of the format; versions 1 to {newest} can be read")

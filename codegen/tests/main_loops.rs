@@ -327,7 +327,7 @@ fn float_table(tier: Tier) -> String {
     text += "|------|---------|-------------:|-----------:|------:|-----:|----------------:|-----:|--------:|\n";
     let tiles = float_tiles(tier);
     // Every width at most rows, and the widest at one.
-    let shown = tiles.iter().map(|t| (t.max_rows, t.vectors));
+    let shown = tiles.iter().map(|t| (t.rows, t.vectors));
     let one_row = (1, tiles[0].vectors);
     for (rows, vectors) in shown.clone().chain([one_row].into_iter().filter(|&one| shown.clone().all(|s| s != one))) {
         for weights in FloatType::ALL {

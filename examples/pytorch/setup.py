@@ -16,14 +16,21 @@ def pkg_config(*options: str) -> list[str]:
 setup(
     name="gemmill-torch",
     version="0.1.0",
-    description="Exact int8 matrix products on x86 CPUs, as operators of PyTorch",
+    description="Matrix products of low precision on x86 CPUs, as operators of PyTorch",
     package_dir={"": "src"},
     packages=["gemmill_torch"],
     python_requires=">=3.10",
     ext_modules=[
         CppExtension(
             "gemmill_torch._operators",
-            ["csrc/int8_mm.cpp", "csrc/linear.cpp", "csrc/loaded.cpp", "csrc/measure.cpp"],
+            [
+                "csrc/int8_mm.cpp",
+                "csrc/linear.cpp",
+                "csrc/linear_float.cpp",
+                "csrc/linear_int4.cpp",
+                "csrc/loaded.cpp",
+                "csrc/measure.cpp",
+            ],
             # at::parallel_for is a template of OpenMP. Its runtime is the one that torch brings along: not linked here.
             extra_compile_args=["-O2", "-fopenmp", "-Wall", "-Wextra", *pkg_config("--cflags")],
             extra_link_args=[*pkg_config("--libs"), f"-Wl,-rpath,{pkg_config('--variable=libdir')[0]}"],

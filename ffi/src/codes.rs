@@ -1,6 +1,7 @@
 //! Codes of enums. They are `int32_t` where C gives them, for C may give any number.
 
-use gemmill::{PackEffort, PerColumn, Threads, Tier};
+use gemmill::quant::ZeroPoints;
+use gemmill::{FloatType, Function, PackEffort, PerColumn, Threads, Tier};
 
 use crate::call::{Failure, Outcome};
 use crate::pointer::size;
@@ -15,8 +16,12 @@ pub enum Type {
     I8 = 1,
     /// int32_t: sums.
     I32 = 2,
-    /// float: activations that are quantized on the fly, dequantized outputs.
+    /// float: activations that are quantized on the fly, dequantized outputs; operands of floating-point products.
     F32 = 3,
+    /// IEEE 754 binary16, as uint16_t or a type with its bits: operands of floating-point products.
+    F16 = 4,
+    /// bfloat16, the upper half of a float, as uint16_t or a type with its bits: operands of floating-point products.
+    Bf16 = 5,
 }
 
 /// By what parameters of columns are given.
@@ -71,6 +76,30 @@ pub enum ThreadsCode {
     Exactly = 2,
 }
 
+/// What becomes of the sums of a floating-point product.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionCode {
+    /// x
+    Identity = 0,
+    /// max(x, 0)
+    Relu = 1,
+    /// x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) / 2, to about the last bits of float
+    Gelu = 2,
+    /// x / (1 + exp(-x)), also called swish, to about the last bits of float
+    Silu = 3,
+}
+
+/// Which integers stand for 0 in weights of few bits.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroPointsCode {
+    /// The middle everywhere, 8 of 4 bits and 2 of 2: symmetric weights.
+    Middle = 0,
+    /// One for each group of each column: asymmetric weights.
+    Each = 1,
+}
+
 /// An enum that C gives by number.
 pub(crate) trait Code: Copy + 'static {
     /// Codes count from zero in this order.
@@ -83,7 +112,16 @@ pub(crate) trait Code: Copy + 'static {
 }
 
 impl Code for Type {
-    const ALL: &'static [Type] = &[Type::U8, Type::I8, Type::I32, Type::F32];
+    const ALL: &'static [Type] = &[Type::U8, Type::I8, Type::I32, Type::F32, Type::F16, Type::Bf16];
+}
+
+impl Code for FunctionCode {
+    const ALL: &'static [FunctionCode] =
+        &[FunctionCode::Identity, FunctionCode::Relu, FunctionCode::Gelu, FunctionCode::Silu];
+}
+
+impl Code for ZeroPointsCode {
+    const ALL: &'static [ZeroPointsCode] = &[ZeroPointsCode::Middle, ZeroPointsCode::Each];
 }
 
 impl Code for Per {
@@ -107,6 +145,55 @@ impl Code for Effort {
 
 impl Code for ThreadsCode {
     const ALL: &'static [ThreadsCode] = &[ThreadsCode::Auto, ThreadsCode::Max, ThreadsCode::Exactly];
+}
+
+impl Type {
+    /// The floating-point type of this code.
+    pub(crate) fn float(what: &str, code: i32) -> Outcome<FloatType> {
+        match Type::of(what, code)? {
+            Type::F32 => Ok(FloatType::F32),
+            Type::F16 => Ok(FloatType::F16),
+            Type::Bf16 => Ok(FloatType::Bf16),
+            Type::U8 | Type::I8 | Type::I32 => {
+                Err(Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16")))
+            }
+        }
+    }
+
+    pub(crate) fn from_float(float: FloatType) -> Type {
+        match float {
+            FloatType::F32 => Type::F32,
+            FloatType::F16 => Type::F16,
+            FloatType::Bf16 => Type::Bf16,
+        }
+    }
+}
+
+impl FunctionCode {
+    pub(crate) fn function(self) -> Function {
+        match self {
+            FunctionCode::Identity => Function::Identity,
+            FunctionCode::Relu => Function::Relu,
+            FunctionCode::Gelu => Function::Gelu,
+            FunctionCode::Silu => Function::Silu,
+        }
+    }
+}
+
+impl ZeroPointsCode {
+    pub(crate) fn zero_points(self) -> ZeroPoints {
+        match self {
+            ZeroPointsCode::Middle => ZeroPoints::Middle,
+            ZeroPointsCode::Each => ZeroPoints::Each,
+        }
+    }
+
+    pub(crate) fn from_zero_points(zero_points: ZeroPoints) -> ZeroPointsCode {
+        match zero_points {
+            ZeroPoints::Middle => ZeroPointsCode::Middle,
+            ZeroPoints::Each => ZeroPointsCode::Each,
+        }
+    }
 }
 
 impl TierCode {
@@ -195,6 +282,11 @@ mod tests {
         }
         assert!(Per::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         assert!(Effort::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
+        assert!(FunctionCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
+        assert!(ZeroPointsCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
+        for float in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
+            assert_eq!(Type::float("type", Type::from_float(float) as i32).unwrap(), float);
+        }
         assert!(ThreadsCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         for bad in [-1, 3, i32::MIN, i32::MAX] {
             assert!(Per::of("per", bad).is_err());

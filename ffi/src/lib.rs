@@ -30,3 +30,13 @@ mod gemm;
 mod run_options;
 
 mod quantization;
+
+mod float_weights;
+
+mod groupwise_weights;
+
+mod groupwise_packed;
+
+mod float_gemm;
+
+mod conversion;

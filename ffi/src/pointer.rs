@@ -8,9 +8,10 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use gemmill::half::{bf16, f16};
 use gemmill::{MatMut, MatRef};
 
-use crate::call::{Failure, Outcome};
+use crate::call::{Failure, Outcome, call};
 use crate::status::Status;
 
 /// A pointer that is not null and a multiple of the type's alignment.
@@ -89,6 +90,24 @@ pub(crate) unsafe fn create<T>(what: &str, handle: *mut *mut T, make: impl FnOnc
     out.set(std::ptr::null_mut());
     out.set(Box::into_raw(Box::new(make()?)));
     Ok(())
+}
+
+/// Sets `*value` to what `get` says of the object behind a handle.
+///
+/// # Safety
+/// `handle` as for [`object`], `value` as for [`Out::new`].
+pub(crate) unsafe fn property<H: Sync, T>(
+    function: &str,
+    (what, handle): (&str, *const H),
+    value: *mut T,
+    get: impl FnOnce(&H) -> Outcome<T>,
+) -> Status {
+    call(function, || {
+        // SAFETY: by this function's contract.
+        let (object, value) = unsafe { (object(what, handle)?, Out::new("value", value)?) };
+        value.set(get(object)?);
+        Ok(())
+    })
 }
 
 /// A text that ends with a NUL.
@@ -195,6 +214,8 @@ impl Plain for u8 {}
 impl Plain for i8 {}
 impl Plain for i32 {}
 impl Plain for f32 {}
+impl Plain for f16 {}
+impl Plain for bf16 {}
 
 /// A type that matrices of the interface hold.
 pub(crate) trait Element: gemmill::Element + Plain {}

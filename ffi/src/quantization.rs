@@ -44,7 +44,7 @@ pub unsafe extern "C" fn gemmill_quantization_choose(
         let chosen = match Type::of("type", q_type)? {
             Type::U8 => choose::<u8>(min, max, how),
             Type::I8 => choose::<i8>(min, max, how),
-            Type::I32 | Type::F32 => Err(Failure::unsupported(BYTES)),
+            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(BYTES)),
         }?;
         scale.set(chosen.0);
         zero_point.set(chosen.1);
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn gemmill_quantize(
             match Type::of("type", q_type)? {
                 Type::U8 => quantize::<u8>(x, scale, zero_point, q),
                 Type::I8 => quantize::<i8>(x, scale, zero_point, q),
-                Type::I32 | Type::F32 => Err(Failure::unsupported(BYTES)),
+                Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(BYTES)),
             }
         }
     })
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn gemmill_dequantize(
             match Type::of("type", q_type)? {
                 Type::U8 => dequantize::<u8>(q, count, (scale, zero_point), x),
                 Type::I8 => dequantize::<i8>(q, count, (scale, zero_point), x),
-                Type::I32 | Type::F32 => Err(Failure::unsupported(BYTES)),
+                Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(BYTES)),
             }
         }
     })
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
     scales: *mut f32,
 ) -> Status {
     call("gemmill_quantize_weights_per_column", || {
-        let given = FloatWeights { weights, k, n, row_stride, col_stride, q, scales };
+        let given = WeightsToQuantize { weights, k, n, row_stride, col_stride, q, scales };
         // SAFETY: by this function's contract.
         unsafe { given.quantize(size("n", n)?, quant::symmetric_per_column) }
     })
@@ -206,7 +206,7 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
     scale: *mut f32,
 ) -> Status {
     call("gemmill_quantize_weights_per_tensor", || {
-        let given = FloatWeights { weights, k, n, row_stride, col_stride, q, scales: scale };
+        let given = WeightsToQuantize { weights, k, n, row_stride, col_stride, q, scales: scale };
         let quantize = |weights: MatRef<'_, f32>| {
             let (quantized, scale) = quant::symmetric_per_tensor(weights)?;
             Ok((quantized, vec![scale]))
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
 }
 
 /// Weights to quantize, and places for the result, as C gives them.
-struct FloatWeights {
+struct WeightsToQuantize {
     weights: *const f32,
     k: i64,
     n: i64,
@@ -227,7 +227,7 @@ struct FloatWeights {
     scales: *mut f32,
 }
 
-impl FloatWeights {
+impl WeightsToQuantize {
     /// # Safety
     /// As [`Input::view`] and [`elements_mut`], for so many scales.
     unsafe fn quantize(
@@ -235,7 +235,7 @@ impl FloatWeights {
         scales: usize,
         quantize: impl FnOnce(MatRef<'_, f32>) -> gemmill::Result<(Vec<i8>, Vec<f32>)>,
     ) -> Outcome {
-        let &FloatWeights { row_stride, col_stride, .. } = self;
+        let &WeightsToQuantize { row_stride, col_stride, .. } = self;
         let (rows, cols) = (size("k", self.k)?, size("n", self.n)?);
         let weights = Input { name: "weights", data: self.weights.cast(), rows, cols, row_stride, col_stride };
         let overflow = || Failure::new(Status::Overflow, "q: the size does not fit the address space");

@@ -1,11 +1,13 @@
 //! What may differ from run to run.
 
+use std::ffi::c_void;
 use std::sync::Mutex;
 
-use gemmill::RunOptions as Options;
+use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
 
-use crate::call::{Outcome, call, unpoisoned};
-use crate::pointer::{Input, addresses, check, check_apart, create, destroy, elements, object, size};
+use crate::call::{Failure, Outcome, call, unpoisoned};
+use crate::codes::Type;
+use crate::pointer::{Element, Input, addresses, check, check_apart, create, destroy, elements, object, size};
 use crate::status::Status;
 
 /// What may differ from run to run: zero points and scales of rows, a residual.
@@ -19,7 +21,15 @@ pub struct RunOptions {
 pub(crate) struct Arrays {
     row_zero_points: Option<Array<i32>>,
     row_scales: Option<Array<f32>>,
-    residual: Option<(*const f32, i64)>,
+    residual: Option<Residual>,
+}
+
+/// A matrix of C's shape and type.
+#[derive(Debug, Clone, Copy)]
+struct Residual {
+    element: FloatType,
+    data: *const c_void,
+    row_stride: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,13 +70,54 @@ impl Arrays {
             check_apart(output, ("row scales", &addresses(scales)))?;
             options = options.row_scales(scales);
         }
-        if let Some((data, row_stride)) = self.residual {
-            let residual = Input { name: "residual", data: data.cast(), rows, cols, row_stride, col_stride: 1 };
-            check_apart(output, ("residual", &residual.extent::<f32>()?))?;
-            // SAFETY: by this function's contract.
-            options = options.residual(unsafe { residual.view() }?);
+        // SAFETY: by this function's contract.
+        if let Some(residual) = unsafe { self.residual::<f32>((rows, cols), output) }? {
+            options = options.residual(residual);
         }
         Ok(options)
+    }
+
+    /// The options of a floating-point run with an output of so many rows and columns at `output`.
+    ///
+    /// # Safety
+    /// As [`Arrays::options`].
+    pub(crate) unsafe fn float_options<'a, C: Element + Float>(
+        &self,
+        shape: (usize, usize),
+        output: (&str, &std::ops::Range<usize>),
+    ) -> Outcome<FloatRunOptions<'a, C>> {
+        if self.row_zero_points.is_some() || self.row_scales.is_some() {
+            let what = "options: zero points and scales of rows are for products of 8-bit integers";
+            return Err(Failure::unsupported(what));
+        }
+        let options = FloatRunOptions::new();
+        // SAFETY: by this function's contract.
+        let residual = unsafe { self.residual::<C>(shape, output) }?;
+        Ok(residual.map_or(options, |residual| options.residual(residual)))
+    }
+
+    pub(crate) fn has_residual(&self) -> bool {
+        self.residual.is_some()
+    }
+
+    /// # Safety
+    /// As [`Arrays::options`].
+    unsafe fn residual<'a, C: Element + Float>(
+        &self,
+        (rows, cols): (usize, usize),
+        output: (&str, &std::ops::Range<usize>),
+    ) -> Outcome<Option<MatRef<'a, C>>> {
+        let Some(Residual { element, data, row_stride }) = self.residual else { return Ok(None) };
+        if element != C::TYPE {
+            let expected = C::TYPE;
+            return Err(Failure::unsupported(format!(
+                "residual: expected {expected:?}, the type of C, given {element:?}"
+            )));
+        }
+        let residual = Input { name: "residual", data, rows, cols, row_stride, col_stride: 1 };
+        check_apart(output, ("residual", &residual.extent::<C>()?))?;
+        // SAFETY: by this function's contract.
+        Ok(Some(unsafe { residual.view() }?))
     }
 }
 
@@ -164,13 +215,51 @@ pub unsafe extern "C" fn gemmill_run_options_set_residual(
     row_stride: i64,
 ) -> Status {
     let change = |arrays: &mut Arrays| {
-        size("row stride of residual", row_stride)?;
-        let given = usize::from(!residual.is_null());
-        arrays.residual = array("residual", residual, given)?.map(|first| (first.data, row_stride));
+        arrays.residual = given_residual(FloatType::F32, residual.cast(), row_stride)?;
         Ok(())
     };
     // SAFETY: by this function's contract.
     unsafe { set("gemmill_run_options_set_residual", options, change) }
+}
+
+/// C[i][j] = f(sum + bias[j] + residual[i * row_stride + j]): as gemmill_run_options_set_residual, for floating-point products,
+/// with elements of the type of C: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16.
+///
+/// Runs with another type of C refuse it. row_stride counts elements; 0 adds the same row to all. Ownership: the matrix is not
+/// copied; it must be there in each run with these options, apart from C. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride and codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of
+/// integers; pointers.
+///
+/// # Safety
+/// options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach, in each
+/// run with these options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_run_options_set_float_residual(
+    options: *mut RunOptions,
+    residual_type: i32,
+    residual: *const c_void,
+    row_stride: i64,
+) -> Status {
+    let change = |arrays: &mut Arrays| {
+        let element = Type::float("type of residual", residual_type)?;
+        arrays.residual = given_residual(element, residual, row_stride)?;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_run_options_set_float_residual", options, change) }
+}
+
+/// A residual to be read later; `None` for null.
+fn given_residual(element: FloatType, data: *const c_void, row_stride: i64) -> Outcome<Option<Residual>> {
+    size("row stride of residual", row_stride)?;
+    if data.is_null() {
+        return Ok(None);
+    }
+    match element {
+        FloatType::F32 => check("residual", data.cast::<f32>())?,
+        FloatType::F16 | FloatType::Bf16 => check("residual", data.cast::<u16>())?,
+    }
+    Ok(Some(Residual { element, data, row_stride }))
 }
 
 /// Gives options back; null is nothing.

@@ -84,6 +84,7 @@ impl Status {
             Error::Tier(_) | Error::PackedFor { .. } => Status::Tier,
             Error::NotWeights { .. }
             | Error::NotGroupwiseWeights { .. }
+            | Error::NotFloatWeights { .. }
             | Error::Version { .. }
             | Error::Truncated { .. }
             | Error::Checksum { .. }

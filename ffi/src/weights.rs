@@ -7,7 +7,9 @@ use gemmill::{PackedB, PerColumn};
 use crate::call::{Failure, Outcome, call};
 use crate::codes::{Code, Per, TierCode, Type};
 use crate::packing::{Packing, Settings};
-use crate::pointer::{Buffer, Element, Input, Out, Output, create, destroy, elements, object, optional_object, size};
+use crate::pointer::{
+    self, Buffer, Element, Input, Out, Output, create, destroy, elements, object, optional_object, size,
+};
 use crate::status::Status;
 
 /// Weights in the layout that kernels read, with their zero points. They never change once they are made.
@@ -60,7 +62,7 @@ pub(crate) unsafe fn pack(b_type: Type, b: Input<'_>, settings: &Settings) -> Ou
         match b_type {
             Type::I8 => settings.pack(PackedB::builder(affordable(b.view::<i8>()?)?)),
             Type::U8 => settings.pack(PackedB::builder(affordable(b.view::<u8>()?)?)),
-            Type::I32 | Type::F32 => Err(Failure::unsupported(what)),
+            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(what)),
         }
     }?;
     Ok(Weights { packed })
@@ -72,15 +74,17 @@ fn affordable<T: gemmill::Element>(b: gemmill::MatRef<'_, T>) -> Outcome<gemmill
     let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
     let columns = b.cols().checked_add(64).ok_or_else(overflow)?;
     let bytes = b.rows().checked_add(64).and_then(|k| k.checked_mul(columns)).and_then(|w| w.checked_mul(2));
-    let bytes = bytes.ok_or_else(overflow)?;
+    check_room(bytes.ok_or_else(overflow)?)?;
+    Ok(b)
+}
+
+/// Refuses weights of so many bytes if there is no memory for them.
+pub(crate) fn check_room(bytes: usize) -> Outcome {
     let mut room = Vec::<u8>::new();
     let reserved = room.try_reserve_exact(bytes);
     // An allocation that is not used may be optimised away, and with it its failure.
     std::hint::black_box(&room);
-    match reserved {
-        Ok(()) => Ok(b),
-        Err(_) => Err(Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes"))),
-    }
+    reserved.map_err(|_| Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes")))
 }
 
 /// *repacked = the same weights with the same settings, packed for another tier, or once more for this one.
@@ -141,12 +145,8 @@ unsafe fn property<T>(
     value: *mut T,
     get: impl FnOnce(&PackedB) -> Outcome<T>,
 ) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let (weights, value) = unsafe { (object("weights", weights)?, Out::new("value", value)?) };
-        value.set(get(&weights.packed)?);
-        Ok(())
-    })
+    // SAFETY: by this function's contract.
+    unsafe { pointer::property(function, ("weights", weights), value, |weights| get(&weights.packed)) }
 }
 
 /// *value = K, the rows of B.
@@ -397,7 +397,9 @@ pub unsafe extern "C" fn gemmill_weights_unpack(
             match Type::of("type", b_type)? {
                 Type::I8 => unpack::<i8>(packed, b),
                 Type::U8 => unpack::<u8>(packed, b),
-                Type::I32 | Type::F32 => Err(Failure::unsupported("weights: expected the type i8 or u8")),
+                Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
+                    Err(Failure::unsupported("weights: expected the type i8 or u8"))
+                }
             }
         }
     })

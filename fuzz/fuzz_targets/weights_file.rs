@@ -1,5 +1,5 @@
 //! Bytes that may or may not be packed weights: loading gives an error, or weights whose products are those of the reference
-//! on the weights that they give back.
+//! on the weights that they give back. Files of floating-point and groupwise weights give an error, or the same bytes again.
 //!
 //! Inputs are files as they are. Mutations mend what would keep them from being read any further, but not always: magic,
 //! version, column sums, length and checksum.
@@ -10,7 +10,8 @@ mod common;
 
 use common::file::{at, check_products, seal, set_size, size_at, zero_points};
 use common::random::Rng;
-use gemmill::{PackedB, Tier};
+use gemmill::quant::GroupwiseWeights;
+use gemmill::{PackedB, PackedFloat, Tier};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,6 +21,12 @@ fuzz_target!(|bytes: &[u8]| {
         check_products(rng, &loaded, &zero_points(bytes)).unwrap_or_else(|e| panic!("tier {tier}: {e}"));
         let again = PackedB::loader(&loaded.to_bytes()).tier(tier).load().expect("what was written can be read");
         assert!(again == loaded, "tier {tier}: other weights after writing and reading");
+    }
+    if let Ok(floats) = PackedFloat::from_bytes(bytes) {
+        assert!(floats.to_bytes() == bytes, "other floating-point weights after reading and writing");
+    }
+    if let Ok(groupwise) = GroupwiseWeights::from_bytes(bytes) {
+        assert!(groupwise.to_bytes() == bytes, "other groupwise weights after reading and writing");
     }
 });
 
@@ -40,7 +47,13 @@ fn mend(rng: &mut Rng, bytes: &mut [u8]) {
         return;
     }
     if !rng.one_in(20) {
-        bytes[..at::LENGTH].copy_from_slice(b"\x89gemmill\x01\0\0\0");
+        let magic = rng.pick(&[
+            b"\x89gemmill\x01\0\0\0",
+            b"\x89gemmill\x01\0\0\0",
+            b"\x89gemmflt\x01\0\0\0",
+            b"\x89gemmgrp\x01\0\0\0",
+        ]);
+        bytes[..at::LENGTH].copy_from_slice(magic);
     }
     if rng.one_in(8) {
         let place = rng.pick(&[at::K, at::N, at::GROUPS, at::KC]);

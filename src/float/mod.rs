@@ -1,9 +1,10 @@
 //! Floating-point products: f32, f16 or bf16 weights, accumulation in f32, the same bits whatever the tier, the tile, the
 //! number of threads and the number of rows.
 //!
-//! [`packed`] has weights, [`plan`] the choice of tiles and blocks, [`operation`] the product, [`functions`] what may become
+//! [`packed`] has weights, [`mod@bytes`] their format in files, [`plan`] the choice of tiles and blocks, [`operation`] the product, [`functions`] what may become
 //! of its sums. Start with [`operation`]; the loops are in `run/float.rs`.
 
+mod bytes;
 mod element;
 mod functions;
 mod operation;

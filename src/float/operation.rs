@@ -320,6 +320,11 @@ impl FloatGemm {
         }
     }
 
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    pub fn may_use_threads(&self, rows: usize) -> bool {
+        self.threads.may_be_several(rows, self.weights.k(), self.weights.n())
+    }
+
     /// Computes C from A: M × K into M × N.
     ///
     /// A may have any strides; f32 with elements of a row side by side is read where it lies, everything else is packed

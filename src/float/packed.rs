@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::element::{Float, Source};
 use crate::aligned::Lines;
 use crate::error::{Error, Result};
+use crate::gemm::Threads;
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::MatRef;
 
@@ -59,7 +60,14 @@ impl PackedFloat {
 
     /// Configures packing.
     pub fn builder<T: Float>(b: MatRef<'_, T>) -> FloatPackBuilder<'_> {
-        FloatPackBuilder { b: Source::new(b), k: b.rows(), n: b.cols(), stored: T::TYPE, alpha: 1.0, saturating: false }
+        let (k, n) = (b.rows(), b.cols());
+        let threads = Threads::Auto;
+        FloatPackBuilder { b: Source::new(b), k, n, stored: T::TYPE, alpha: 1.0, saturating: false, threads }
+    }
+
+    /// Weights whose panels are there.
+    pub(super) fn of_parts((k, n): (usize, usize), stored: FloatType, data: Arc<Lines>) -> PackedFloat {
+        PackedFloat { k, n, stored, data }
     }
 
     /// Rows of B.
@@ -202,6 +210,16 @@ pub struct FloatPackBuilder<'a> {
     stored: FloatType,
     alpha: f32,
     saturating: bool,
+    threads: Threads,
+}
+
+/// Bytes of packed weights.
+pub(super) fn packed_bytes(k: usize, n: usize, stored: FloatType) -> Result<usize> {
+    n.div_ceil(FLOAT_PANEL)
+        .checked_mul(FLOAT_PANEL * stored.bytes())
+        .and_then(|row| row.checked_mul(k))
+        .filter(|&bytes| bytes <= isize::MAX as usize - 64)
+        .ok_or(Error::Overflow { what: "packed weights" })
 }
 
 impl FloatPackBuilder<'_> {
@@ -223,23 +241,25 @@ impl FloatPackBuilder<'_> {
         self
     }
 
+    /// Whether threads of the caller's rayon pool share the panels, as they do unless told otherwise: with at most one, the
+    /// calling thread does all, and no pool is started.
+    pub fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Packs the weights.
     ///
     /// # Errors
-    /// [`Error::BadNumber`] if `alpha` is infinite or NaN, [`Error::Overflow`] if the packed size does not fit the address
-    /// space.
+    /// [`Error::BadNumber`] if `alpha` is infinite or NaN, [`Error::OutOfRange`] for zero threads, [`Error::Overflow`] if the
+    /// packed size does not fit the address space.
     pub fn build(self) -> Result<PackedFloat> {
         if !self.alpha.is_finite() {
             return Err(Error::BadNumber { what: "alpha", expected: "a finite number", given: self.alpha });
         }
+        self.threads.check()?;
         let FloatPackBuilder { k, n, stored, .. } = self;
-        let bytes = n
-            .div_ceil(FLOAT_PANEL)
-            .checked_mul(FLOAT_PANEL * stored.bytes())
-            .and_then(|row| row.checked_mul(k))
-            .filter(|&bytes| bytes <= isize::MAX as usize - 64)
-            .ok_or(Error::Overflow { what: "packed weights" })?;
-        let mut data = Lines::zeroed(bytes);
+        let mut data = Lines::zeroed(packed_bytes(k, n, stored)?);
         match stored {
             FloatType::F32 => self.fill::<f32>(data.of_mut()),
             FloatType::F16 => self.fill::<f16>(data.of_mut()),
@@ -258,8 +278,7 @@ impl FloatPackBuilder<'_> {
             FloatType::F16 => f16::MAX.to_f32(),
             FloatType::Bf16 => bf16::MAX.to_f32(),
         };
-        let panels = data.par_chunks_exact_mut(self.k * FLOAT_PANEL).enumerate();
-        panels.for_each(|(p, panel)| {
+        let fill = |(p, panel): (usize, &mut [T])| {
             let first = p * FLOAT_PANEL;
             let cols = FLOAT_PANEL.min(self.n - first);
             let mut row = [0f32; FLOAT_PANEL];
@@ -273,6 +292,11 @@ impl FloatPackBuilder<'_> {
                     out[T::TYPE.place(j)] = T::from_f32(x);
                 }
             }
-        });
+        };
+        let size = self.k * FLOAT_PANEL;
+        match self.threads {
+            Threads::Max(1) | Threads::Exactly(1) => data.chunks_exact_mut(size).enumerate().for_each(fill),
+            _ => data.par_chunks_exact_mut(size).enumerate().for_each(fill),
+        }
     }
 }

@@ -342,11 +342,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     /// # Ok::<(), gemmill::Error>(())
     /// ```
     pub fn may_use_threads(&self, rows: usize) -> bool {
-        match self.threads {
-            Threads::Max(1) | Threads::Exactly(1) => false,
-            Threads::Exactly(_) => true,
-            _ => Plan::worth_threads(rows, self.packed.k(), self.packed.n()),
-        }
+        self.threads.may_be_several(rows, self.packed.k(), self.packed.n())
     }
 
     /// The operation's zero point of A.

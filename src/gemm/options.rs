@@ -36,6 +36,15 @@ impl Threads {
         }
     }
 
+    /// Whether a product of this size may use more than the calling thread.
+    pub(crate) fn may_be_several(self, rows: usize, k: usize, cols: usize) -> bool {
+        match self {
+            Threads::Max(1) | Threads::Exactly(1) => false,
+            Threads::Exactly(_) => true,
+            _ => Plan::worth_threads(rows, k, cols),
+        }
+    }
+
     /// The most that a product of this size may use.
     pub(crate) fn of_product(self, rows: usize, k: usize, cols: usize) -> usize {
         match self {

@@ -133,6 +133,11 @@ impl GroupwiseGemm {
         self.tier
     }
 
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    pub fn may_use_threads(&self, rows: usize) -> bool {
+        self.threads.may_be_several(rows, self.packed.k(), self.packed.n())
+    }
+
     /// Computes C from A: M × K into M × N. A may have any strides.
     ///
     /// # Errors

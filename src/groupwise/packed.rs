@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use crate::aligned::Lines;
 use crate::error::{Error, Result};
+use crate::gemm::Threads;
 use crate::quant::{Bits, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 
 /// Weights of 4 or 2 bits, packed for any number of products on any tier.
@@ -40,11 +41,20 @@ pub struct PackedGroupwise {
 }
 
 impl PackedGroupwise {
-    /// Packs weights.
+    /// Packs weights. The threads of the caller's rayon pool share the panels.
     ///
     /// # Errors
     /// [`Error::Overflow`] if the packed size does not fit the address space.
     pub fn new(weights: &GroupwiseWeights) -> Result<PackedGroupwise> {
+        Self::with_threads(weights, Threads::Auto)
+    }
+
+    /// Packs weights: with at most one thread, the calling one does all, and no pool is started.
+    ///
+    /// # Errors
+    /// As [`PackedGroupwise::new`]; [`Error::OutOfRange`] for zero threads.
+    pub fn with_threads(weights: &GroupwiseWeights, threads: Threads) -> Result<PackedGroupwise> {
+        threads.check()?;
         let (k, n, format) = (weights.k(), weights.n(), weights.format());
         let size = format.group_size.elements();
         let depth_of = |g: usize| size.min(k - g * size).next_multiple_of(GROUP_CHUNK);
@@ -60,10 +70,12 @@ impl PackedGroupwise {
         let bytes = panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize - 64).ok_or(overflow)?;
         let mut data = Lines::zeroed(bytes);
         if panel_bytes > 0 {
-            data.of_mut::<u8>()[..bytes]
-                .par_chunks_exact_mut(panel_bytes)
-                .enumerate()
-                .for_each(|(p, panel)| fill_panel(weights, &desc, p * GROUP_PANEL, panel));
+            let data = &mut data.of_mut::<u8>()[..bytes];
+            let fill = |(p, panel): (usize, &mut [u8])| fill_panel(weights, &desc, p * GROUP_PANEL, panel);
+            match threads {
+                Threads::Max(1) | Threads::Exactly(1) => data.chunks_exact_mut(panel_bytes).enumerate().for_each(fill),
+                _ => data.par_chunks_exact_mut(panel_bytes).enumerate().for_each(fill),
+            }
         }
         Ok(PackedGroupwise { k, n, format, chunks, panel_bytes, data: Arc::new(data) })
     }

@@ -37,6 +37,34 @@ enum { M = 100, K = 333, N = 70 };
 static float a[M * K], c[M * N], residual[N], scales[N];
 static int8_t b[K * N];
 
+/* The same for a floating-point product, with A read where it lies and with A packed. */
+static void floats(void)
+{
+    gemmill_float_packing *packing = NULL;
+    gemmill_float_weights *weights = NULL;
+    gemmill_float_gemm *gemm = NULL;
+    static float w[K * N];
+    OK(gemmill_float_packing_create(&packing));
+    OK(gemmill_float_packing_set_type(packing, GEMMILL_TYPE_BF16));
+    OK(gemmill_float_weights_create(GEMMILL_TYPE_F32, w, K, N, N, 1, packing, &weights));
+    OK(gemmill_float_gemm_create(weights, GEMMILL_TYPE_F32, GEMMILL_TYPE_F32, &gemm));
+    OK(gemmill_float_gemm_set_bias(gemm, residual, N));
+    OK(gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, 1));
+    OK(gemmill_float_gemm_run(gemm, M, a, K, 1, c, N, NULL));
+    OK(gemmill_float_gemm_run(gemm, M, a, 1, M, c, N, NULL));
+    const long before = allocations;
+    for (int time = 0; time < 10; time++) {
+        if (gemmill_float_gemm_run(gemm, M, a, K, 1, c, N, NULL) != GEMMILL_STATUS_OK) abort();
+        if (gemmill_float_gemm_run(gemm, M, a, 1, M, c, N, NULL) != GEMMILL_STATUS_OK) abort();
+    }
+    const long after = allocations;
+    if (after != before) printf("%ld allocations in 20 floating-point runs\n", after - before);
+    TRUE(after == before);
+    OK(gemmill_float_gemm_destroy(gemm));
+    OK(gemmill_float_weights_destroy(weights));
+    OK(gemmill_float_packing_destroy(packing));
+}
+
 int main(void)
 {
     gemmill_weights *weights = NULL;
@@ -66,5 +94,6 @@ int main(void)
     OK(gemmill_run_options_destroy(options));
     OK(gemmill_gemm_destroy(gemm));
     OK(gemmill_weights_destroy(weights));
+    floats();
     return verdict("allocation");
 }

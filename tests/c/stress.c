@@ -5,6 +5,7 @@
  *     stress [SECONDS] [THREADS]
  */
 #include "check.h"
+#include <math.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -36,6 +37,51 @@ typedef struct {
         work->wrong++; \
         return NULL; \
     }
+
+/* The same for a product of float A with bf16 weights, or with those of 4 bits, which become float. */
+static void *run_floats(Work *work, Random *random)
+{
+    const int64_t m = between(random, 1, MAX_M), n = between(random, 1, MAX_N), k = between(random, 1, MAX_K);
+    float b[MAX_K * MAX_N], a[MAX_M * MAX_K], c[MAX_M * MAX_N];
+    for (int64_t i = 0; i < k * n; i++) b[i] = (float)between(random, -999, 999) * 0.01f;
+    for (int64_t i = 0; i < m * k; i++) a[i] = (float)between(random, -999, 999) * 0.01f;
+    gemmill_float_gemm *gemm = NULL;
+    if (between(random, 0, 1)) {
+        gemmill_float_packing *packing = NULL;
+        gemmill_float_weights *weights = NULL;
+        NEED(gemmill_float_packing_create(&packing));
+        NEED(gemmill_float_packing_set_type(packing, GEMMILL_TYPE_BF16));
+        if (between(random, 0, 1)) NEED(gemmill_float_packing_set_threads(packing, GEMMILL_THREADS_MAX, 1));
+        NEED(gemmill_float_weights_create(GEMMILL_TYPE_F32, b, k, n, n, 1, packing, &weights));
+        NEED(gemmill_float_weights_unpack(weights, b, n));
+        NEED(gemmill_float_gemm_create(weights, GEMMILL_TYPE_F32, GEMMILL_TYPE_F32, &gemm));
+        NEED(gemmill_float_weights_destroy(weights));
+        NEED(gemmill_float_packing_destroy(packing));
+    } else {
+        gemmill_groupwise_weights *weights = NULL;
+        gemmill_groupwise_packed *packed = NULL;
+        NEED(gemmill_groupwise_weights_round_to_nearest(b, k, n, n, 1, 4, 32, GEMMILL_ZERO_POINTS_MIDDLE, &weights));
+        NEED(gemmill_groupwise_packed_create(weights, GEMMILL_THREADS_AUTO, 0, &packed));
+        NEED(gemmill_groupwise_weights_dequantize(weights, b, n));
+        NEED(gemmill_float_gemm_create_groupwise(packed, GEMMILL_TYPE_F32, GEMMILL_TYPE_F32, &gemm));
+        NEED(gemmill_groupwise_weights_destroy(weights));
+        NEED(gemmill_groupwise_packed_destroy(packed));
+    }
+    if (between(random, 0, 1)) {
+        NEED(gemmill_float_gemm_set_pool(gemm, pools[between(random, 0, 1)]));
+        NEED(gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_EXACTLY, 3));
+    }
+    NEED(gemmill_float_gemm_run(gemm, m, a, k, 1, c, n, NULL));
+    const int64_t i = between(random, 0, m - 1);
+    for (int64_t j = 0; j < n; j++) {
+        float sum = 0.0f;
+        for (int64_t at = 0; at < k; at++) sum = fmaf(a[i * k + at], b[at * n + j], sum);
+        work->wrong += sum != c[i * n + j];
+    }
+    work->products++;
+    NEED(gemmill_float_gemm_destroy(gemm));
+    return work;
+}
 
 static void *run(void *argument)
 {
@@ -76,6 +122,7 @@ static void *run(void *argument)
             work->products++;
         }
         NEED(gemmill_gemm_destroy(gemm));
+        if (!run_floats(work, &random)) return NULL;
         NEED(gemmill_gemm_run(shared, MAX_M, shared_a, MAX_K, 1, c, MAX_N, NULL));
         work->wrong += memcmp(c, shared_c, sizeof c) != 0;
         work->products++;

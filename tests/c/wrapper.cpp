@@ -18,6 +18,9 @@ template <class Call> static bool refused(gemmill_status status, Call call) {
     return false;
 }
 
+static void floats();
+static void groupwise();
+
 int main() {
     const int64_t m = 2, n = 4, k = 3;
     const std::vector<int8_t> b = {1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 11, -12};
@@ -109,6 +112,91 @@ int main() {
     quantization.quantize(&x, 1, &q);
     quantization.dequantize(&q, 1, &x);
     TRUE(q == 150 && x == 2.0f);
+    floats();
+    groupwise();
     std::printf("wrapper: %d failed\n", failures);
     return failures != 0;
+}
+
+/* Floating-point weights and products, conversions. */
+static void floats() {
+    using gemmill::BFloat16;
+    using gemmill::Float16;
+    const int64_t m = 2, n = 3, k = 2;
+    const std::vector<float> a = {1.0f, 2.0f, -3.0f, 0.5f}, b = {1.0f, 0.0f, 2.0f, 0.5f, -1.0f, 4.0f}, bias = {0.0f, 1.0f, 0.0f};
+    const gemmill::FloatWeights plain(b.data(), k, n);
+    TRUE(plain.k() == k && plain.n() == n && plain.type() == GEMMILL_TYPE_F32 && plain.size_in_bytes() >= 4 * k * n);
+    gemmill::FloatPacking packing;
+    packing.type(GEMMILL_TYPE_BF16).alpha(2.0f).saturating().threads(GEMMILL_THREADS_MAX, 1);
+    const gemmill::FloatWeights doubled(b.data(), k, n, packing), transposed(b.data(), n, k, 1, n, packing);
+    TRUE(doubled.type() == GEMMILL_TYPE_BF16 && doubled != plain && transposed.k() == n);
+    TRUE(gemmill::FloatWeights(b.data(), n, k, 1, n).type() == GEMMILL_TYPE_F32);
+    TRUE(plain.share() == plain && gemmill::FloatWeights::from_bytes(doubled.to_bytes()) == doubled);
+    TRUE(refused(GEMMILL_STATUS_BAD_DATA, [] { gemmill::FloatWeights::from_bytes(std::vector<uint8_t>()); }));
+    std::vector<float> back(b.size());
+    doubled.unpack(back.data(), n);
+    for (std::size_t i = 0; i < b.size(); i++) TRUE(back[i] == 2.0f * b[i]);
+
+    const float sums[] = {2.0f, -2.0f, 10.0f, -2.75f, -0.5f, -4.0f};
+    std::vector<float> c(m * n, 100.0f), residual(n, 10.0f);
+    const gemmill::Pool pool(2);
+    gemmill::FloatGemm<float, float> gemm(plain);
+    gemm.beta(0.5f).bias(bias.data(), n).function(GEMMILL_FUNCTION_SILU).clamp(-1e6f, 1e6f).threads(GEMMILL_THREADS_EXACTLY, 2);
+    gemm.pool(pool).tier(GEMMILL_TIER_PORTABLE).prepare();
+    TRUE(gemm.tier() == GEMMILL_TIER_PORTABLE);
+    TRUE(refused(GEMMILL_STATUS_FROZEN, [&] { gemm.beta(0.0f); }));
+    gemmill::RunOptions options;
+    options.float_residual(residual.data(), 0);
+    gemm.run(m, a.data(), c.data(), options);
+    for (int64_t i = 0; i < m * n; i++) TRUE(c[i] == 50.0f + sums[i] + bias[i % n] + 10.0f);
+    c.assign(c.size(), 0.0f);
+    gemm.run(m, a.data(), k, 1, c.data(), n, options);
+    gemm.run(m, a.data(), c.data());
+    for (int64_t i = 0; i < m * n; i++) TRUE(c[i] == 1.5f * sums[i] + 1.5f * bias[i % n] + 5.0f);
+
+    std::vector<Float16> half_a(a.size()), half_b(b.size());
+    std::vector<BFloat16> out(m * n);
+    gemmill::convert(a.data(), half_a.data(), m * k);
+    gemmill::convert_saturating(b.data(), half_b.data(), k * n);
+    const gemmill::FloatWeights halves(half_b.data(), k, n);
+    gemmill::FloatGemm<Float16, BFloat16> low(halves);
+    low.function(GEMMILL_FUNCTION_RELU).run(m, half_a.data(), k, 1, out.data(), n);
+    gemmill::convert(out.data(), c.data(), m * n);
+    for (int64_t i = 0; i < m * n; i++) TRUE(c[i] == (sums[i] > 0.0f ? sums[i] : 0.0f));
+}
+
+/* Weights of few bits and their products. */
+static void groupwise() {
+    using gemmill::GroupwiseWeights;
+    const int64_t m = 1, n = 2, k = 64;
+    const gemmill::GroupwiseFormat format = {4, 32, GEMMILL_ZERO_POINTS_EACH};
+    std::vector<float> w(k * n), back(k * n), a(k, 1.0f), c(n);
+    for (int64_t i = 0; i < k * n; i++) w[i] = static_cast<float>(i % 15) - 7.0f;
+    const gemmill::GroupwiseFormat other = {2, 128, GEMMILL_ZERO_POINTS_MIDDLE};
+    const auto rounded = GroupwiseWeights::round_to_nearest(w.data(), k, n, format);
+    const auto searched = GroupwiseWeights::search(w.data(), k, n, format);
+    TRUE(rounded.k() == k && rounded.n() == n && rounded.format().bits == 4 && rounded.format().group_size == 32);
+    TRUE(rounded.format().zero_points == GEMMILL_ZERO_POINTS_EACH && rounded.values().size() == w.size());
+    TRUE(rounded == GroupwiseWeights::round_to_nearest(w.data(), k, n, n, 1, format));
+    TRUE(rounded != GroupwiseWeights::round_to_nearest(w.data(), k, n, other));
+    TRUE(searched == GroupwiseWeights::search(w.data(), k, n, n, 1, format, a.data()));
+    TRUE(searched.error(w.data(), n, 1).mean_squared <= rounded.error(w.data(), n, 1).mean_squared);
+    TRUE(rounded == GroupwiseWeights::from_bytes(rounded.to_bytes()));
+    const auto parts = GroupwiseWeights::from_parts(k, n, format, rounded.values().data(), rounded.scales().data(),
+                                                    rounded.zero_points().data());
+    TRUE(rounded == parts);
+    rounded.dequantize(back.data(), n);
+
+    const gemmill::GroupwisePacked packed(rounded), alone(rounded, GEMMILL_THREADS_MAX, 1);
+    TRUE(packed == alone && packed.share() == packed && !(packed != alone) && packed.k() == k && packed.n() == n);
+    TRUE(packed.format().group_size == 32 && packed.size_in_bytes() > 0);
+    gemmill::FloatGemm<float, float> expanded(packed), integer(packed, gemmill::Activations::Int8);
+    for (const auto *gemm : {&expanded, &integer}) {
+        gemm->run(m, a.data(), c.data());
+        for (int64_t j = 0; j < n; j++) {
+            float sum = 0.0f;
+            for (int64_t i = 0; i < k; i++) sum += back[i * n + j];
+            TRUE(std::abs(c[j] - sum) < 1e-3f);
+        }
+    }
 }

@@ -1,10 +1,8 @@
-// Packed weights live in tensors of bytes, gemmill's own file format, so that they can be saved, copied and exported like any
-// other tensor. The form that kernels read is made once for each tensor, and found again by the tensor's storage.
+// int8 weights that were loaded from bytes, with the operations that were set up for them.
 
-#include "common.hpp"
+#include "cache.hpp"
 
 #include <ATen/ops/empty.h>
-#include <c10/util/intrusive_ptr.h>
 
 #include <algorithm>
 #include <cstring>
@@ -85,43 +83,6 @@ std::shared_ptr<const IntProduct> LoadedWeights::product(int threads) {
     return product;
 }
 
-namespace {
-
-/** Where bytes lie. The storage is known by its address, which nobody else gets while the entry's weak pointer is there. */
-using Place = std::pair<const c10::StorageImpl *, const uint8_t *>;
-
-struct Entry {
-    c10::weak_intrusive_ptr<c10::StorageImpl> storage;
-    int64_t length;
-    /** The last eight bytes: the format's checksum of all others. Bytes that were replaced in place have another one. */
-    uint64_t checksum;
-    std::shared_ptr<LoadedWeights> weights;
-};
-
-struct Cache {
-    std::mutex mutex;
-    std::map<Place, Entry> entries;
-    unsigned lookups = 0;
-
-    /** Frees weights whose tensors are gone. */
-    void sweep() {
-        for (auto entry = entries.begin(); entry != entries.end();) {
-            if (entry->second.storage.expired()) entry = entries.erase(entry);
-            else ++entry;
-        }
-    }
-};
-
-Cache &cache() {
-    // Never destroyed: operators may still run when static objects are.
-    static Cache *const cache = new Cache;
-    return *cache;
-}
-
-constexpr unsigned LOOKUPS_PER_SWEEP = 1024;
-
-} // namespace
-
 at::Tensor tensor_of(const std::vector<uint8_t> &bytes) {
     at::Tensor tensor = at::empty({static_cast<int64_t>(bytes.size())}, at::TensorOptions().dtype(at::kByte));
     std::copy(bytes.begin(), bytes.end(), tensor.mutable_data_ptr<uint8_t>());
@@ -129,29 +90,7 @@ at::Tensor tensor_of(const std::vector<uint8_t> &bytes) {
 }
 
 std::shared_ptr<LoadedWeights> loaded(const char *op, const at::Tensor &packed) {
-    check_cpu(op, "packed", packed);
-    check_type(op, "packed", packed, at::kByte);
-    check_dim(op, "packed", packed, 1);
-    TORCH_CHECK(packed.is_contiguous(), op, ": expected packed to be contiguous");
-    const uint8_t *const bytes = packed.const_data_ptr<uint8_t>();
-    const int64_t length = packed.numel();
-    uint64_t checksum = 0;
-    if (length >= static_cast<int64_t>(sizeof checksum)) std::memcpy(&checksum, bytes + length - sizeof checksum, sizeof checksum);
-    const Place place{packed.storage().unsafeGetStorageImpl(), bytes};
-    {
-        std::lock_guard<std::mutex> lock(cache().mutex);
-        if (++cache().lookups % LOOKUPS_PER_SWEEP == 0) cache().sweep();
-        const auto found = cache().entries.find(place);
-        if (found != cache().entries.end() && found->second.length == length && found->second.checksum == checksum)
-            return found->second.weights;
-    }
-    // Two threads may both load: the one that comes last is kept.
-    const auto weights = std::make_shared<LoadedWeights>(std::vector<uint8_t>(bytes, bytes + length));
-    std::lock_guard<std::mutex> lock(cache().mutex);
-    cache().sweep();
-    cache().entries.erase(place);
-    cache().entries.emplace(place, Entry{packed.storage().getWeakStorageImpl(), length, checksum, weights});
-    return weights;
+    return Cache<LoadedWeights>::instance().get(op, packed);
 }
 
 } // namespace gemmill_torch

@@ -84,7 +84,7 @@ impl Gemm {
             Type::U8 => settings.product_of::<u8>(&self.packed, self.c),
             Type::I8 => settings.product_of::<i8>(&self.packed, self.c),
             Type::F32 => settings.product_of::<f32>(&self.packed, self.c),
-            Type::I32 => Err(not_activations()),
+            Type::I32 | Type::F16 | Type::Bf16 => Err(not_activations()),
         }?;
         Ok(self.prepared.get_or_init(|| Prepared { product, pool: settings.pool.clone() }))
     }
@@ -92,6 +92,10 @@ impl Gemm {
 
 fn not_activations() -> Failure {
     Failure::unsupported("activations: expected the type u8, i8 or f32")
+}
+
+fn not_outputs() -> Failure {
+    Failure::unsupported("C: expected the type i32, u8, i8 or f32")
 }
 
 impl Settings {
@@ -104,6 +108,7 @@ impl Settings {
             Type::U8 => self.product::<A, _>(packed, self.requantize::<u8>()?),
             Type::I8 => self.product::<A, _>(packed, self.requantize::<i8>()?),
             Type::F32 => self.product::<A, _>(packed, self.dequantize()?),
+            Type::F16 | Type::Bf16 => Err(not_outputs()),
         }
     }
 
@@ -197,7 +202,8 @@ fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
 /// f32 outputs, a quantization for f32 activations.
 /// Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what it
 /// needs of the weights, whose own handle may be destroyed. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32 activations; pointers.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32, f16 and bf16
+/// activations and for f16 and bf16 outputs; pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
@@ -212,8 +218,11 @@ pub unsafe extern "C" fn gemmill_gemm_create(
         // SAFETY: by this function's contract.
         let packed = unsafe { object("weights", weights) }?.packed.clone();
         let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
-        if a == Type::I32 {
+        if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
             return Err(not_activations());
+        }
+        if matches!(c, Type::F16 | Type::Bf16) {
+            return Err(not_outputs());
         }
         Ok(Gemm { packed, a, c, settings: Mutex::default(), prepared: OnceLock::new() })
     };
@@ -235,11 +244,11 @@ pub unsafe extern "C" fn gemmill_gemm_destroy(gemm: *mut Gemm) -> Status {
 
 /// A, C and their strides, as C gives them.
 #[derive(Debug, Clone, Copy)]
-struct Operands {
-    m: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    c: *mut c_void,
-    c_row_stride: i64,
+pub(crate) struct Operands {
+    pub(crate) m: i64,
+    pub(crate) a: *const c_void,
+    pub(crate) a_row_stride: i64,
+    pub(crate) a_col_stride: i64,
+    pub(crate) c: *mut c_void,
+    pub(crate) c_row_stride: i64,
 }

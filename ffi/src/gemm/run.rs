@@ -185,7 +185,9 @@ unsafe fn multiply((a_type, b_type): (Type, Type), operands: Operands, b: Input<
     let product: Box<dyn Product> = match a_type {
         Type::U8 => Box::new(gemmill::Gemm::<u8, i32>::builder(&packed, output).build()?),
         Type::I8 => Box::new(gemmill::Gemm::<i8, i32>::builder(&packed, output).build()?),
-        Type::I32 | Type::F32 => return Err(Failure::unsupported("A: expected the type u8 or i8")),
+        Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
+            return Err(Failure::unsupported("A: expected the type u8 or i8"));
+        }
     };
     // SAFETY: by this function's contract.
     unsafe { product.run(operands, None, None) }

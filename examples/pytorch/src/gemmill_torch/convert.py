@@ -1,22 +1,19 @@
-"""Linear layers with int8 weights, and the conversion of models to them."""
+"""Linear layers with packed weights, and the conversion of models to them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .operators import linear_int8, pack_weight, quantize_weight
+from .operators import linear_bf16, linear_f16, linear_int8, pack_float_weight, pack_weight, quantize_weight
 
 
-class LinearInt8(nn.Module):
-    """An nn.Linear with int8 weights; activations are quantized on the fly, row by row unless x_scale says otherwise.
-
-    Its buffers are `packed`, the weights with their scales as bytes that load on every CPU, and `bias`.
-    """
+class PackedLinear(nn.Module):
+    """An nn.Linear whose buffers are `packed`, the weights as bytes that load on every CPU, and `bias`."""
 
     packed: Tensor
     bias: Tensor | None
@@ -25,10 +22,30 @@ class LinearInt8(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.x_scale: float | None = None
-        self.x_zero_point = 0
         self.register_buffer("packed", packed)
         self.register_buffer("bias", bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # How many bytes packed weights take depends on the weights.
+        packed = state_dict.get(prefix + "packed")
+        if packed is not None and packed.shape != self.packed.shape:
+            self.packed = torch.empty_like(packed, device=self.packed.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class LinearInt8(PackedLinear):
+    """An nn.Linear with int8 weights; activations are quantized on the fly, row by row unless x_scale says otherwise.
+
+    Scales of the weights are with them in `packed`.
+    """
+
+    def __init__(self, packed: Tensor, bias: Tensor | None, in_features: int, out_features: int) -> None:
+        super().__init__(packed, bias, in_features, out_features)
+        self.x_scale: float | None = None
+        self.x_zero_point = 0
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, per_channel: bool = True) -> LinearInt8:
@@ -42,8 +59,7 @@ class LinearInt8(nn.Module):
 
     def extra_repr(self) -> str:
         activations = "per row" if self.x_scale is None else f"scale={self.x_scale:.3g}, zero_point={self.x_zero_point}"
-        bias = self.bias is not None
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, activations: {activations}"
+        return f"{super().extra_repr()}, activations: {activations}"
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"x_scale": self.x_scale, "x_zero_point": self.x_zero_point}
@@ -51,17 +67,45 @@ class LinearInt8(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.x_scale, self.x_zero_point = state["x_scale"], state["x_zero_point"]
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        # How many bytes packed weights take depends on the weights.
-        packed = state_dict.get(prefix + "packed")
-        if packed is not None and packed.shape != self.packed.shape:
-            self.packed = torch.empty_like(packed, device=self.packed.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+class LinearFloat(PackedLinear):
+    """An nn.Linear with weights of 16 bits and float32 sums."""
+
+    dtype: ClassVar[torch.dtype]
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear) -> LinearFloat:
+        """Rounds and packs the weights of a layer."""
+        packed = pack_float_weight(linear.weight.detach(), cls.dtype)
+        bias = None if linear.bias is None else linear.bias.detach().clone()
+        return cls(packed, bias, linear.in_features, linear.out_features).train(linear.training)
+
+
+class LinearBf16(LinearFloat):
+    """An nn.Linear with bfloat16 weights and float32 sums, for x of float32, bfloat16 or float16."""
+
+    dtype = torch.bfloat16
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear_bf16(x, self.packed, self.bias, self.out_features)
+
+
+class LinearF16(LinearFloat):
+    """An nn.Linear with float16 weights and float32 sums, for x of float32, bfloat16 or float16."""
+
+    dtype = torch.float16
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear_f16(x, self.packed, self.bias, self.out_features)
+
+
+FLOAT_LAYERS = {layer.dtype: layer for layer in (LinearBf16, LinearF16)}
 
 
 def convert(
     model: nn.Module,
     *,
+    dtype: torch.dtype = torch.int8,
     per_channel: bool = True,
     calibrate: Callable[[nn.Module], Any] | None = None,
     skip: Callable[[str, nn.Linear], bool] = lambda name, linear: False,
@@ -69,16 +113,22 @@ def convert(
 ) -> nn.Module:
     """The model with its nn.Linear layers replaced by LinearInt8, for inference; a copy unless inplace.
 
+    dtype: what weights become. With torch.bfloat16 or torch.float16, layers become LinearBf16 or LinearF16, activations stay what
+    they are, and there is nothing to calibrate and no per_channel.
     calibrate: called with the model before it is converted, to run it with inputs that are typical. Each layer's activations
     are quantized by the range that was seen then, instead of row by row: faster, and less accurate.
     skip: called with name and layer; layers stay as they are where it gives True.
     """
+    if dtype != torch.int8 and dtype not in FLOAT_LAYERS:
+        raise ValueError(f"expected dtype to be int8, bfloat16 or float16, but it is {dtype}")
+    if dtype != torch.int8 and (calibrate or not per_channel):
+        raise ValueError(f"calibrate and per_channel are for int8, but dtype is {dtype}")
     if not inplace:
         model = copy.deepcopy(model)
     # Subclasses may do something else than nn.Linear, and models may look into them.
     chosen = {m: name for name, m in model.named_modules() if type(m) is nn.Linear and not skip(name, m)}
     ranges = _ranges(model, chosen, calibrate) if calibrate else {}
-    converted = {linear: LinearInt8.from_linear(linear, per_channel) for linear in chosen}
+    converted = {linear: _converted(linear, dtype, per_channel) for linear in chosen}
     for linear, layer in converted.items():
         if calibrate:
             layer.x_scale, layer.x_zero_point = torch.ops.gemmill.choose_quantization(*ranges[linear])
@@ -93,6 +143,12 @@ def convert(
             if child in converted:
                 module._modules[name] = converted[child]
     return converted.get(model, model)
+
+
+def _converted(linear: nn.Linear, dtype: torch.dtype, per_channel: bool) -> PackedLinear:
+    if dtype in FLOAT_LAYERS:
+        return FLOAT_LAYERS[dtype].from_linear(linear)
+    return LinearInt8.from_linear(linear, per_channel)
 
 
 def _ranges(

@@ -66,6 +66,53 @@ def linear_int8(
     return _ops.linear_int8(x, packed, bias, out_features, x_scale, x_zero_point)
 
 
+def pack_float_weight(weight: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """A layer's weights, N x K, rounded to bfloat16 or float16, as bytes that every CPU can load: what linear_bf16 and
+    linear_f16 take."""
+    return _ops.pack_float_weight(weight, dtype)
+
+
+def unpack_float_weight(packed: Tensor) -> Tensor:
+    """The weights as pack_float_weight rounded them, in float32, which has them exactly."""
+    return _ops.unpack_float_weight(packed)
+
+
+def linear_bf16(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+    """y = x W^T + bias with bfloat16 weights and float32 sums, of the type of x: float32, bfloat16 or float16.
+
+    Sums are one chain of fused multiply-adds in ascending order of input features: a row has the same bits in every batch.
+    """
+    return _ops.linear_bf16(x, packed, bias, out_features)
+
+
+def linear_f16(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+    """linear_bf16 with float16 weights."""
+    return _ops.linear_f16(x, packed, bias, out_features)
+
+
+def pack_int4_weight(weight: Tensor, group_size: int = 128, symmetric: bool = True, search: bool = True) -> Tensor:
+    """A layer's weights, N x K, in 4 bits, as bytes that every CPU can load: what linear_int4 takes.
+
+    Every group_size (32, 64 or 128) input features of an output feature have a scale, and a zero point unless symmetric.
+    Scales are searched for the least squared error, or just cover the weights without search.
+    """
+    return _ops.pack_int4_weight(weight, group_size, symmetric, search)
+
+
+def unpack_int4_weight(packed: Tensor) -> Tensor:
+    """The real weights, in float32, that pack_int4_weight has chosen."""
+    return _ops.unpack_int4_weight(packed)
+
+
+def linear_int4(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, quantize_x: bool = False) -> Tensor:
+    """y = x W^T + bias with weights of 4 bits, of the type of x: float32, bfloat16 or float16.
+
+    Weights become float32, exactly, unless quantize_x: then each row of x becomes int8 by its largest magnitude, and sums
+    within a group are exact integers.
+    """
+    return _ops.linear_int4(x, packed, bias, out_features, quantize_x)
+
+
 def _on_one_device(*tensors: Tensor | None) -> None:
     devices = {t.device for t in tensors if t is not None}
     torch._check(len(devices) == 1, lambda: f"expected all tensors on the same device, but found {devices}")
@@ -130,3 +177,53 @@ def _(packed: Tensor) -> tuple[Tensor, Tensor]:
     size = torch.library.get_ctx().new_dynamic_size
     n, k, scales = size(), size(), size()
     return packed.new_empty((k, n), dtype=torch.int8).t(), packed.new_empty((scales,), dtype=torch.float32)
+
+
+@torch.library.register_fake("gemmill::linear_bf16")
+def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+    return _linear_float("linear_bf16", x, packed, bias, out_features)
+
+
+@torch.library.register_fake("gemmill::linear_f16")
+def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+    return _linear_float("linear_f16", x, packed, bias, out_features)
+
+
+def _linear_float(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+    _on_one_device(x, packed, bias)
+    types = (torch.float32, torch.bfloat16, torch.float16)
+    torch._check(x.dtype in types, lambda: f"{op}: expected floats, not {x.dtype}")
+    torch._check(x.dim() >= 1, lambda: f"{op}: expected x to have a dimension")
+    torch._check(packed.dtype == torch.uint8 and packed.dim() == 1, lambda: f"{op}: expected packed weights")
+    return x.new_empty((*x.shape[:-1], out_features))
+
+
+@torch.library.register_fake("gemmill::pack_float_weight")
+def _(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    torch._check(weight.dim() == 2, lambda: "pack_float_weight: expected a matrix")
+    return weight.new_empty((torch.library.get_ctx().new_dynamic_size(),), dtype=torch.uint8)
+
+
+@torch.library.register_fake("gemmill::unpack_float_weight")
+def _(packed: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size
+    n, k = size(), size()
+    return packed.new_empty((k, n), dtype=torch.float32).t()
+
+
+@torch.library.register_fake("gemmill::linear_int4")
+def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, quantize_x: bool = False) -> Tensor:
+    return _linear_float("linear_int4", x, packed, bias, out_features)
+
+
+@torch.library.register_fake("gemmill::pack_int4_weight")
+def _(weight: Tensor, group_size: int = 128, symmetric: bool = True, search: bool = True) -> Tensor:
+    torch._check(weight.dim() == 2, lambda: "pack_int4_weight: expected a matrix")
+    return weight.new_empty((torch.library.get_ctx().new_dynamic_size(),), dtype=torch.uint8)
+
+
+@torch.library.register_fake("gemmill::unpack_int4_weight")
+def _(packed: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size
+    n, k = size(), size()
+    return packed.new_empty((k, n), dtype=torch.float32).t()

@@ -1,0 +1,204 @@
+//! The floating-point operation: a handle that collects settings, and becomes a product that any thread may run.
+
+mod set;
+
+// After `set` in the header.
+mod run;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise, Threads, Tier};
+use rayon::ThreadPool;
+
+use crate::call::{Outcome, call, unpoisoned};
+use crate::codes::Type;
+use crate::float_weights::FloatWeights;
+use crate::groupwise_packed::GroupwisePacked;
+use crate::pointer::{create, destroy, object};
+use crate::status::Status;
+
+/// A product C = f(A * B + ...) of floating-point A and C with packed weights: created, set, run any number of times, destroyed.
+pub struct FloatGemm {
+    weights: Weights,
+    a: FloatType,
+    c: FloatType,
+    settings: Mutex<Settings>,
+    /// Set once, under the lock of the settings.
+    prepared: OnceLock<Prepared>,
+}
+
+/// What A is multiplied by, and how.
+enum Weights {
+    Float(PackedFloat),
+    /// In f32: weights become that block by block.
+    Expanded(PackedGroupwise),
+    /// In integers: A is quantized row by row.
+    Integer(PackedGroupwise),
+}
+
+/// What runs use.
+struct Prepared {
+    product: Product,
+    pool: Option<Arc<ThreadPool>>,
+}
+
+enum Product {
+    Float(gemmill::FloatGemm),
+    Integer(GroupwiseGemm),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Settings {
+    beta: f32,
+    bias: Option<Vec<f32>>,
+    function: Function,
+    threads: Threads,
+    tier: Option<Tier>,
+    pool: Option<Arc<ThreadPool>>,
+}
+
+impl FloatGemm {
+    /// What runs use; made of the settings by the first call that succeeds, which freezes them.
+    fn prepared(&self) -> Outcome<&Prepared> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let settings = unpoisoned(self.settings.lock());
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
+        }
+        let product = match &self.weights {
+            Weights::Float(packed) => Product::Float(settings.product(gemmill::FloatGemm::builder(packed))?),
+            Weights::Expanded(packed) => Product::Float(settings.product(gemmill::FloatGemm::groupwise(packed))?),
+            Weights::Integer(packed) => Product::Integer(settings.integer_product(packed)?),
+        };
+        Ok(self.prepared.get_or_init(|| Prepared { product, pool: settings.pool.clone() }))
+    }
+}
+
+impl Settings {
+    fn product<'a>(&'a self, builder: gemmill::FloatGemmBuilder<'a>) -> Outcome<gemmill::FloatGemm> {
+        let mut builder = builder.beta(self.beta).function(self.function).threads(self.threads);
+        if let Some(bias) = &self.bias {
+            builder = builder.bias(bias);
+        }
+        if let Some(tier) = self.tier {
+            builder = builder.tier(tier);
+        }
+        Ok(builder.build()?)
+    }
+
+    fn integer_product(&self, packed: &PackedGroupwise) -> Outcome<GroupwiseGemm> {
+        let mut builder = GroupwiseGemm::builder(packed).function(self.function).threads(self.threads);
+        if let Some(bias) = &self.bias {
+            builder = builder.bias(bias);
+        }
+        if let Some(tier) = self.tier {
+            builder = builder.tier(tier);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// Creates an operation with the weights that `weights` gives.
+///
+/// # Safety
+/// As [`create`].
+unsafe fn create_with(
+    function: &str,
+    (a_type, c_type): (i32, i32),
+    gemm: *mut *mut FloatGemm,
+    weights: impl FnOnce() -> Outcome<Weights>,
+) -> Status {
+    let make = || {
+        let weights = weights()?;
+        let (a, c) = (Type::float("type of A", a_type)?, Type::float("type of C", c_type)?);
+        Ok(FloatGemm { weights, a, c, settings: Mutex::default(), prepared: OnceLock::new() })
+    };
+    // SAFETY: by this function's contract.
+    call(function, || unsafe { create("gemm", gemm, make) })
+}
+
+/// *gemm = a floating-point product: A is M x K, B the weights, C is M x N, all sums in f32:
+///
+///   x = beta == 0 ? 0 : beta * C[i][j]
+///   for k in 0..K: x = fma(A[i][k], B[k][j], x)          ascending, one chain
+///   C[i][j] = round(f(x + bias[j] + residual[i][j]))     bias and residual as far as given, one rounding each
+///
+/// a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C has the same
+/// bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no bias, and f(x) = x until
+/// they are set.
+/// Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It keeps what it
+/// needs of the weights, whose own handle may be destroyed. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_create(
+    weights: *const FloatWeights,
+    a_type: i32,
+    c_type: i32,
+    gemm: *mut *mut FloatGemm,
+) -> Status {
+    // SAFETY: by this function's contract.
+    let weights = || Ok(Weights::Float(unsafe { object("weights", weights) }?.packed.clone()));
+    // SAFETY: as above.
+    unsafe { create_with("gemmill_float_gemm_create", (a_type, c_type), gemm, weights) }
+}
+
+/// *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) block by block while it
+/// runs: B[k][j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size.
+///
+/// Everything else as gemmill_float_gemm_create.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise(
+    weights: *const GroupwisePacked,
+    a_type: i32,
+    c_type: i32,
+    gemm: *mut *mut FloatGemm,
+) -> Status {
+    // SAFETY: by this function's contract.
+    let weights = || Ok(Weights::Expanded(unsafe { object("weights", weights) }?.packed.clone()));
+    // SAFETY: as above.
+    unsafe { create_with("gemmill_float_gemm_create_groupwise", (a_type, c_type), gemm, weights) }
+}
+
+/// *gemm = a product of A, quantized to i8 row by row while it runs, and weights of few bits, in integers within each group:
+///
+///   scale[i] = max over k of |A[i][k]| / 127;  qa[i][k] = rne(A[i][k] * (1 / scale[i]))
+///   s[g]     = sum over k in g of qa[i][k] * (q[k][j] - zero_point[g][j])       exact
+///   x        = fma(f32(s[g]), scale[g][j], x)                                   g ascending, from 0
+///   C[i][j]  = round(f(fma(x, scale[i], bias[j])))                              without a bias: x * scale[i]
+///
+/// There is no beta and no residual. Runs refuse infinite activations. Everything else as gemmill_float_gemm_create.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise_a8(
+    weights: *const GroupwisePacked,
+    a_type: i32,
+    c_type: i32,
+    gemm: *mut *mut FloatGemm,
+) -> Status {
+    // SAFETY: by this function's contract.
+    let weights = || Ok(Weights::Integer(unsafe { object("weights", weights) }?.packed.clone()));
+    // SAFETY: as above.
+    unsafe { create_with("gemmill_float_gemm_create_groupwise_a8", (a_type, c_type), gemm, weights) }
+}
+
+/// Gives an operation back; null is nothing.
+///
+/// Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+///
+/// # Safety
+/// gemm is a handle or null, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_destroy(gemm: *mut FloatGemm) -> Status {
+    // SAFETY: by this function's contract.
+    call("gemmill_float_gemm_destroy", || unsafe { destroy("gemm", gemm) })
+}

@@ -1,0 +1,390 @@
+//! Packed floating-point weights, and how they are packed.
+
+use std::ffi::c_void;
+use std::sync::Mutex;
+
+use gemmill::half::{bf16, f16};
+use gemmill::{Float, FloatType, MatRef, PackedFloat, Threads};
+
+use crate::call::{Failure, Outcome, call, unpoisoned};
+use crate::codes::{Code, ThreadsCode, Type};
+use crate::pointer::{
+    Buffer, Element, Input, Output, create, destroy, elements, elements_mut, object, optional_object, property, size,
+};
+use crate::status::Status;
+use crate::weights::check_room;
+
+/// How floating-point weights are packed: their type, a factor, whether they saturate.
+#[derive(Debug, Default)]
+pub struct FloatPacking {
+    settings: Mutex<Settings>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    stored: Option<FloatType>,
+    alpha: f32,
+    saturating: bool,
+    threads: Threads,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { stored: None, alpha: 1.0, saturating: false, threads: Threads::Auto }
+    }
+}
+
+impl Settings {
+    fn pack<T: Float>(&self, b: MatRef<'_, T>) -> Outcome<PackedFloat> {
+        let &Settings { stored, alpha, saturating, threads } = self;
+        let stored = stored.unwrap_or(T::TYPE);
+        // Strides of zero make a matrix of any size of a few bytes, and running out of memory later would end the process.
+        let columns = b.cols().checked_next_multiple_of(64);
+        let bytes = columns.and_then(|n| n.checked_mul(b.rows())).and_then(|w| w.checked_mul(stored.bytes()));
+        let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
+        check_room(bytes.ok_or_else(overflow)?)?;
+        Ok(PackedFloat::builder(b).store(stored).alpha(alpha).saturating(saturating).threads(threads).build()?)
+    }
+}
+
+/// Changes one setting.
+///
+/// # Safety
+/// As [`object`].
+unsafe fn set(function: &str, packing: *mut FloatPacking, change: impl FnOnce(&mut Settings) -> Outcome) -> Status {
+    call(function, || {
+        // SAFETY: by this function's contract.
+        let packing = unsafe { object("packing", packing) }?;
+        change(&mut unpoisoned(packing.settings.lock()))
+    })
+}
+
+/// *packing = new settings: weights keep their type, the factor is 1, they do not saturate.
+///
+/// Ownership: the caller's, to be given back to gemmill_float_packing_destroy; null after a failure. Threads: any.
+/// Errors: pointers.
+///
+/// # Safety
+/// packing points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_packing_create(packing: *mut *mut FloatPacking) -> Status {
+    // SAFETY: by this function's contract.
+    call("gemmill_float_packing_create", || unsafe { create("packing", packing, || Ok(FloatPacking::default())) })
+}
+
+/// packed[k][j] = B[k][j], rounded to this type, to nearest, ties to even: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or
+/// GEMMILL_TYPE_BF16.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers;
+/// pointers.
+///
+/// # Safety
+/// packing is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_packing_set_type(packing: *mut FloatPacking, packed_type: i32) -> Status {
+    let change = |settings: &mut Settings| {
+        settings.stored = Some(Type::float("type", packed_type)?);
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_float_packing_set_type", packing, change) }
+}
+
+/// packed[k][j] = round(f32(alpha * B[k][j])): a factor that is folded into the weights.
+///
+/// That it is finite is checked when weights are packed. Threads: any. Errors: pointers.
+///
+/// # Safety
+/// packing is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_packing_set_alpha(packing: *mut FloatPacking, alpha: f32) -> Status {
+    let change = |settings: &mut Settings| {
+        settings.alpha = alpha;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_float_packing_set_alpha", packing, change) }
+}
+
+/// packed[k][j] = clamp(packed[k][j], -largest, largest), unless on is 0: what is beyond the type's largest number (65504 for
+/// f16) becomes that number instead of infinity.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// packing is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_packing_set_saturating(packing: *mut FloatPacking, on: i32) -> Status {
+    let change = |settings: &mut Settings| {
+        settings.saturating = on != 0;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_float_packing_set_saturating", packing, change) }
+}
+
+/// Whether the threads of the library's pool share the work of packing. The weights are the same.
+///
+/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more. With 1, the
+/// calling thread packs alone, and no pool is started; with more, all of the pool's threads may. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE; pointers.
+///
+/// # Safety
+/// packing is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_packing_set_threads(
+    packing: *mut FloatPacking,
+    how: i32,
+    threads: i64,
+) -> Status {
+    let change = |settings: &mut Settings| {
+        settings.threads = ThreadsCode::of("how", how)?.threads(threads)?;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_float_packing_set_threads", packing, change) }
+}
+
+/// Gives the settings back; null is nothing. Weights that were packed with them stay.
+///
+/// Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+///
+/// # Safety
+/// packing is a handle or null, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_packing_destroy(packing: *mut FloatPacking) -> Status {
+    // SAFETY: by this function's contract.
+    call("gemmill_float_packing_destroy", || unsafe { destroy("packing", packing) })
+}
+
+/// Weights of f32, f16 or bf16 in the layout that kernels read. They never change once they are made, and serve every tier.
+#[derive(Debug)]
+pub struct FloatWeights {
+    pub(crate) packed: PackedFloat,
+}
+
+/// *weights = B, packed: element B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns.
+///
+/// b_type: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. Strides count elements: row-major weights have (n, 1), those of
+/// a layer that are stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b may be null if K or N is
+/// 0. Ownership: b is copied; the handle is the caller's, to be given back to gemmill_float_weights_destroy; null after a failure.
+/// Threads: any; the handle may serve many at once. Unless gemmill_float_packing_set_threads says otherwise, the library's pool
+/// takes part.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY,
+/// GEMMILL_STATUS_BAD_NUMBER for a factor that is not finite, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
+///
+/// # Safety
+/// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_create(
+    b_type: i32,
+    b: *const c_void,
+    k: i64,
+    n: i64,
+    row_stride: i64,
+    col_stride: i64,
+    packing: *const FloatPacking,
+    weights: *mut *mut FloatWeights,
+) -> Status {
+    /// # Safety
+    /// As [`Input::view`].
+    unsafe fn pack<T: Element + Float>(b: Input<'_>, settings: &Settings) -> Outcome<PackedFloat> {
+        // SAFETY: by this function's contract.
+        settings.pack(unsafe { b.view::<T>() }?)
+    }
+    let make = || {
+        let (rows, cols) = (size("k", k)?, size("n", n)?);
+        let b = Input { name: "b", data: b, rows, cols, row_stride, col_stride };
+        // SAFETY: by this function's contract.
+        let packing = unsafe { optional_object("packing", packing) }?;
+        let settings = packing.map(|packing| *unpoisoned(packing.settings.lock())).unwrap_or_default();
+        // SAFETY: as above.
+        let packed = unsafe {
+            match Type::float("type", b_type)? {
+                FloatType::F32 => pack::<f32>(b, &settings),
+                FloatType::F16 => pack::<f16>(b, &settings),
+                FloatType::Bf16 => pack::<bf16>(b, &settings),
+            }
+        }?;
+        Ok(FloatWeights { packed })
+    };
+    // SAFETY: by this function's contract.
+    call("gemmill_float_weights_create", || unsafe { create("weights", weights, make) })
+}
+
+/// *copy = another handle of the same weights, which are not copied.
+///
+/// Ownership: each handle is given back on its own; null after a failure. Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; copy points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_share(
+    weights: *const FloatWeights,
+    copy: *mut *mut FloatWeights,
+) -> Status {
+    // SAFETY: by this function's contract.
+    let make = || Ok(FloatWeights { packed: unsafe { object("weights", weights) }?.packed.clone() });
+    // SAFETY: as above.
+    call("gemmill_float_weights_share", || unsafe { create("copy", copy, make) })
+}
+
+/// Gives a handle back; null is nothing. Operations that were created with it go on.
+///
+/// Threads: no other may use the handle meanwhile or later. Errors: GEMMILL_STATUS_MISALIGNED.
+///
+/// # Safety
+/// weights is a handle or null, and is not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_destroy(weights: *mut FloatWeights) -> Status {
+    // SAFETY: by this function's contract.
+    call("gemmill_float_weights_destroy", || unsafe { destroy("weights", weights) })
+}
+
+/// *value = K, the rows of B.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_k(weights: *const FloatWeights, value: *mut i64) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_float_weights_k", ("weights", weights), value, |w| Ok(w.packed.k() as i64)) }
+}
+
+/// *value = N, the columns of B.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_n(weights: *const FloatWeights, value: *mut i64) -> Status {
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_float_weights_n", ("weights", weights), value, |w| Ok(w.packed.n() as i64)) }
+}
+
+/// *value = the gemmill_type that the weights are packed as.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_type(weights: *const FloatWeights, value: *mut i32) -> Status {
+    let get = |w: &FloatWeights| Ok(Type::from_float(w.packed.stored()) as i32);
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_float_weights_type", ("weights", weights), value, get) }
+}
+
+/// *value = bytes that the packed form takes.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_size(weights: *const FloatWeights, value: *mut i64) -> Status {
+    let get = |w: &FloatWeights| Ok(w.packed.size_in_bytes() as i64);
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_float_weights_size", ("weights", weights), value, get) }
+}
+
+/// *value = 1 if both pack the same numbers, bit by bit, as the same type, 0 if not.
+///
+/// Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_equal(
+    weights: *const FloatWeights,
+    other: *const FloatWeights,
+    value: *mut i32,
+) -> Status {
+    let get = |weights: &FloatWeights| {
+        // SAFETY: by this function's contract.
+        let other = unsafe { object("other", other) }?;
+        Ok(i32::from(weights.packed == other.packed))
+    };
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_float_weights_equal", ("weights", weights), value, get) }
+}
+
+/// b[k * row_stride + j] = f32(packed[k][j]): the weights as they are multiplied.
+///
+/// row_stride counts elements. b may be null if K or N is 0. Ownership: b is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
+/// uses them meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_unpack(
+    weights: *const FloatWeights,
+    b: *mut f32,
+    row_stride: i64,
+) -> Status {
+    call("gemmill_float_weights_unpack", || {
+        // SAFETY: by this function's contract.
+        let packed = unsafe { &object("weights", weights)?.packed };
+        let (rows, cols) = (packed.k(), packed.n());
+        // SAFETY: as above.
+        unsafe { Output { name: "b", data: b.cast(), rows, cols, row_stride }.view::<f32>() }?;
+        let rows = if cols == 0 { 0 } else { rows };
+        let stride = size("row stride of b", row_stride)?;
+        for k in 0..rows {
+            // SAFETY: as above; the view's checks have seen that all rows lie in the address space, apart from each other.
+            let row = unsafe { elements_mut("b", b.add(k * stride), cols) }?;
+            row.iter_mut().enumerate().for_each(|(j, b)| *b = packed.get(k, j).unwrap_or_default());
+        }
+        Ok(())
+    })
+}
+
+/// buffer = the weights and their type as bytes, for gemmill_float_weights_from_bytes on any CPU.
+///
+/// *length = how many: those of K * N weights, and few more. It is set even if the buffer is too small; asking with a capacity of
+/// 0 and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+/// Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
+    weights: *const FloatWeights,
+    buffer: *mut u8,
+    capacity: i64,
+    length: *mut i64,
+) -> Status {
+    call("gemmill_float_weights_to_bytes", || {
+        // SAFETY: by this function's contract.
+        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, length)?) };
+        buffer.set(&weights.packed.to_bytes())
+    })
+}
+
+/// *weights = the weights that gemmill_float_weights_to_bytes wrote, on this CPU or another.
+///
+/// Ownership: bytes are not kept; the handle is the caller's; null after a failure. Threads: any; the calling thread does all.
+/// Errors: GEMMILL_STATUS_BAD_DATA and GEMMILL_STATUS_OUT_OF_RANGE for bytes that are not what was written,
+/// GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW; pointers.
+///
+/// # Safety
+/// bytes has count bytes; weights points to a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_weights_from_bytes(
+    bytes: *const u8,
+    count: i64,
+    weights: *mut *mut FloatWeights,
+) -> Status {
+    let make = || {
+        // SAFETY: by this function's contract.
+        let bytes = unsafe { elements("bytes", bytes, size("count", count)?) }?;
+        Ok(FloatWeights { packed: PackedFloat::from_bytes(bytes)? })
+    };
+    // SAFETY: by this function's contract.
+    call("gemmill_float_weights_from_bytes", || unsafe { create("weights", weights, make) })
+}
