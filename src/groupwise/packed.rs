@@ -131,35 +131,96 @@ impl PackedGroupwise {
         pitch: usize,
     ) {
         let desc = kernel(self.format, Tier::Portable, 1);
-        let (size, bits) = (self.format.group_size.elements(), self.format.bits.count());
+        let size = self.format.group_size.elements();
         let start = panel * self.panel_bytes;
         let panel: (&[u8], &[u32]) = (&self.data.of()[start..], &self.data.of()[start / 4..]);
-        let mask = u32::from(self.format.bits.highest());
         let mut scales = [0f32; GROUP_PANEL];
         let mut zero_points = [f32::from(self.format.bits.middle()); GROUP_PANEL];
-        let mut group_at = None;
-        for (k, out) in depth.zip(out.chunks_mut(pitch)) {
+        let mut rows = out.chunks_mut(pitch);
+        let mut k = depth.start;
+        while k < depth.end {
             let (group, within) = (k / size, k % size);
             let start = group * desc.group_bytes(size);
-            if group_at != Some(group) {
-                group_at = Some(group);
-                let (halves, _) = panel.0[start..][..desc.header_bytes()].as_chunks::<2>();
-                for (j, half) in halves.iter().enumerate() {
-                    let half = u16::from_le_bytes(*half);
-                    match j {
-                        0..GROUP_PANEL => scales[j] = bf16::from_bits(half).to_f32(),
-                        _ => zero_points[j - GROUP_PANEL] = half.into(),
-                    }
+            let (halves, _) = panel.0[start..][..desc.header_bytes()].as_chunks::<2>();
+            for (j, half) in halves.iter().enumerate() {
+                let half = u16::from_le_bytes(*half);
+                match j {
+                    0..GROUP_PANEL => scales[j] = bf16::from_bits(half).to_f32(),
+                    _ => zero_points[j - GROUP_PANEL] = half.into(),
                 }
             }
-            let row = (start + desc.header_bytes()) / 4 + within / desc.step_depth() * GROUP_PANEL;
-            let in_step = within % desc.step_depth();
-            let shift = (in_step % 4 * 8 + in_step / 4 * bits) as u32;
-            let dwords = &panel.1[row..][columns.clone()];
-            let out = &mut out[..dwords.len()];
-            let (scales, zero_points) = (&scales[columns.clone()], &zero_points[columns.clone()]);
-            for j in 0..dwords.len() {
-                out[j] = scales[j] * ((dwords[j] >> shift & mask) as i32 as f32 - zero_points[j]);
+            let end = depth.end.min((group + 1) * size);
+            let packed = &panel.1[(start + desc.header_bytes()) / 4..];
+            let mut step = within / desc.step_depth();
+            let mut in_step = within % desc.step_depth();
+            while k < end {
+                let count = (desc.step_depth() - in_step).min(end - k);
+                let part = StepPart {
+                    dwords: &packed[step * GROUP_PANEL..][columns.clone()],
+                    scales: &scales[columns.clone()],
+                    zero_points: &zero_points[columns.clone()],
+                    bits: self.format.bits,
+                    depth: in_step..in_step + count,
+                };
+                // Fixed widths are those of strips: the compiler makes whole vectors of them.
+                match columns.len() {
+                    32 => part.expand::<32>(&mut rows),
+                    16 => part.expand::<16>(&mut rows),
+                    8 => part.expand::<8>(&mut rows),
+                    _ => part.expand_some(&mut rows),
+                }
+                (step, in_step, k) = (step + 1, 0, k + count);
+            }
+        }
+    }
+}
+
+/// Some k of a step of packed weights, for some columns.
+///
+/// ```text
+/// dword of a column:  byte i  =  k = i in the lowest bits | k = 4 + i in the next ones | ...
+/// ```
+struct StepPart<'a> {
+    dwords: &'a [u32],
+    scales: &'a [f32],
+    zero_points: &'a [f32],
+    bits: Bits,
+    depth: Range<usize>,
+}
+
+impl StepPart<'_> {
+    /// Where a k of the step is in its dword.
+    #[inline(always)]
+    fn shift(&self, in_step: usize) -> u32 {
+        (in_step % 4 * 8 + in_step / 4 * usize::from(self.bits.count())) as u32
+    }
+
+    #[inline(always)]
+    fn expand<'o, const COLS: usize>(self, rows: &mut impl Iterator<Item = &'o mut [f32]>) {
+        let fixed = "columns were counted";
+        // Copies, of which the compiler knows that `row` does not overlap them.
+        let dwords: [u32; COLS] = self.dwords.try_into().expect(fixed);
+        let scales: [f32; COLS] = self.scales.try_into().expect(fixed);
+        let zero_points: [f32; COLS] = self.zero_points.try_into().expect(fixed);
+        let mask = u32::from(self.bits.highest());
+        for (in_step, row) in self.depth.clone().zip(rows) {
+            let shift = self.shift(in_step);
+            let mut weights = [0f32; COLS];
+            for j in 0..COLS {
+                weights[j] = scales[j] * ((dwords[j] >> shift & mask) as i32 as f32 - zero_points[j]);
+            }
+            row[..COLS].copy_from_slice(&weights);
+        }
+    }
+
+    #[inline(always)]
+    fn expand_some<'o>(self, rows: &mut impl Iterator<Item = &'o mut [f32]>) {
+        let mask = u32::from(self.bits.highest());
+        for (in_step, row) in self.depth.clone().zip(rows) {
+            let shift = self.shift(in_step);
+            let columns = self.dwords.iter().zip(self.scales).zip(self.zero_points);
+            for (to, ((dword, scale), zero_point)) in row.iter_mut().zip(columns) {
+                *to = scale * ((dword >> shift & mask) as i32 as f32 - zero_point);
             }
         }
     }
