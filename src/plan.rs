@@ -70,6 +70,9 @@ pub(crate) struct Plan {
     pub(crate) blocks_per_pass: usize,
     /// Whether packed weights come from beyond the second-level cache and are prefetched.
     pub(crate) prefetch: bool,
+    /// Whether blocks of columns are gone through forwards and backwards in turns, for every block of rows and from product to
+    /// product: what the cache still holds of weights that don't fit it is then used again.
+    pub(crate) alternates: bool,
     /// Parts among which rows are split.
     pub(crate) row_parts: usize,
     /// Parts among which panels are split.
@@ -152,8 +155,12 @@ impl Plan {
         let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
         let panel_scratch =
             tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * p.layout.accumulator_bytes();
+        // From here on, weights are gone by the time that a product of few rows ends.
+        let exceeds_l2 = p.b_bytes > p.resources.caches.l2 / 2;
         let panels_per_block = if blocks_per_pass < p.blocks {
             (p.resources.caches.l2 / 4 / panel_scratch).max(1)
+        } else if exceeds_l2 {
+            (p.resources.caches.l2 / 4 / (p.b_bytes / p.panels.max(1)).max(1)).max(1)
         } else {
             p.panels.max(1)
         };
@@ -162,8 +169,17 @@ impl Plan {
         // cache, and up to 1.6 times from memory; with several ones, dot products eat weights faster than prefetches into the
         // first-level cache can have them under way (10 × 4096 × 1024: 182 instead of 208).
         let dots = sections(p.tier).contains(Section::Dot);
-        let prefetch = p.b_bytes > p.resources.caches.l2 / 2 && (tiles.count() <= 1 || !dots);
-        Plan { tiles, tiles_per_block, panels_per_block, blocks_per_pass, prefetch, row_parts, panel_parts }
+        let prefetch = exceeds_l2 && (tiles.count() <= 1 || !dots);
+        Plan {
+            tiles,
+            tiles_per_block,
+            panels_per_block,
+            blocks_per_pass,
+            prefetch,
+            alternates: exceeds_l2,
+            row_parts,
+            panel_parts,
+        }
     }
 
     /// Whether a product is large enough for a second thread.

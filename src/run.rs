@@ -44,6 +44,32 @@ pub(crate) struct Job<'a> {
     pub(crate) c: Destination<'a>,
     pub(crate) residual: Option<Residual<'a>>,
     pub(crate) limits: Limits,
+    /// The direction in which the first block of rows goes through blocks of columns.
+    pub(crate) direction: Direction,
+}
+
+/// A direction through blocks of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forwards,
+    Backwards,
+}
+
+impl Direction {
+    fn turned(self) -> Direction {
+        match self {
+            Direction::Forwards => Direction::Backwards,
+            Direction::Backwards => Direction::Forwards,
+        }
+    }
+
+    /// The `i`-th of `count` in this direction.
+    fn place(self, i: usize, count: usize) -> usize {
+        match self {
+            Direction::Forwards => i,
+            Direction::Backwards => count - 1 - i,
+        }
+    }
 }
 
 /// Limits and zero point of the output, as [`KernelArgs`] has them.
@@ -168,17 +194,23 @@ fn piece(total: usize, index: usize, count: usize) -> Range<usize> {
 fn run_part(job: &Job<'_>, tiles: Range<usize>, panels: Range<usize>, workspace: &mut Workspace) -> Result<()> {
     let plan = job.plan;
     let blocks = job.packed.blocks().len();
+    let blocks_of_panels = panels.len().div_ceil(plan.panels_per_block);
+    let mut direction = job.direction;
     for first in tiles.clone().step_by(plan.tiles_per_block) {
         let tiles = first..tiles.end.min(first + plan.tiles_per_block);
         let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
         let Workspace { packed_a, natural, row_term, partial } = &mut *workspace;
         let a = prepare_rows(job, rows, packed_a, natural, row_term)?;
-        for first in panels.clone().step_by(plan.panels_per_block) {
+        for i in 0..blocks_of_panels {
+            let first = panels.start + direction.place(i, blocks_of_panels) * plan.panels_per_block;
             let panels = first..panels.end.min(first + plan.panels_per_block);
             for pass in (0..blocks).step_by(plan.blocks_per_pass) {
                 let pass = pass..blocks.min(pass + plan.blocks_per_pass);
                 run_pass(job, &a, &tiles, &panels, pass, partial);
             }
+        }
+        if plan.alternates {
+            direction = direction.turned();
         }
     }
     Ok(())

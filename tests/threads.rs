@@ -3,7 +3,7 @@ mod common;
 
 use common::operand::{Order, Poisoned, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{Sample, seed, share_of, tiers};
+use common::{Sample, assert_same_bits, native_tiers, seed, share_of, tiers};
 use gemmill::reference::{Bias, Rows, requantize};
 use gemmill::{
     ActivationQuantization, Dequantize, Error, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams, Requantize,
@@ -180,5 +180,35 @@ fn handles_pack_on_many_threads() {
         let first = weights.pack(tier);
         let all: Vec<PackedB> = (0..8).into_par_iter().map(|_| weights.pack(tier)).collect();
         assert!(all.iter().all(|p| *p == first));
+    }
+}
+
+/// Products whose weights don't fit the cache go through them forwards and backwards in turns: the first ones of an operation
+/// and those after them have the same bits, with any number of rows in between.
+#[test]
+fn products_in_turns_have_the_same_bits() {
+    let (n, k) = (2601, 2003);
+    let mut rng = Rng::new(seed());
+    let b: Vec<i8> = (0..k * n).map(|_| rng.bits() as i8).collect();
+    let a: Vec<u8> = (0..3 * k).map(|_| rng.bits() as u8).collect();
+    let mut want = vec![0i32; 3 * n];
+    for (a, want) in a.chunks_exact(k).zip(want.chunks_exact_mut(n)) {
+        for (&a, b) in a.iter().zip(b.chunks_exact(n)) {
+            want.iter_mut().zip(b).for_each(|(c, &b)| *c += i32::from(a) * i32::from(b));
+        }
+    }
+    for tier in native_tiers() {
+        let weights = PackedB::builder(MatRef::row_major(&b, k, n).unwrap()).tier(tier).build().unwrap();
+        for threads in [1, 2, 3] {
+            let gemm = Gemm::<u8, i32>::builder(&weights, IntOutput::Store).threads(Threads::Exactly(threads));
+            let gemm = gemm.build().unwrap();
+            for (turn, rows) in [1, 3, 1, 1, 2, 3, 3].into_iter().enumerate() {
+                let mut c = vec![i32::MIN; rows * n];
+                let a = MatRef::row_major(&a[..rows * k], rows, k).unwrap();
+                gemm.run(a, &mut MatMut::row_major(&mut c, rows, n).unwrap()).unwrap();
+                let case = || format!("{tier}, {threads} threads, turn {turn}, {rows} rows");
+                assert_same_bits(&c, &want[..rows * n], case);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gemmill_codegen::{
     AZeroPoint, Caches, Epilogue, Finish, KernelCache, KernelDesc, MAX_PREFETCH_ROWS, Output, Start,
@@ -20,7 +21,7 @@ use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::PackedB;
 use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem, Resources};
 use crate::quant::check_scale;
-use crate::run::{self, Columns, Destination, Job, Kernels, Residual, Rows};
+use crate::run::{self, Columns, Destination, Direction, Job, Kernels, Residual, Rows};
 
 /// A product `C = epilogue(A · B)` with packed weights: configured once, run on any number of rows, from any thread.
 ///
@@ -47,6 +48,8 @@ pub struct Gemm<A, C> {
     pub(super) bound: Bound,
     /// For products of few rows: `[rows - 1][A is read in place?]`.
     prepared: [[OnceLock<Prepared>; 2]; FEW_ROWS],
+    /// Whether the next product of those that alternate begins with the last columns.
+    backwards: AtomicBool,
     types: PhantomData<fn(A) -> C>,
 }
 
@@ -72,7 +75,16 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         threads: Threads,
         bound: Bound,
     ) -> Self {
-        Gemm { packed, a_zero_point, quantization, threads, bound, prepared: Default::default(), types: PhantomData }
+        Gemm {
+            packed,
+            a_zero_point,
+            quantization,
+            threads,
+            bound,
+            prepared: Default::default(),
+            backwards: AtomicBool::new(false),
+            types: PhantomData,
+        }
     }
 
     /// The packed weights.
@@ -159,6 +171,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
                 c: Destination::new(c),
                 residual,
                 limits: bound.limits,
+                direction: self.direction(&prepared.plan),
             })
         })
     }
@@ -303,6 +316,15 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             finish: if index.last_pass { Finish::Epilogue(epilogue) } else { Finish::Scratch },
             prefetch: plan.prefetch && rows <= MAX_PREFETCH_ROWS,
         })
+    }
+
+    /// The direction of this product's first block of rows: the other one than last time, where the plan says so.
+    fn direction(&self, plan: &Plan) -> Direction {
+        // Which of two simultaneous products gets which does not matter.
+        match plan.alternates && self.backwards.fetch_xor(true, Ordering::Relaxed) {
+            true => Direction::Backwards,
+            false => Direction::Forwards,
+        }
     }
 
     /// Whether products of so many rows with this epilogue use what is kept: their plans don't depend on the thread pool.

@@ -192,7 +192,7 @@ impl StepPart<'_> {
     /// Where a k of the step is in its dword.
     #[inline(always)]
     fn shift(&self, in_step: usize) -> u32 {
-        (in_step % 4 * 8 + in_step / 4 * usize::from(self.bits.count())) as u32
+        (in_step % 4 * 8 + in_step / 4 * self.bits.count()) as u32
     }
 
     #[inline(always)]
