@@ -1,12 +1,12 @@
-//! Exact int8 matrix products on x86 CPUs, with machine code generated at run time for the shape, the weights and the
-//! epilogue.
+//! Low-precision matrix products on x86 CPUs: int8, FP16, BF16, weights of 4 and 2 bits; with machine code generated at run
+//! time for the shape, the weights and the epilogue.
 //!
 //! ```text
 //! C[i][j] = epilogue( Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]) )
 //! ```
 //!
-//! A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32 sums, requantized
-//! bytes or f32. Sums never saturate on the way, for any input, and every tier, shape and thread count gives the same
+//! Of [`Gemm`], A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
+//! requantized bytes or f32; [`FloatGemm`] and [`GroupwiseGemm`] are for the other types. Sums never saturate on the way, for any input, and every tier, shape and thread count gives the same
 //! bits: those of [`mod@reference`].
 //!
 //! # From zero to a requantized product
