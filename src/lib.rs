@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Of [`Gemm`], A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
-//! requantized bytes or f32; [`FloatGemm`] and [`GroupwiseGemm`] are for the other types. Sums never saturate on the way, for any input, and every tier, shape and thread count gives the same
-//! bits: those of [`mod@reference`].
+//! requantized bytes or f32; [`FloatGemm`] and [`GroupwiseGemm`] are for the other types. Sums never saturate on the way, for
+//! any input, and every tier, shape and thread count gives the same bits: those of [`mod@reference`].
 //!
 //! # From zero to a requantized product
 //! ```

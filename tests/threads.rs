@@ -3,7 +3,7 @@ mod common;
 
 use common::operand::{Order, Poisoned, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{Sample, assert_same_bits, native_tiers, seed, share_of, tiers};
+use common::{Sample, assert_same_bits, seed, share_of, tiers};
 use gemmill::reference::{Bias, Rows, requantize};
 use gemmill::{
     ActivationQuantization, Dequantize, Error, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams, Requantize,
@@ -187,7 +187,7 @@ fn handles_pack_on_many_threads() {
 /// and those after them have the same bits, with any number of rows in between.
 #[test]
 fn products_in_turns_have_the_same_bits() {
-    let (n, k) = (2601, 2003);
+    let (n, k) = (2601, 1203);
     let mut rng = Rng::new(seed());
     let b: Vec<i8> = (0..k * n).map(|_| rng.bits() as i8).collect();
     let a: Vec<u8> = (0..3 * k).map(|_| rng.bits() as u8).collect();
@@ -197,12 +197,12 @@ fn products_in_turns_have_the_same_bits() {
             want.iter_mut().zip(b).for_each(|(c, &b)| *c += i32::from(a) * i32::from(b));
         }
     }
-    for tier in native_tiers() {
+    for tier in tiers() {
         let weights = PackedB::builder(MatRef::row_major(&b, k, n).unwrap()).tier(tier).build().unwrap();
         for threads in [1, 2, 3] {
             let gemm = Gemm::<u8, i32>::builder(&weights, IntOutput::Store).threads(Threads::Exactly(threads));
             let gemm = gemm.build().unwrap();
-            for (turn, rows) in [1, 3, 1, 1, 2, 3, 3].into_iter().enumerate() {
+            for (turn, rows) in [1, 3, 1, 2].into_iter().enumerate() {
                 let mut c = vec![i32::MIN; rows * n];
                 let a = MatRef::row_major(&a[..rows * k], rows, k).unwrap();
                 gemm.run(a, &mut MatMut::row_major(&mut c, rows, n).unwrap()).unwrap();
