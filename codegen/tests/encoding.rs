@@ -67,7 +67,7 @@ fn every_instruction_is_one_of_the_tier() {
         let of_tier = features(desc.tier);
         for i in &listing.code {
             for feature in i.cpuid_features() {
-                let is_prefetch = i.mnemonic() == Mnemonic::Prefetcht0;
+                let is_prefetch = matches!(i.mnemonic(), Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1);
                 let known = BASE.contains(feature) || of_tier.contains(feature) || is_prefetch;
                 assert!(known, "{}: {feature:?} is not of the tier", listing.line(i));
             }
