@@ -231,7 +231,7 @@ typedef enum {
      */
     GEMMILL_EFFORT_QUICK = 0,
     /**
-     * A search over all steps of a block: some ten nanoseconds per weight, once.
+     * A search over all steps of a block: some four nanoseconds per weight, once.
      */
     GEMMILL_EFFORT_FULL = 1,
 } gemmill_effort;

@@ -30,6 +30,7 @@ mod memory;
 pub mod peak;
 #[cfg(target_arch = "x86_64")]
 mod profile;
+mod quads;
 mod registry;
 mod tier;
 #[cfg(target_arch = "x86_64")]
@@ -51,5 +52,6 @@ pub use gemm_float::registry::{FloatTile, float_tiles, float_tiles_of};
 pub use gemm_groups::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc, group_rows};
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Description, Kernel};
+pub use quads::{QUAD_COLUMNS, QuadRows, interleave_quads, stack_quads, subtract_quads};
 pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};
 pub use tier::{TIER_VARIABLE, Tier, TierError};

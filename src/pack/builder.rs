@@ -1,14 +1,15 @@
-//! Packing with options: checks, the choice of layout and blocks, the schedule of every block.
+//! Packing with options, and its checks.
 
 use std::sync::Arc;
 
-use gemmill_codegen::{Caches, KR, Layout, Section, Tier, micro_tiles, sections};
+use gemmill_codegen::{Caches, Section, Tier, sections};
 
 use super::bytes::StoredSchedule;
-use super::layout::{PackedPanels, Panel, Scheduled, panels};
+use super::choice::{Packing, choose_layout, widest_panel};
+use super::gather::Gather;
+use super::layout::{PackedPanels, panels};
 use super::packed::{Inner, PackOptions, PackedB, ZeroPoints};
-use super::schedule::{Limits, Schedule, Search, Steps, schedule, schedule_dots};
-use super::step::{Block, MAX_KC};
+use super::schedule::{Limits, Search};
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatRef};
 use crate::parameters::{OwnedPerColumn, PerColumn};
@@ -24,6 +25,11 @@ mod sealed {
 pub trait Weight: Element + PartialEq + sealed::Sealed {
     #[doc(hidden)]
     const SIGNED: bool;
+    /// The bits of a byte that [`Weight::to_i8`] changes.
+    #[doc(hidden)]
+    const FLIP: u8 = if Self::SIGNED { 0 } else { 0x80 };
+    #[doc(hidden)]
+    fn bytes(weights: &[Self]) -> &[u8];
     #[doc(hidden)]
     fn to_i8(self) -> i8;
     #[doc(hidden)]
@@ -32,6 +38,9 @@ pub trait Weight: Element + PartialEq + sealed::Sealed {
 
 impl Weight for i8 {
     const SIGNED: bool = true;
+    fn bytes(weights: &[i8]) -> &[u8] {
+        bytemuck::cast_slice(weights)
+    }
     fn to_i8(self) -> i8 {
         self
     }
@@ -43,6 +52,9 @@ impl Weight for i8 {
 /// Kernels multiply i8 weights: unsigned ones are moved down by 128, and so are their zero points.
 impl Weight for u8 {
     const SIGNED: bool = false;
+    fn bytes(weights: &[u8]) -> &[u8] {
+        weights
+    }
     fn to_i8(self) -> i8 {
         (self ^ 0x80) as i8
     }
@@ -63,9 +75,10 @@ impl Weight for u8 {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PackEffort {
-    /// One pass over neighbouring steps: for weights that are used once or twice.
+    /// One pass over neighbouring steps, in their natural pairing: about a nanosecond per weight, for weights that are used once or
+    /// twice.
     Quick,
-    /// A search over all steps of a block and three pairings: some ten nanoseconds per weight, once.
+    /// A search over all steps of a block and three pairings: some four nanoseconds per weight, once.
     #[default]
     Full,
 }
@@ -260,14 +273,14 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         check_size(k, n, self.groups)?;
         let layout = choose_layout(tier, k, group_cols);
         let search = match self.effort {
-            PackEffort::Quick => Search { window: 1, planes: false, reorder: false },
-            PackEffort::Full => Search { window: 32, planes: false, reorder: true },
+            PackEffort::Quick => Search { window: 1, planes: false, pairings: false, reorder: false },
+            PackEffort::Full => Search { window: 32, planes: false, pairings: true, reorder: true },
         };
         let dots = sections(tier).contains(Section::Dot);
         // Dot products take a byte for each weight.
         let streams = dots && k.saturating_mul(n) > caches.l2 / 2;
         let mut packing = Packing {
-            b: self.b,
+            gather: Gather::new(self.b, layout),
             caches,
             layout,
             widest: widest_panel(tier, layout, group_cols, streams),
@@ -294,8 +307,13 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
                 }
             }
         }
-        let scheduled = packing.schedule(&panels, &blocks, &mut corrections, &mut stored)?;
+        let schedules = packing.schedule(&panels, &blocks, stored.as_mut())?;
         stored.map_or(Ok(()), StoredSchedule::end)?;
+        let gather = packing.gather;
+        let panels = PackedPanels::new(layout, blocks, panels, &schedules, |panel, block, weights| {
+            gather.block_into(panel, block, weights);
+            gather.subtract_column_sums(panel, weights, &mut corrections[panel.padded_column..][..panel.cols]);
+        });
 
         let zero_points = match per_column {
             true => ZeroPoints::PerColumn,
@@ -308,7 +326,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             tier,
             signed: T::SIGNED,
             activation_max: self.activation_max,
-            panels: PackedPanels::new(layout, blocks, panels, &scheduled),
+            panels,
             zero_points,
             corrections,
             column_zero_points,
@@ -318,19 +336,6 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         Ok(PackedB::from_inner(Arc::new(inner)))
     }
 }
-
-/// Products of so few columns run along K.
-const MAX_DEPTH_COLS: usize = 2;
-/// ... if K is long enough for that.
-const MIN_DEPTH_K: usize = 2 * Layout::Depth.step_depth();
-/// Share of the cost of full panels that narrow ones must not exceed: each step of A serves fewer columns.
-const NARROW_PAY_BELOW: f64 = 0.97;
-/// Columns of a group from which on panels are full: weights stream past single rows fastest.
-const MIN_COLS_FOR_FULL_PANELS: usize = 512;
-/// Share of the in-place cost that planes of A must not exceed.
-const PLANES_PAY_BELOW: f64 = 0.93;
-/// Columns of a group that make planes of A worth writing.
-const MIN_COLS_FOR_PLANES: usize = 512;
 
 /// Whether the packed form of `k × n` weights fits the address space: panels are padded to whole vectors, K to whole
 /// steps, wide weights take two bytes each, and every column and every step has some entries of its own.
@@ -343,261 +348,5 @@ fn check_size(k: usize, n: usize, groups: usize) -> Result<()> {
     match bytes {
         Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
         _ => Err(Error::Overflow { what: "packed weights" }),
-    }
-}
-
-/// Vectors of a full panel, unless columns are fewer: the widest that the tier has micro-tiles for, which take fewest loads.
-/// Where weights stream from beyond the second-level cache, the one whose micro-tiles have most rows, for each tile reads
-/// all weights: with dot products, which wait for memory soonest. (One vector is left out: load ports would be the limit.)
-///
-/// MEASURED on Emerald Rapids, `avx512-vnni`: 10 × 4096 × 1024 gains 60 % by 32 columns instead of 64; with weights in the
-/// second-level cache, 6 × 256 × 1024 loses 10 % by them.
-fn widest_panel(tier: Tier, layout: Layout, group_cols: usize, streams: bool) -> usize {
-    let tiles = || micro_tiles(tier).iter().filter(|t| t.layout == layout);
-    let widest = tiles().map(|t| t.vectors).max().unwrap_or(1);
-    let tallest = || tiles().filter(|t| t.vectors > 1).max_by_key(|t| (t.max_rows, t.vectors)).map(|t| t.vectors);
-    let vectors = if streams { tallest().unwrap_or(widest) } else { widest };
-    group_cols.div_ceil(layout.columns(1)).clamp(1, vectors)
-}
-
-/// The layout that wastes fewest lanes.
-fn choose_layout(tier: Tier, k: usize, group_cols: usize) -> Layout {
-    let has = |layout| micro_tiles(tier).iter().any(|t| t.layout == layout);
-    if (1..=MAX_DEPTH_COLS).contains(&group_cols) && k >= MIN_DEPTH_K {
-        Layout::Depth
-    } else if (1..=Layout::FourColumns.columns(1)).contains(&group_cols) && k >= Layout::FourColumns.step_depth() {
-        Layout::FourColumns
-    } else if has(Layout::Tiles) && group_cols > Layout::Columns8.lanes() && k >= Layout::Tiles.step_depth() {
-        // ASSUMPTION, not measured: less than a whole tile of K is better left to vectors.
-        Layout::Tiles
-    } else if has(Layout::Columns16) && group_cols > Layout::Columns8.lanes() {
-        Layout::Columns16
-    } else {
-        Layout::Columns8
-    }
-}
-
-/// What is decided by a sample of the weights.
-struct Choice {
-    /// Vectors of a full panel.
-    panel_vectors: usize,
-    /// Whether A is written to planes.
-    planes: bool,
-    /// 1 where all sequences take weights of a byte, 2 where all are wide.
-    bytes_per_weight: f64,
-}
-
-/// Elements of K such that a block of a full panel takes half of the first-level cache.
-fn default_kc(caches: Caches, layout: Layout, widest: usize) -> usize {
-    let fits = (caches.l1 / 2 / layout.columns(widest).max(16)).clamp(256, 4096);
-    let run = Section::Dot8.steps() * layout.step_depth();
-    // Whole runs of steps, unless one is more than fits.
-    if fits < run { fits } else { fits / run * run }
-}
-
-/// What scheduling needs to know.
-#[derive(Clone, Copy)]
-struct Packing<'a, T> {
-    b: MatRef<'a, T>,
-    caches: Caches,
-    layout: Layout,
-    /// Vectors of the widest panel.
-    widest: usize,
-    /// Whether the tier has 32-bit dot products.
-    dots: bool,
-    limits: Limits,
-    search: Search,
-}
-
-impl<T: Weight> Packing<'_, T> {
-    /// Decides on blocks of K, vectors of a full panel and planes of A.
-    fn cut(&mut self, k: usize, group_cols: usize, kc: Option<usize>) -> (Vec<Block>, usize) {
-        let depth = self.layout.step_depth();
-        // Without columns there is nothing to cut, however deep: no more blocks than one.
-        let k = if group_cols == 0 { 0 } else { k };
-        let most = kc.unwrap_or_else(|| default_kc(self.caches, self.layout, self.widest)).min(MAX_KC);
-        let choice = self.choose(group_cols, Block::cut(k, most, depth)[0]);
-        self.search.planes = choice.planes;
-        // Wide weights take twice the room in the first-level cache.
-        let most = if kc.is_some() { most } else { (most as f64 / choice.bytes_per_weight) as usize };
-        (Block::cut(k, most, depth), choice.panel_vectors)
-    }
-
-    /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against the
-    /// product, and first-level cache, which must be paid for by faster sequences.
-    fn choose(&self, group_cols: usize, block: Block) -> Choice {
-        let widest = self.widest;
-        if self.dots {
-            return Choice { panel_vectors: widest, planes: false, bytes_per_weight: 1.0 };
-        }
-        let sample = |column: usize, vectors: usize, planes: bool| {
-            let cols = (group_cols - column).min(self.layout.columns(vectors));
-            let panel = Panel { group: 0, column, cols, vectors, padded_column: 0 };
-            let packing = Packing { search: Search { planes, ..self.search }, ..*self };
-            packing.schedule_block(&panel, block).schedule
-        };
-        let full = sample(0, widest, false);
-        let choice = |schedule: &Schedule, panel_vectors, planes| Choice {
-            panel_vectors,
-            planes,
-            bytes_per_weight: schedule.vectors_per_step().max(1.0),
-        };
-        let splits = self.layout.lanes_per_column() == 1 && widest > 1;
-        let can_narrow = splits && group_cols < MIN_COLS_FOR_FULL_PANELS;
-        // Offsets of narrow panels take twice the room: safe weights keep the promise of 1.05 bytes each.
-        if can_narrow && full.has_unsafe_steps() {
-            // The same columns, in two panels.
-            let (left, right) = (sample(0, 1, false), sample(self.layout.columns(1), 1, false));
-            if (left.cost(1) + right.cost(1)) / 2.0 < NARROW_PAY_BELOW * full.cost(widest) {
-                return choice(&left, 1, false);
-            }
-        }
-        if group_cols >= MIN_COLS_FOR_PLANES {
-            let planes = sample(0, widest, true);
-            if planes.cost(widest) < PLANES_PAY_BELOW * full.cost(widest) {
-                return choice(&planes, widest, true);
-            }
-        }
-        choice(&full, widest, false)
-    }
-
-    fn schedule_block(&self, panel: &Panel, block: Block) -> Scheduled {
-        let weights = self.gather(panel, block);
-        let steps = self.steps(&weights, panel, block);
-        let schedule = match self.dots {
-            true => schedule_dots(weights.len() / steps.bytes_per_step, steps.whole),
-            false => schedule(steps, self.limits, self.search),
-        };
-        Scheduled { weights, schedule }
-    }
-
-    fn stored_block(&self, panel: &Panel, block: Block, stored: &mut StoredSchedule<'_>) -> Result<Scheduled> {
-        let weights = self.gather(panel, block);
-        let schedule = stored.next_block(self.steps(&weights, panel, block), self.limits)?;
-        Ok(Scheduled { weights, schedule })
-    }
-
-    fn steps<'w>(&self, weights: &'w [i8], panel: &Panel, block: Block) -> Steps<'w> {
-        let bytes_per_step = panel.step_bytes(self.layout);
-        Steps { weights, bytes_per_step, whole: block.len / self.layout.step_depth() }
-    }
-
-    /// All blocks, by panel and then block, as stored or searched for; subtracts column sums from `corrections`.
-    fn schedule(
-        &self,
-        panels: &[Panel],
-        blocks: &[Block],
-        corrections: &mut [i32],
-        stored: &mut Option<StoredSchedule<'_>>,
-    ) -> Result<Vec<Scheduled>> {
-        let mut all = Vec::with_capacity(panels.len() * blocks.len());
-        for panel in panels {
-            for block in blocks {
-                let scheduled = match stored {
-                    Some(stored) => self.stored_block(panel, *block, stored)?,
-                    None => self.schedule_block(panel, *block),
-                };
-                self.subtract_column_sums(&scheduled.weights, panel, corrections);
-                all.push(scheduled);
-            }
-        }
-        Ok(all)
-    }
-
-    /// The vectors of a block's steps in natural order. Elements that a step repeats are zero.
-    fn gather(&self, panel: &Panel, block: Block) -> Vec<i8> {
-        let depth = self.layout.step_depth();
-        let step_bytes = panel.step_bytes(self.layout);
-        let mut weights = vec![0i8; block.steps(depth) * step_bytes];
-        let whole = block.len / depth;
-        let mut rest = 0;
-        if let Some(lines) = Lines::of(self.b).filter(|_| whole > 0 && depth == KR && self.layout != Layout::Tiles) {
-            gemmill_codegen::vectorize(|| lines.gather(panel, block, step_bytes, &mut weights[..whole * step_bytes]));
-            rest = whole * depth;
-        }
-        for k in rest..block.len {
-            let step = k / depth;
-            let within = k - block.step_start(step, depth);
-            let vectors = &mut weights[step * step_bytes..];
-            for j in 0..panel.cols {
-                vectors[self.layout.place(j, within)] = self.b.at(block.start + k, panel.column + j).to_i8();
-            }
-        }
-        weights
-    }
-
-    fn subtract_column_sums(&self, weights: &[i8], panel: &Panel, corrections: &mut [i32]) {
-        let corrections = &mut corrections[panel.padded_column..][..panel.cols];
-        let steps = weights.chunks_exact(panel.step_bytes(self.layout));
-        let depth = self.layout.step_depth();
-        if depth == KR && self.layout != Layout::Tiles {
-            return gemmill_codegen::vectorize(|| {
-                for step in steps {
-                    for (correction, quad) in corrections.iter_mut().zip(step.as_chunks::<KR>().0) {
-                        // Shifts of whole lanes take fewer instructions than bytes one by one.
-                        let word = i32::from_le_bytes(quad.map(|w| w as u8));
-                        let sum = (word << 24 >> 24) + (word << 16 >> 24) + (word << 8 >> 24) + (word >> 24);
-                        *correction = correction.wrapping_sub(sum);
-                    }
-                }
-            });
-        }
-        for step in steps {
-            for (j, correction) in corrections.iter_mut().enumerate() {
-                for within in 0..depth {
-                    *correction = correction.wrapping_sub(step[self.layout.place(j, within)].into());
-                }
-            }
-        }
-    }
-}
-
-/// Weights whose rows or columns hold their elements side by side.
-#[derive(Clone, Copy)]
-enum Lines<'a, T> {
-    Rows { data: &'a [T], stride: usize },
-    Columns { data: &'a [T], stride: usize },
-}
-
-impl<'a, T: Weight> Lines<'a, T> {
-    fn of(b: MatRef<'a, T>) -> Option<Lines<'a, T>> {
-        match (b.row_stride(), b.col_stride()) {
-            (stride, 1) => Some(Lines::Rows { data: b.data(), stride }),
-            (1, stride) => Some(Lines::Columns { data: b.data(), stride }),
-            _ => None,
-        }
-    }
-
-    /// Writes the whole steps of a block, KR elements of a column side by side.
-    #[inline(always)]
-    fn gather(self, panel: &Panel, block: Block, step_bytes: usize, weights: &mut [i8]) {
-        /// Columns that are written together: a cache line.
-        const TOGETHER: usize = 16;
-        match self {
-            Lines::Rows { data, stride } => {
-                for (step, out) in weights.chunks_exact_mut(step_bytes).enumerate() {
-                    let row = |i| &data[(block.start + step * KR + i) * stride + panel.column..][..panel.cols];
-                    let rows: [&[T]; KR] = std::array::from_fn(row);
-                    let quads = &mut out.as_chunks_mut::<KR>().0[..panel.cols];
-                    for (j, quad) in quads.iter_mut().enumerate() {
-                        *quad = [rows[0][j].to_i8(), rows[1][j].to_i8(), rows[2][j].to_i8(), rows[3][j].to_i8()];
-                    }
-                }
-            }
-            Lines::Columns { data, stride } => {
-                for first in (0..panel.cols).step_by(TOGETHER) {
-                    let cols = TOGETHER.min(panel.cols - first);
-                    let column = |j| &data[(panel.column + first + j) * stride + block.start..][..block.len];
-                    let columns: [&[T]; TOGETHER] = std::array::from_fn(|j| if j < cols { column(j) } else { &[] });
-                    for (step, out) in weights.chunks_exact_mut(step_bytes).enumerate() {
-                        let quads = &mut out.as_chunks_mut::<KR>().0[first..first + cols];
-                        for (quad, column) in quads.iter_mut().zip(columns) {
-                            let from: &[T; KR] = column[step * KR..].first_chunk().expect("steps are whole");
-                            *quad = from.map(T::to_i8);
-                        }
-                    }
-                }
-            }
-        }
     }
 }

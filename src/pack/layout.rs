@@ -75,12 +75,6 @@ struct Start {
     offsets: usize,
 }
 
-/// A block of a panel before it is laid out: its steps' vectors in natural order, and their schedule.
-pub(crate) struct Scheduled {
-    pub(crate) weights: Vec<i8>,
-    pub(crate) schedule: Schedule,
-}
-
 /// All panels of a matrix.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PackedPanels {
@@ -106,13 +100,13 @@ pub(crate) struct PanelData<'a> {
 }
 
 /// The planes and sections that some schedules use.
-fn in_use(scheduled: &[Scheduled]) -> (Planes, Sections) {
+fn in_use(schedules: &[Schedule]) -> (Planes, Sections) {
     let mut planes = Planes::default();
     let mut sections = Sections::default();
-    for block in scheduled {
-        for section in Section::ALL.into_iter().filter(|&s| block.schedule.groups(s) > 0) {
+    for schedule in schedules {
+        for section in Section::ALL.into_iter().filter(|&s| schedule.groups(s) > 0) {
             sections.insert(section);
-            for placed in &block.schedule.sections[section as usize] {
+            for placed in &schedule.sections[section as usize] {
                 match section {
                     Section::Wide => {
                         planes.insert(Plane::Even);
@@ -128,9 +122,16 @@ fn in_use(scheduled: &[Scheduled]) -> (Planes, Sections) {
 }
 
 impl PackedPanels {
-    /// Lays out blocks that are given by panel, then block.
-    pub(crate) fn new(layout: Layout, blocks: Vec<Block>, panels: Vec<Panel>, scheduled: &[Scheduled]) -> PackedPanels {
-        let (planes, sections) = in_use(scheduled);
+    /// Lays out blocks whose schedules are given by panel, then block. `gather` writes a block's steps in natural order to
+    /// zeros; it is called once for each.
+    pub(crate) fn new(
+        layout: Layout,
+        blocks: Vec<Block>,
+        panels: Vec<Panel>,
+        schedules: &[Schedule],
+        gather: impl FnMut(&Panel, Block, &mut [i8]),
+    ) -> PackedPanels {
+        let (planes, sections) = in_use(schedules);
         let tail = panels.iter().find(|p| p.cols != panels[0].cols).copied();
         let mut packed = PackedPanels {
             tail,
@@ -144,7 +145,7 @@ impl PackedPanels {
             offsets: Vec::new(),
             data: Lines::default(),
         };
-        packed.lay_out(scheduled);
+        packed.lay_out(schedules, gather);
         packed
     }
 
@@ -180,55 +181,59 @@ impl PackedPanels {
     }
 
     /// Writes data, offsets, headers and starts for all blocks.
-    fn lay_out(&mut self, scheduled: &[Scheduled]) {
-        let depth = self.layout.step_depth();
-        let bytes_of = |(i, block): (usize, &Scheduled)| {
-            let vectors: usize = Section::ALL.iter().map(|&s| block.schedule.groups(s) * s.vectors()).sum();
-            vectors * self.panels[i / self.blocks.len()].step_bytes(self.layout)
-        };
-        let bytes: usize = scheduled.iter().enumerate().map(bytes_of).sum();
-        let mut lines = Lines::zeroed(bytes);
-        let data: &mut [u8] = lines.of_mut();
-        let mut written = 0;
-        for (i, block_of_panel) in scheduled.iter().enumerate() {
+    fn lay_out(&mut self, schedules: &[Schedule], mut gather: impl FnMut(&Panel, Block, &mut [i8])) {
+        let step_bytes = |i: usize| self.panels[i / self.blocks.len()].step_bytes(self.layout);
+        let sizes: Vec<usize> = schedules.iter().enumerate().map(|(i, s)| s.vectors() * step_bytes(i)).collect();
+        let mut lines = Lines::zeroed(sizes.iter().sum());
+        let mut data: &mut [u8] = lines.of_mut();
+        let all = data.len();
+        let mut natural = Vec::new();
+        for (i, (schedule, bytes)) in schedules.iter().zip(sizes).enumerate() {
             let panel = self.panels[i / self.blocks.len()];
             let block = self.blocks[i % self.blocks.len()];
-            self.starts.push(Start { data: written, offsets: self.offsets.len() });
-            let mut header = BlockHeader {
-                a_advance: (self.planes.count() * block.plane_bytes(depth)) as u32,
-                ..BlockHeader::default()
-            };
-            let offset = |step, plane| block.offset(step, plane, self.planes, depth) as u16;
-            for section in Section::ALL {
-                header.groups[section as usize] = block_of_panel.schedule.groups(section) as u32;
-                for group in block_of_panel.schedule.sections[section as usize].chunks_exact(section.steps()) {
-                    let first = group[0];
-                    match section {
-                        Section::Wide => {
-                            self.offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)])
-                        }
-                        Section::Sum8 | Section::Split | Section::Dot8 | Section::Dot => {
-                            self.offsets.push(offset(first.step, first.plane))
-                        }
-                        Section::Shuffled => {
-                            let shuffle = first.plane.shuffle().unwrap_or_default();
-                            let offsets = [offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16];
-                            self.offsets.extend(offsets);
-                        }
-                        _ => self.offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
-                    }
-                    for placed in group {
-                        let bytes_per_step = panel.step_bytes(self.layout);
-                        let natural = &block_of_panel.weights[placed.step * bytes_per_step..][..bytes_per_step];
-                        let step = &mut data[written..][..bytes_per_step * section.vectors() / section.steps()];
-                        write_step(step, natural, section, *placed);
-                        written += step.len();
-                    }
-                }
+            self.starts.push(Start { data: all - data.len(), offsets: self.offsets.len() });
+            self.describe(schedule, block);
+            let (this, rest) = data.split_at_mut(bytes);
+            data = rest;
+            if schedule.is_natural() {
+                gather(&panel, block, bytemuck::cast_slice_mut(this));
+            } else {
+                natural.clear();
+                natural.resize(block.steps(self.layout.step_depth()) * panel.step_bytes(self.layout), 0);
+                gather(&panel, block, &mut natural);
+                write_block(this, &natural, schedule, panel.step_bytes(self.layout));
             }
-            self.headers.push(header);
         }
         self.data = lines;
+    }
+
+    /// Writes the header and the offsets of a block.
+    fn describe(&mut self, schedule: &Schedule, block: Block) {
+        let depth = self.layout.step_depth();
+        let a_advance = (self.planes.count() * block.plane_bytes(depth)) as u32;
+        let mut header = BlockHeader { a_advance, ..BlockHeader::default() };
+        let offset = |step, plane| block.offset(step, plane, self.planes, depth) as u16;
+        for section in Section::ALL {
+            header.groups[section as usize] = schedule.groups(section) as u32;
+            for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
+                let first = group[0];
+                match section {
+                    Section::Wide => {
+                        self.offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)])
+                    }
+                    Section::Sum8 | Section::Split | Section::Dot8 | Section::Dot => {
+                        self.offsets.push(offset(first.step, first.plane))
+                    }
+                    Section::Shuffled => {
+                        let shuffle = first.plane.shuffle().unwrap_or_default();
+                        let offsets = [offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16];
+                        self.offsets.extend(offsets);
+                    }
+                    _ => self.offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
+                }
+            }
+        }
+        self.headers.push(header);
     }
 
     /// The schedule that a block of a panel was laid out by, from its header and offsets.
@@ -283,6 +288,17 @@ impl PackedPanels {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Writes a block's steps, section after section.
+fn write_block(mut data: &mut [u8], natural: &[i8], schedule: &Schedule, bytes_per_step: usize) {
+    for section in Section::ALL {
+        for placed in &schedule.sections[section as usize] {
+            let (step, rest) = data.split_at_mut(bytes_per_step * section.vectors() / section.steps());
+            write_step(step, &natural[placed.step * bytes_per_step..][..bytes_per_step], section, *placed);
+            data = rest;
         }
     }
 }

@@ -37,8 +37,10 @@ impl Limits {
 pub(crate) struct Search {
     /// Open groups that a step is tried in.
     pub(crate) window: usize,
-    /// Whether A is worth writing to planes: for other pairings, and for wide steps.
+    /// Whether A is worth writing to planes: for other pairings, if they are tried, and for wide steps.
     pub(crate) planes: bool,
+    /// Whether other pairings are tried: all of them with planes, otherwise, by a shuffle, for steps that overflow alone.
+    pub(crate) pairings: bool,
     /// Whether steps are taken heaviest first, rather than as they come.
     pub(crate) reorder: bool,
 }
@@ -80,16 +82,25 @@ impl Schedule {
         cost / steps.max(1) as f64
     }
 
+    /// Whether steps are multiplied as they follow each other, from bytes: their packed form is that of natural order.
+    pub(crate) fn is_natural(&self) -> bool {
+        Section::ALL.iter().all(|&s| s.is_dot() || self.groups(s) == 0)
+    }
+
     /// Whether some steps overflow alone in their natural pairing.
     pub(crate) fn has_unsafe_steps(&self) -> bool {
         [Section::Shuffled, Section::Wide, Section::Split].iter().any(|&s| self.groups(s) > 0)
     }
 
-    /// Packed vectors per step and vector of columns: one, or two for wide steps.
+    /// Packed vectors for each vector of columns: one for a step, or two for a wide one.
+    pub(crate) fn vectors(&self) -> usize {
+        Section::ALL.iter().map(|&s| self.groups(s) * s.vectors()).sum()
+    }
+
+    /// Packed vectors per step and vector of columns.
     pub(crate) fn vectors_per_step(&self) -> f64 {
         let steps: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.steps()).sum();
-        let vectors: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.vectors()).sum();
-        vectors as f64 / steps.max(1) as f64
+        self.vectors() as f64 / steps.max(1) as f64
     }
 
     /// Groups of a section.
@@ -111,13 +122,24 @@ impl<const L: usize> Lanes<L> {
     /// The lanes of a packed step in one pairing. Lanes past the weights are empty.
     #[inline(always)]
     fn of(weights: &[i8], plane: Plane) -> Lanes<L> {
-        let order = plane.order();
+        match plane {
+            Plane::Cross => Self::of_quads(weights, |x| x & 0xff00_00ff | x >> 8 & 0xff00 | x << 8 & 0xff_0000),
+            Plane::Outer => Self::of_quads(weights, |x| x & 0xff | x >> 16 & 0xff00 | x << 8 & 0xffff_0000),
+            Plane::Natural | Plane::Even | Plane::Odd => Self::of_quads(weights, |x| x),
+        }
+    }
+
+    /// The lanes of quads, each after `arrange`: in this form the compiler finds vectors for all of it.
+    #[inline(always)]
+    fn of_quads(weights: &[i8], arrange: impl Fn(u32) -> u32) -> Lanes<L> {
         let mut lanes = Self::ZERO;
-        for (quad, w) in weights.chunks_exact(KR).enumerate() {
+        let halves = lanes.positive.as_chunks_mut::<2>().0.iter_mut().zip(lanes.negative.as_chunks_mut::<2>().0);
+        for ((positive, negative), quad) in halves.zip(weights.as_chunks::<KR>().0) {
+            let quad = arrange(u32::from_le_bytes(quad.map(|w| w as u8))).to_le_bytes();
             for half in 0..2 {
-                let (x, y) = (i16::from(w[order[2 * half]]), i16::from(w[order[2 * half + 1]]));
-                lanes.positive[2 * quad + half] = (x.max(0) + y.max(0)) as u16;
-                lanes.negative[2 * quad + half] = (x.min(0) + y.min(0)).unsigned_abs();
+                let [x, y] = [quad[2 * half], quad[2 * half + 1]].map(|w| i16::from(w as i8));
+                positive[half] = (x.max(0) + y.max(0)) as u16;
+                negative[half] = (x.min(0) + y.min(0)).unsigned_abs();
             }
         }
         lanes
@@ -236,30 +258,33 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
     if search.reorder {
         rest.sort_by_key(|&step| std::cmp::Reverse(natural[step].weight()));
     }
-    let pairings = if search.planes { 3 } else { 1 };
     let mut open: Vec<Open<L>> = Vec::new();
     let mut closed: Vec<Vec<Placed>> = Vec::new();
     for step in rest {
-        let mut candidates = Plane::PAIRINGS.map(|plane| (plane, natural[step]));
+        let natural = Some(&natural[step]).filter(|lanes| lanes.within(limits));
+        let other = |plane| Some(Lanes::of(steps[step], plane)).filter(|lanes| lanes.within(limits));
         // The other pairings are of interest as long as they may be chosen.
-        if pairings > 1 || !natural[step].within(limits) {
-            for (plane, lanes) in &mut candidates[1..] {
-                *lanes = Lanes::of(steps[step], *plane);
-            }
-        }
-        let mut fitting = candidates[..pairings].iter().filter(|(_, lanes)| lanes.within(limits)).peekable();
-        let Some(&&(alone, alone_lanes)) = fitting.peek() else {
-            let shuffled = candidates[pairings..].iter().find(|(_, lanes)| lanes.within(limits));
-            match shuffled {
-                Some(&(plane, _)) => schedule.push(Section::Shuffled, &[Placed { step, plane }]),
-                None if search.planes => schedule.push(Section::Wide, &[Placed { step, plane: Plane::Even }]),
-                None => schedule.push(Section::Split, &[Placed { step, plane: Plane::Natural }]),
+        let others = match search.pairings && (search.planes || natural.is_none()) {
+            true => [other(Plane::Cross), other(Plane::Outer)],
+            false => [None, None],
+        };
+        let [cross, outer] = others.each_ref().map(Option::as_ref);
+        let mut fitting = Plane::PAIRINGS.into_iter().zip([natural, cross, outer]);
+        let mut fitting = std::iter::from_fn(|| fitting.find_map(|(plane, lanes)| Some((plane, lanes?)))).peekable();
+        let Some(&(alone, alone_lanes)) = fitting.peek() else {
+            match search.planes {
+                true => schedule.push(Section::Wide, &[Placed { step, plane: Plane::Even }]),
+                false => schedule.push(Section::Split, &[Placed { step, plane: Plane::Natural }]),
             }
             continue;
         };
+        if alone != Plane::Natural && !search.planes {
+            schedule.push(Section::Shuffled, &[Placed { step, plane: alone }]);
+            continue;
+        }
         let home = fitting.find_map(|(plane, lanes)| {
             let position = open.iter().position(|group| group.lanes.sum_within(lanes, limits))?;
-            Some((position, *plane, lanes))
+            Some((position, plane, lanes))
         });
         match home {
             Some((position, plane, lanes)) => {
@@ -274,7 +299,7 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
                 if open.len() >= search.window {
                     closed.push(open.remove(0).steps);
                 }
-                open.push(Open { lanes: alone_lanes, steps: vec![Placed { step, plane: alone }] });
+                open.push(Open { lanes: *alone_lanes, steps: vec![Placed { step, plane: alone }] });
             }
         }
     }

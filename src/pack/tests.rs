@@ -30,8 +30,8 @@ impl Rng {
 fn searches() -> Vec<Search> {
     let mut searches = Vec::new();
     for window in [1, 4, 32] {
-        for planes in [false, true] {
-            searches.extend([false, true].map(|reorder| Search { window, planes, reorder }));
+        for (planes, pairings) in [(false, false), (false, true), (true, false), (true, true)] {
+            searches.extend([false, true].map(|reorder| Search { window, planes, pairings, reorder }));
         }
     }
     searches
@@ -75,8 +75,9 @@ fn check(schedule: &Schedule, input: Steps<'_>, amax: u8, search: Search) {
             let wide = matches!(section, Section::Wide | Section::Split);
             if wide {
                 let [p] = group else { unreachable!() };
-                let orders = Plane::PAIRINGS.map(Plane::order);
-                assert!(!orders.iter().any(|&o| fits_alone(steps[p.step], o, amax)), "{p:?} need not be wide");
+                let pairings = if search.pairings { &Plane::PAIRINGS[..] } else { &[Plane::Natural] };
+                let mut orders = pairings.iter().map(|plane| plane.order());
+                assert!(!orders.any(|o| fits_alone(steps[p.step], o, amax)), "{p:?} need not be wide");
             } else {
                 for (quad, half) in (0..input.bytes_per_step / KR).flat_map(|q| [(q, 0), (q, 1)]) {
                     let weights = group.iter().flat_map(|p| pair(steps[p.step], quad, half, p.plane.order()));
@@ -89,7 +90,9 @@ fn check(schedule: &Schedule, input: Steps<'_>, amax: u8, search: Search) {
                 let legal = match section {
                     Section::Sum8 | Section::Split => p.plane == Plane::Natural,
                     Section::Wide => p.plane == Plane::Even,
-                    Section::Shuffled => pairing && !fits_alone(steps[p.step], Plane::Natural.order(), amax),
+                    Section::Shuffled => {
+                        search.pairings && pairing && !fits_alone(steps[p.step], Plane::Natural.order(), amax)
+                    }
                     _ => {
                         if search.planes {
                             pairing
@@ -152,7 +155,7 @@ fn outliers_are_scheduled_soundly() {
 /// Weights at the very bound and one past it, in each lane alone and in each place of a pair.
 #[test]
 fn the_bound_is_exact() {
-    let natural = Search { window: 32, planes: false, reorder: true };
+    let natural = Search { window: 32, planes: false, pairings: true, reorder: true };
     let one = |weights: &[i8], amax: u8| {
         let input = Steps { weights, bytes_per_step: VECTOR_BYTES, whole: weights.len() / VECTOR_BYTES };
         let schedule = schedule(input, Limits::for_activations(amax), natural);
@@ -210,7 +213,7 @@ fn uniform_weights_take_one_section() {
     ] {
         let weights = vec![weight; 16 * VECTOR_BYTES];
         let input = Steps { weights: &weights, bytes_per_step: VECTOR_BYTES, whole: 16 };
-        let search = Search { window: 32, planes, reorder: true };
+        let search = Search { window: 32, planes, pairings: true, reorder: true };
         let schedule = schedule(input, Limits::for_activations(255), search);
         check(&schedule, input, 255, search);
         assert_eq!(schedule.groups(section) * section.steps(), 16, "{weight}: {schedule:?}");
@@ -222,7 +225,8 @@ fn costs_are_those_of_the_sections() {
     let cost = |weight: i8, planes: bool, vectors: usize| {
         let weights = vec![weight; 16 * VECTOR_BYTES];
         let input = Steps { weights: &weights, bytes_per_step: VECTOR_BYTES, whole: 16 };
-        let schedule = schedule(input, Limits::for_activations(255), Search { window: 32, planes, reorder: true });
+        let schedule =
+            schedule(input, Limits::for_activations(255), Search { window: 32, planes, pairings: true, reorder: true });
         (schedule.cost(vectors), schedule.vectors_per_step())
     };
     assert_eq!(cost(8, false, 1), (17.0 / 8.0, 1.0));
