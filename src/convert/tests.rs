@@ -182,7 +182,7 @@ fn lengths_must_agree() {
 /// What runs on CPUs without AVX-512, in case this one has it.
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn to_bf16_without_avx512() {
+fn without_avx512() {
     let src: Vec<f32> = (0..=u32::MAX).step_by(9973).map(f32::from_bits).collect();
     let mut dst = vec![bf16::ZERO; src.len()];
     if !vector::avx2::f32_to_bf16(&src, &mut dst) {
@@ -193,6 +193,13 @@ fn to_bf16_without_avx512() {
     assert!(vector::avx2::f32_to_bf16_saturating(&src, &mut dst));
     let saturated = |s: f32| reference::f32_to_bf16_saturating(s).to_bits();
     assert!(src.iter().zip(&dst).all(|(&s, d)| saturated(s) == d.to_bits()));
+    let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let brains: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+    let mut single = vec![0f32; halves.len()];
+    assert!(vector::avx2::f16_to_f32(&halves, &mut single));
+    assert!(halves.iter().zip(&single).all(|(h, s)| h.to_f32().to_bits() == s.to_bits()));
+    assert!(vector::avx2::bf16_to_f32(&brains, &mut single));
+    assert!(brains.iter().zip(&single).all(|(b, s)| b.to_f32().to_bits() == s.to_bits()));
 }
 
 /// What runs on CPUs without AVX2.

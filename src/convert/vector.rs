@@ -12,8 +12,15 @@ use super::{bf16, f16};
 const BLOCK: usize = 32;
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// How far ahead of the elements that are converted their successors are asked for, bytes.
-const PREFETCH: usize = 4096;
+/// How far ahead of the elements that are converted their successors are asked for, bytes: into the first-level cache, and
+/// into the second one, which can wait for more lines at a time.
+const PREFETCH: usize = 1024;
+const PREFETCH_L2: usize = 8192;
+/// Parts that are converted side by side where memory is the limit: the hardware's own prefetching works page by page.
+///
+/// MEASURED on Emerald Rapids, f32 to bf16: 17.9 GB/s with one part, 20.0 with two, 20.7 with four to twelve; with the
+/// second distance of prefetching 21.8.
+const PARTS: usize = 4;
 
 /// The upper half of an f32: a bf16.
 const UPPER_HALF: i32 = !0xffff;
@@ -46,9 +53,12 @@ fn elements_to_line<D>(data: &[D]) -> usize {
 #[inline(always)]
 fn prefetch<S>(block: &[S; BLOCK]) {
     for line in 0..size_of_val(block) / LINE {
-        let ahead = block.as_ptr().wrapping_byte_add(PREFETCH + line * LINE);
+        let line = block.as_ptr().wrapping_byte_add(line * LINE);
         // SAFETY: a prefetch is a hint for any address, and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.wrapping_byte_add(PREFETCH).cast());
+            _mm_prefetch::<_MM_HINT_T1>(line.wrapping_byte_add(PREFETCH_L2).cast());
+        }
     }
 }
 
@@ -68,10 +78,12 @@ macro_rules! driver {
             let ((src_head, src), (dst_head, dst)) = (src.split_at(head), dst.split_at_mut(head));
             let ((src, src_rest), (dst, dst_rest)) = (src.as_chunks::<BLOCK>(), dst.as_chunks_mut::<BLOCK>());
             if past_caches {
-                for (d, s) in dst.iter_mut().zip(src) {
-                    prefetch(s);
-                    let place = d.as_mut_ptr().cast::<$vector>();
-                    for (i, vector) in block(s).into_iter().enumerate() {
+                let part = dst.len() / PARTS;
+                let side_by_side = (0..part).flat_map(|i| (0..PARTS).map(move |j| j * part + i));
+                for at in side_by_side.chain(part * PARTS..dst.len()) {
+                    prefetch(&src[at]);
+                    let place = dst[at].as_mut_ptr().cast::<$vector>();
+                    for (i, vector) in block(&src[at]).into_iter().enumerate() {
                         // SAFETY: the block has as many bytes as the vectors, and begins with a cache line, as all blocks
                         // behind the head do. The fence below comes before anything else accesses it.
                         unsafe { $stream(place.add(i).cast(), vector) };
@@ -116,8 +128,14 @@ macro_rules! slices {
 
 slices!(f32_to_f16, f32 => f16, convert with "avx2,f16c" if has_avx2, |x| to_f16(x));
 slices!(f32_to_f16_saturating, f32 => f16, convert with "avx2,f16c" if has_avx2, |x| to_f16(&clamp(x, LARGEST_F16)));
-slices!(f16_to_f32, f16 => f32, convert with "avx2,f16c" if has_avx2, |x| from_f16(x));
-slices!(bf16_to_f32, bf16 => f32, convert with "avx2,f16c" if has_avx2, |x| from_bf16(x));
+
+pub(in crate::convert) fn f16_to_f32(src: &[f16], dst: &mut [f32]) -> bool {
+    avx512::f16_to_f32(src, dst) || avx2::f16_to_f32(src, dst)
+}
+
+pub(in crate::convert) fn bf16_to_f32(src: &[bf16], dst: &mut [f32]) -> bool {
+    avx512::bf16_to_f32(src, dst) || avx2::bf16_to_f32(src, dst)
+}
 
 pub(in crate::convert) fn f32_to_bf16(src: &[f32], dst: &mut [bf16]) -> bool {
     avx512::f32_to_bf16(src, dst) || avx2::f32_to_bf16(src, dst)
@@ -127,9 +145,11 @@ pub(in crate::convert) fn f32_to_bf16_saturating(src: &[f32], dst: &mut [bf16]) 
     avx512::f32_to_bf16_saturating(src, dst) || avx2::f32_to_bf16_saturating(src, dst)
 }
 
-/// To bf16 with the features that every CPU of the last ten years has.
+/// With the features that every CPU of the last ten years has.
 pub(in crate::convert) mod avx2 {
     use super::*;
+    slices!(f16_to_f32, f16 => f32, convert with "avx2,f16c" if has_avx2, |x| from_f16(x));
+    slices!(bf16_to_f32, bf16 => f32, convert with "avx2,f16c" if has_avx2, |x| from_bf16(x));
     slices!(f32_to_bf16, f32 => bf16, convert with "avx2,f16c" if has_avx2, |x| to_bf16(x));
     slices!(
         f32_to_bf16_saturating, f32 => bf16, convert with "avx2,f16c" if has_avx2, |x| to_bf16(&clamp(x, LARGEST_BF16))
@@ -138,6 +158,12 @@ pub(in crate::convert) mod avx2 {
 
 mod avx512 {
     use super::*;
+    slices!(
+        f16_to_f32, f16 => f32, convert_avx512 with "avx512f,avx512bw" if has_avx512, |x| from_f16_avx512(x)
+    );
+    slices!(
+        bf16_to_f32, bf16 => f32, convert_avx512 with "avx512f,avx512bw" if has_avx512, |x| from_bf16_avx512(x)
+    );
     slices!(
         f32_to_bf16, f32 => bf16, convert_avx512 with "avx512f,avx512bw" if has_avx512, |x| to_bf16_avx512(x)
     );
@@ -263,4 +289,20 @@ fn from_bf16(block: &[bf16; BLOCK]) -> [__m256i; 4] {
         _mm256_unpackhi_epi16(zero, b),
     ];
     quiet(bits)
+}
+
+/// As [`from_f16`].
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn from_f16_avx512(block: &[f16; BLOCK]) -> [__m512i; 2] {
+    let halves: [__m256i; 2] = bytemuck::cast(*block);
+    halves.map(|x| _mm512_castps_si512(_mm512_cvtph_ps(x)))
+}
+
+/// As [`from_bf16`].
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn from_bf16_avx512(block: &[bf16; BLOCK]) -> [__m512i; 2] {
+    let halves: [__m256i; 2] = bytemuck::cast(*block);
+    quiet_avx512(halves.map(|x| _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))))
 }
