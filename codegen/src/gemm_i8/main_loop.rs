@@ -142,6 +142,10 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
     let rows = b.rows();
     if b.prefetches() && index == 0 {
         b.low.asm().prefetch_l2(Mem::at(role::OFFSETS, OFFSETS_AHEAD));
+        if section.vectors() * b.vectors() * b.desc.layout.vector_bytes() >= FAR_LINES * LINE {
+            let far = Mem { index: Some((role::PREFETCH, Scale::X1)), ..Mem::at(role::B, FAR_AHEAD) };
+            b.low.asm().prefetch_l2(far);
+        }
     }
     for first in (0..rows).step_by(regs.batch) {
         let batch = first..rows.min(first + regs.batch);
@@ -176,6 +180,13 @@ const LINE: usize = 64;
 /// How far ahead offsets are prefetched: each line of them stands for 2 to 16 KiB of weights, which is too rare for the
 /// CPU's own prefetcher. MEASURED on Emerald Rapids at four rows: without it a line stalls as long as memory takes.
 const OFFSETS_AHEAD: usize = 4 * LINE;
+
+/// How far ahead of the prefetched weights an iteration asks for one line more, into the second-level cache: the hardware's
+/// prefetcher goes on from there. MEASURED on Emerald Rapids with a loop that only reads: 17.9 GB/s instead of 17.1 from memory,
+/// and no change from the third-level cache (where a line for each line would cost 3 %).
+const FAR_AHEAD: usize = 8192;
+/// Least lines of a group for which that is done.
+const FAR_LINES: usize = 3;
 
 /// Where a step of B stands among the groups of an iteration, and for which rows.
 #[derive(Debug, Clone, Copy)]
