@@ -3,32 +3,11 @@
 use gemmill::Function;
 
 use super::{FloatGemm, Settings, Weights};
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, FunctionCode, ThreadsCode, TierCode};
-use crate::pointer::{elements, object, optional_object, size};
+use crate::call::Failure;
+use crate::codes::{Code, FunctionCode};
+use crate::operation::{self, optional_columns, set};
 use crate::pool::Pool;
 use crate::status::Status;
-
-/// Changes one setting, unless they are frozen.
-///
-/// # Safety
-/// As [`object`].
-unsafe fn set(
-    function: &str,
-    gemm: *mut FloatGemm,
-    change: impl FnOnce(&FloatGemm, &mut Settings) -> Outcome,
-) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let gemm = unsafe { object("gemm", gemm) }?;
-        let mut settings = unpoisoned(gemm.settings.lock());
-        if gemm.prepared.get().is_some() {
-            let what = "settings: the operation has been prepared or run, expected a new one";
-            return Err(Failure::new(Status::Frozen, what));
-        }
-        change(gemm, &mut settings)
-    })
-}
 
 impl Weights {
     fn n(&self) -> usize {
@@ -70,17 +49,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_beta(gemm: *mut FloatGemm, beta:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_bias(gemm: *mut FloatGemm, bias: *const f32, count: i64) -> Status {
     let change = |gemm: &FloatGemm, settings: &mut Settings| {
-        if bias.is_null() && count == 0 {
-            settings.bias = None;
-            return Ok(());
-        }
         // SAFETY: by this function's contract.
-        let bias = unsafe { elements("bias", bias, size("count", count)?) }?;
-        let (expected, given) = (gemm.weights.n(), bias.len());
-        if expected != given {
-            return Err(gemmill::Error::Mismatch { what: "bias", expected, given }.into());
-        }
-        settings.bias = Some(bias.to_vec());
+        settings.bias = unsafe { optional_columns("bias", (bias, count), gemm.weights.n()) }?;
         Ok(())
     };
     // SAFETY: by this function's contract.
@@ -130,12 +100,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, how: i32, threads: i64) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        settings.threads = ThreadsCode::of("how", how)?.threads(threads)?;
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_threads", gemm, change) }
+    unsafe { operation::set_threads("gemmill_float_gemm_set_threads", gemm, how, threads) }
 }
 
 /// The tier of kernels, a gemmill_tier, instead of the best one. Its bits are the same.
@@ -147,12 +113,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, ho
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier: i32) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        settings.tier = Some(TierCode::of("tier", tier)?.tier());
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_tier", gemm, change) }
+    unsafe { operation::set_tier("gemmill_float_gemm_set_tier", gemm, tier) }
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
@@ -164,11 +126,6 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier:
 /// gemm is a handle that is not destroyed meanwhile; pool is one or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_pool(gemm: *mut FloatGemm, pool: *const Pool) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        // SAFETY: by this function's contract.
-        settings.pool = unsafe { optional_object("pool", pool) }?.map(|pool| pool.threads.clone());
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_pool", gemm, change) }
+    unsafe { operation::set_pool("gemmill_float_gemm_set_pool", gemm, pool) }
 }
