@@ -42,4 +42,6 @@ mod groupwise_packed;
 
 mod float_gemm;
 
+mod hardware_dot;
+
 mod conversion;

@@ -18,6 +18,23 @@ enum class Activations {
     Int8,
 };
 
+/** The best hardware dot products that kernels of a tier can have on this machine; throws where there are none. */
+inline gemmill_hardware_dot best_hardware_dot(gemmill_tier tier) {
+    int32_t dot = 0;
+    check(gemmill_hardware_dot_best(tier, &dot));
+    return static_cast<gemmill_hardware_dot>(dot);
+}
+
+/** Throws unless kernels of a tier can have these hardware dot products on this machine. */
+inline void require_hardware_dot(gemmill_hardware_dot dot, gemmill_tier tier) { check(gemmill_hardware_dot_require(dot, tier)); }
+
+/** How far a sum of k products is off at most, by hardware dot products that are named; magnitude: of all that is summed. */
+inline double hardware_dot_error_bound(gemmill_hardware_dot dot, int64_t k, double magnitude) {
+    double bound = 0.0;
+    check(gemmill_hardware_dot_error_bound(dot, k, magnitude, &bound));
+    return bound;
+}
+
 /** A product C = f(A * B + beta * C + bias + residual): A and C of float, Float16 or BFloat16, sums of float. */
 template <class A, class C> class FloatGemm {
 public:
@@ -39,6 +56,8 @@ public:
     FloatGemm &bias(const float *bias, int64_t count) { return set(gemmill_float_gemm_set_bias(get(), bias, count)); }
     FloatGemm &function(gemmill_function function) { return set(gemmill_float_gemm_set_function(get(), function)); }
     FloatGemm &clamp(float low, float high) { return set(gemmill_float_gemm_set_clamp(get(), low, high)); }
+    /** Sums that round otherwise, for weights that are packed as bf16. */
+    FloatGemm &hardware_dot(gemmill_hardware_dot dot) { return set(gemmill_float_gemm_set_hardware_dot(get(), dot)); }
     FloatGemm &threads(gemmill_threads how, int64_t threads) {
         return set(gemmill_float_gemm_set_threads(get(), how, threads));
     }
@@ -50,6 +69,11 @@ public:
     /** The tier of the kernels. Freezes the settings. */
     gemmill_tier tier() const {
         return static_cast<gemmill_tier>(detail::property<int32_t>(get(), gemmill_float_gemm_tier));
+    }
+
+    /** GEMMILL_HARDWARE_DOT_NONE, or the instruction that the operation uses. Freezes the settings. */
+    gemmill_hardware_dot hardware_dot() const {
+        return static_cast<gemmill_hardware_dot>(detail::property<int32_t>(get(), gemmill_float_gemm_hardware_dot));
     }
 
     /** A and C of m rows, row-major without gaps. */

@@ -158,6 +158,7 @@ static void refuse_all_settings(gemmill_status refused, gemmill_float_gemm *gemm
     REFUSED(gemmill_float_gemm_set_bias(gemm, x, N));
     REFUSED(gemmill_float_gemm_set_function(gemm, GEMMILL_FUNCTION_RELU));
     REFUSED(gemmill_float_gemm_set_clamp(gemm, 0.0f, 1.0f));
+    REFUSED(gemmill_float_gemm_set_hardware_dot(gemm, GEMMILL_HARDWARE_DOT_NONE));
     REFUSED(gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_AUTO, 0));
     REFUSED(gemmill_float_gemm_set_tier(gemm, GEMMILL_TIER_PORTABLE));
     REFUSED(gemmill_float_gemm_set_pool(gemm, NULL));
@@ -228,6 +229,88 @@ static void settings(void)
     refuse_all_settings(GEMMILL_STATUS_FROZEN, gemm);
     EXPECT(MISALIGNED, gemmill_float_gemm_destroy(odd(gemm)));
     OK(gemmill_float_gemm_destroy(NULL));
+    OK(gemmill_float_gemm_destroy(gemm));
+    OK(gemmill_float_weights_destroy(weights));
+}
+
+static void hardware_dots(void)
+{
+    enum { VECTORS = GEMMILL_HARDWARE_DOT_AVX512_BF16, TILES = GEMMILL_HARDWARE_DOT_AMX_BF16, BEST = GEMMILL_HARDWARE_DOT_BEST };
+    enum { NONE = GEMMILL_HARDWARE_DOT_NONE, PORTABLE = GEMMILL_TIER_PORTABLE, AVX2 = GEMMILL_TIER_AVX2 };
+    int32_t dot = 77;
+    double bound = 77.0;
+    EACH_BAD_CODE(code) {
+        TRUE(gemmill_hardware_dot_name(code) == NULL);
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_require(code, PORTABLE));
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_require(VECTORS, code));
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_best(code, &dot));
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_error_bound(code, K, 1.0, &bound));
+    }
+    TRUE(gemmill_hardware_dot_name(TILES + 1) == NULL);
+    TRUE(strcmp(gemmill_hardware_dot_name(NONE), "none") == 0 && strcmp(gemmill_hardware_dot_name(TILES), "amx-bf16") == 0);
+    EXPECT(NULL_POINTER, gemmill_hardware_dot_best(AVX2, NULL));
+    EXPECT(MISALIGNED, gemmill_hardware_dot_best(AVX2, odd(integers)));
+    EXPECT(NULL_POINTER, gemmill_hardware_dot_error_bound(VECTORS, K, 1.0, NULL));
+    EXPECT(MISALIGNED, gemmill_hardware_dot_error_bound(VECTORS, K, 1.0, odd(x)));
+    EXPECT(UNSUPPORTED, gemmill_hardware_dot_error_bound(NONE, K, 1.0, &bound));
+    EXPECT(UNSUPPORTED, gemmill_hardware_dot_error_bound(BEST, K, 1.0, &bound));
+    EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_error_bound(TILES, -1, 1.0, &bound));
+    EXPECT(BAD_NUMBER, gemmill_hardware_dot_error_bound(TILES, K, NAN, &bound));
+    EXPECT(BAD_NUMBER, gemmill_hardware_dot_error_bound(TILES, K, -1.0, &bound));
+    TRUE(bound == 77.0);
+    OK(gemmill_hardware_dot_error_bound(VECTORS, INT64_MAX, 1.0, &bound));
+    TRUE(isinf(bound));
+    OK(gemmill_hardware_dot_error_bound(TILES, 0, 0.0, &bound));
+    TRUE(bound > 0.0 && bound < 2e-38);
+
+    /* The portable tier carries them out, if they are named; AVX2 has none. */
+    OK(gemmill_hardware_dot_require(NONE, PORTABLE));
+    OK(gemmill_hardware_dot_require(VECTORS, PORTABLE));
+    OK(gemmill_hardware_dot_require(TILES, PORTABLE));
+    EXPECT(TIER, gemmill_hardware_dot_require(BEST, PORTABLE));
+    EXPECT(TIER, gemmill_hardware_dot_require(VECTORS, AVX2));
+    EXPECT(TIER, gemmill_hardware_dot_require(TILES, GEMMILL_TIER_AVX512_VNNI));
+    EXPECT(TIER, gemmill_hardware_dot_best(PORTABLE, &dot));
+    EXPECT(TIER, gemmill_hardware_dot_best(AVX2, &dot));
+    TRUE(dot == 77);
+    for (int32_t tier = AVX2; tier <= GEMMILL_TIER_AMX; tier++) {
+        const gemmill_status best = gemmill_hardware_dot_best(tier, &dot);
+        TRUE(gemmill_hardware_dot_require(BEST, tier) == best);
+        if (best == GEMMILL_STATUS_OK) OK(gemmill_hardware_dot_require(dot, tier));
+        else EXPECT(TIER, gemmill_hardware_dot_require(VECTORS, tier));
+    }
+
+    gemmill_float_weights *weights = packed_float();
+    gemmill_float_gemm *gemm = NULL;
+    OK(gemmill_float_gemm_create(weights, BF16, F32, &gemm));
+    for (dot = BEST; dot <= TILES; dot++) EXPECT(UNSUPPORTED, gemmill_float_gemm_set_hardware_dot(gemm, dot));
+    OK(gemmill_float_gemm_set_hardware_dot(gemm, NONE));
+    OK(gemmill_float_gemm_hardware_dot(gemm, &dot));
+    TRUE(dot == NONE);
+    OK(gemmill_float_gemm_destroy(gemm));
+    OK(gemmill_float_weights_destroy(weights));
+
+    OK(gemmill_float_weights_create(BF16, halves, K, N, N, 1, NULL, &weights));
+    OK(gemmill_float_gemm_create(weights, F32, F32, &gemm));
+    EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_hardware_dot(gemm, code));
+    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_hardware_dot(gemm, TILES + 1));
+    OK(gemmill_float_gemm_set_tier(gemm, AVX2));
+    for (dot = BEST; dot <= TILES; dot++) {
+        OK(gemmill_float_gemm_set_hardware_dot(gemm, dot));
+        EXPECT(TIER, gemmill_float_gemm_prepare(gemm));
+    }
+    OK(gemmill_float_gemm_set_tier(gemm, PORTABLE));
+    OK(gemmill_float_gemm_set_hardware_dot(gemm, BEST));
+    dot = 77;
+    EXPECT(TIER, gemmill_float_gemm_hardware_dot(gemm, &dot));
+    OK(gemmill_float_gemm_set_hardware_dot(gemm, TILES));
+    EXPECT(NULL_POINTER, gemmill_float_gemm_hardware_dot(NULL, &dot));
+    EXPECT(MISALIGNED, gemmill_float_gemm_hardware_dot(odd(gemm), &dot));
+    EXPECT(NULL_POINTER, gemmill_float_gemm_hardware_dot(gemm, NULL));
+    EXPECT(MISALIGNED, gemmill_float_gemm_hardware_dot(gemm, odd(integers)));
+    TRUE(dot == 77);
+    OK(gemmill_float_gemm_hardware_dot(gemm, &dot));
+    TRUE(dot == TILES);
     OK(gemmill_float_gemm_destroy(gemm));
     OK(gemmill_float_weights_destroy(weights));
 }
@@ -331,6 +414,7 @@ int main(void)
     packing();
     weights();
     settings();
+    hardware_dots();
     runs();
     conversions();
     return verdict("misuse of floats");

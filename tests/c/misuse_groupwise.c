@@ -256,6 +256,7 @@ static void products(void)
     for (int i = 0; i < M * N; i++) c[i] = 77.0f;
     OK(gemmill_float_gemm_create_groupwise_a8(packed, F32, F32, &gemm));
     EXPECT(UNSUPPORTED, gemmill_float_gemm_set_beta(gemm, 1.0f));
+    EXPECT(UNSUPPORTED, gemmill_float_gemm_set_hardware_dot(gemm, GEMMILL_HARDWARE_DOT_BEST));
     EXPECT(MISMATCH, gemmill_float_gemm_set_bias(gemm, x, N + 1));
     OK(gemmill_float_gemm_set_clamp(gemm, 1.0f, 0.0f));
     EXPECT(BAD_NUMBER, gemmill_float_gemm_prepare(gemm));
@@ -269,6 +270,7 @@ static void products(void)
     OK(gemmill_float_gemm_run(gemm, M, activations, K, 1, c, N, NULL));
     OK(gemmill_float_gemm_destroy(gemm));
     OK(gemmill_float_gemm_create_groupwise(packed, F16, F32, &gemm));
+    EXPECT(UNSUPPORTED, gemmill_float_gemm_set_hardware_dot(gemm, GEMMILL_HARDWARE_DOT_AMX_BF16));
     EXPECT(MISMATCH, gemmill_float_gemm_set_bias(gemm, x, N + 1));
     OK(gemmill_float_gemm_set_beta(gemm, NAN));
     EXPECT(BAD_NUMBER, gemmill_float_gemm_prepare(gemm));

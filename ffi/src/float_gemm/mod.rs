@@ -11,7 +11,7 @@ use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise};
 use rayon::ThreadPool;
 
 use crate::call::{Outcome, call};
-use crate::codes::Type;
+use crate::codes::{HardwareDotCode, Type};
 use crate::float_weights::FloatWeights;
 use crate::groupwise_packed::GroupwisePacked;
 use crate::operation::{Execution, Operation, Stages};
@@ -51,6 +51,7 @@ pub(crate) struct Settings {
     beta: f32,
     bias: Option<Vec<f32>>,
     function: Function,
+    hardware_dot: HardwareDotCode,
     execution: Execution,
 }
 
@@ -89,6 +90,9 @@ impl Settings {
         }
         if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
+        }
+        if let Some(dot) = self.hardware_dot.resolve(self.execution.tier)? {
+            builder = builder.hardware_dot(dot);
         }
         Ok(builder.build()?)
     }
@@ -132,7 +136,7 @@ unsafe fn create_with(
 ///
 /// a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C has the same
 /// bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no bias, and f(x) = x until
-/// they are set.
+/// they are set. Only gemmill_float_gemm_set_hardware_dot makes the chain another one.
 /// Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It keeps what it
 /// needs of the weights, whose own handle may be destroyed. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.

@@ -1,10 +1,10 @@
 //! The settings of a floating-point operation.
 
-use gemmill::Function;
+use gemmill::{FloatType, Function};
 
 use super::{FloatGemm, Settings, Weights};
 use crate::call::Failure;
-use crate::codes::{Code, FunctionCode};
+use crate::codes::{Code, FunctionCode, HardwareDotCode};
 use crate::operation::{self, optional_columns, set};
 use crate::pool::Pool;
 use crate::status::Status;
@@ -15,6 +15,11 @@ impl Weights {
             Weights::Float(packed) => packed.n(),
             Weights::Expanded(packed) | Weights::Integer(packed) => packed.n(),
         }
+    }
+
+    /// Whether they are packed as bf16.
+    fn are_bf16(&self) -> bool {
+        matches!(self, Weights::Float(packed) if packed.stored() == FloatType::Bf16)
     }
 }
 
@@ -88,6 +93,40 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low:
     };
     // SAFETY: by this function's contract.
     unsafe { set("gemmill_float_gemm_set_clamp", gemm, change) }
+}
+
+/// Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise: nothing has them
+/// without asking.
+///
+/// Weights must be packed as bf16; A is rounded to bf16 first, to nearest, ties to even. x is summed by groups of k then, ascending,
+/// missing numbers of the last group being zero:
+///
+///   GEMMILL_HARDWARE_DOT_AVX512_BF16   2 k:   x = fma(a[1], b[1], x); x = fma(a[0], b[0], x)
+///   GEMMILL_HARDWARE_DOT_AMX_BF16     32 k:   even = odd = 0
+///                                             for p in 0..16: even = fma(a[2p], b[2p], even); odd = fma(a[2p+1], b[2p+1], odd)
+///                                             x = x + (even + odd)
+///
+/// Each of these operations rounds to nearest, ties to even, takes subnormal numbers as zero, and gives zero for a subnormal result.
+/// Bits depend on the instruction that is meant, and on nothing else; gemmill_hardware_dot_error_bound has a bound. Whether CPU and
+/// tier have it is for gemmill_float_gemm_prepare to say. GEMMILL_TIER_PORTABLE, if gemmill_float_gemm_set_tier names it, carries
+/// out either one on every CPU, slowly; GEMMILL_HARDWARE_DOT_BEST never means that.
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for any but GEMMILL_HARDWARE_DOT_NONE with weights that are not bf16;
+/// GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_set_hardware_dot(gemm: *mut FloatGemm, dot: i32) -> Status {
+    let change = |gemm: &FloatGemm, settings: &mut Settings| {
+        let dot = HardwareDotCode::of("dot", dot)?;
+        if dot != HardwareDotCode::None && !gemm.weights.are_bf16() {
+            return Err(Failure::unsupported("hardware dot products: expected weights that are packed as bf16"));
+        }
+        settings.hardware_dot = dot;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_float_gemm_set_hardware_dot", gemm, change) }
 }
 
 /// How many threads a product may use. Results are the same.
