@@ -6,7 +6,7 @@
  *
  * A holds activations (u8, i8, or float that is quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
  * requantized bytes or float. Sums never saturate on the way, and every CPU, shape and number of threads gives the same bits.
- * So do floating-point products: see gemmill_float_gemm_create.
+ * So do floating-point products, unless asked for other sums: see gemmill_float_gemm_create.
  *
  * From zero to a requantized product:
  *
@@ -111,7 +111,8 @@ typedef enum {
      */
     GEMMILL_STATUS_UNSUPPORTED = 9,
     /**
-     * The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one.
+     * The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one; or the CPU
+     * or the tier lacks hardware dot products.
      */
     GEMMILL_STATUS_TIER = 10,
     /**
@@ -275,6 +276,29 @@ typedef enum {
      */
     GEMMILL_FUNCTION_SILU = 3,
 } gemmill_function;
+
+/**
+ * Dot products of bf16 that CPUs have instructions for, and that floating-point products use only if asked to: they round
+ * otherwise. gemmill_float_gemm_set_hardware_dot has the formulas.
+ */
+typedef enum {
+    /**
+     * None of them: one chain of fused multiply-adds.
+     */
+    GEMMILL_HARDWARE_DOT_NONE = 0,
+    /**
+     * The last one below that the tier and the CPU have.
+     */
+    GEMMILL_HARDWARE_DOT_BEST = 1,
+    /**
+     * AVX512-BF16, VDPBF16PS: of vectors. For the tiers from GEMMILL_TIER_AVX512 on.
+     */
+    GEMMILL_HARDWARE_DOT_AVX512_BF16 = 2,
+    /**
+     * AMX-BF16, TDPBF16PS: of tiles. For GEMMILL_TIER_AMX.
+     */
+    GEMMILL_HARDWARE_DOT_AMX_BF16 = 3,
+} gemmill_hardware_dot;
 
 /**
  * Which integers stand for 0 in weights of few bits.
@@ -1747,7 +1771,7 @@ gemmill_status gemmill_groupwise_packed_equal(const gemmill_groupwise_packed *pa
  *
  * a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C has the same
  * bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no bias, and f(x) = x until
- * they are set.
+ * they are set. Only gemmill_float_gemm_set_hardware_dot makes the chain another one.
  * Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It keeps what it
  * needs of the weights, whose own handle may be destroyed. Threads: any.
  * Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
@@ -1843,6 +1867,30 @@ gemmill_status gemmill_float_gemm_set_function(gemmill_float_gemm *gemm,
 gemmill_status gemmill_float_gemm_set_clamp(gemmill_float_gemm *gemm, float low, float high);
 
 /**
+ * Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise: nothing has them
+ * without asking.
+ *
+ * Weights must be packed as bf16; A is rounded to bf16 first, to nearest, ties to even. x is summed by groups of k then, ascending,
+ * missing numbers of the last group being zero:
+ *
+ *   GEMMILL_HARDWARE_DOT_AVX512_BF16   2 k:   x = fma(a[1], b[1], x); x = fma(a[0], b[0], x)
+ *   GEMMILL_HARDWARE_DOT_AMX_BF16     32 k:   even = odd = 0
+ *                                             for p in 0..16: even = fma(a[2p], b[2p], even); odd = fma(a[2p+1], b[2p+1], odd)
+ *                                             x = x + (even + odd)
+ *
+ * Each of these operations rounds to nearest, ties to even, takes subnormal numbers as zero, and gives zero for a subnormal result.
+ * Bits depend on the instruction that is meant, and on nothing else; gemmill_hardware_dot_error_bound has a bound. Whether CPU and
+ * tier have it is for gemmill_float_gemm_prepare to say. GEMMILL_TIER_PORTABLE, if gemmill_float_gemm_set_tier names it, carries
+ * out either one on every CPU, slowly; GEMMILL_HARDWARE_DOT_BEST never means that.
+ * Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for any but GEMMILL_HARDWARE_DOT_NONE with weights that are not bf16;
+ * GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_float_gemm_set_hardware_dot(gemmill_float_gemm *gemm,
+                                                   int32_t dot);
+
+/**
  * How many threads a product may use. Results are the same.
  *
  * how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more.
@@ -1879,7 +1927,7 @@ gemmill_status gemmill_float_gemm_set_pool(gemmill_float_gemm *gemm, const gemmi
  *
  * After a failure, settings can still be changed. Threads: any, several at once as well.
  * Errors: GEMMILL_STATUS_BAD_NUMBER for limits that are none and for a beta that is not finite, GEMMILL_STATUS_TIER for a tier that
- * this machine lacks; pointers.
+ * this machine lacks and for hardware dot products that the machine or the tier lacks; pointers.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile.
  */
@@ -1893,6 +1941,15 @@ gemmill_status gemmill_float_gemm_prepare(const gemmill_float_gemm *gemm);
  * Requires: gemm is a handle that is not destroyed meanwhile; value points to an int32_t.
  */
 gemmill_status gemmill_float_gemm_tier(const gemmill_float_gemm *gemm, int32_t *value);
+
+/**
+ * *value = the gemmill_hardware_dot that the operation uses: GEMMILL_HARDWARE_DOT_NONE, or an instruction by name.
+ *
+ * Freezes the settings. Threads: any. Errors: those of gemmill_float_gemm_prepare; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile; value points to an int32_t.
+ */
+gemmill_status gemmill_float_gemm_hardware_dot(const gemmill_float_gemm *gemm, int32_t *value);
 
 /**
  * C = f(A * B + beta * C + bias + residual), the formulas at gemmill_float_gemm_create and
@@ -1921,6 +1978,58 @@ gemmill_status gemmill_float_gemm_run(const gemmill_float_gemm *gemm,
                                       void *c,
                                       int64_t c_row_stride,
                                       const gemmill_run_options *options);
+
+/**
+ * "none", "best", "avx512-bf16" or "amx-bf16"; null for a number that no gemmill_hardware_dot has.
+ *
+ * Ownership: the text is static. Threads: any. Errors: none.
+ */
+const char *gemmill_hardware_dot_name(int32_t dot);
+
+/**
+ * Whether kernels of a tier, a gemmill_tier, can have these hardware dot products on this machine: GEMMILL_STATUS_OK, or
+ * GEMMILL_STATUS_TIER and a message that names what is missing.
+ *
+ * GEMMILL_TIER_PORTABLE carries out GEMMILL_HARDWARE_DOT_AVX512_BF16 and GEMMILL_HARDWARE_DOT_AMX_BF16 without the instructions,
+ * slowly, on every machine. GEMMILL_HARDWARE_DOT_BEST asks for one of those of the CPU, GEMMILL_HARDWARE_DOT_NONE for the tier
+ * alone. Threads: any.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE for numbers that enums do not have; GEMMILL_STATUS_TIER.
+ */
+gemmill_status gemmill_hardware_dot_require(int32_t dot,
+                                            int32_t tier);
+
+/**
+ * *dot = the best hardware dot products that kernels of a tier, a gemmill_tier, can have on this machine: what
+ * GEMMILL_HARDWARE_DOT_BEST stands for.
+ *
+ * Threads: any. Errors: GEMMILL_STATUS_TIER if there are none, with what is missing for the plainest; the portable tier has none.
+ * GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; pointers.
+ *
+ * Requires: dot points to an int32_t.
+ */
+gemmill_status gemmill_hardware_dot_best(int32_t tier,
+                                         int32_t *dot);
+
+/**
+ * *bound = how far a sum x of k products, and of what it begins with, is from that of exact numbers at most, unless a partial sum
+ * overflows; before bias and residual are added.
+ *
+ * magnitude: |beta C[i][j]| + sum over k of |A[i][k] B[k][j]|, with A rounded to bf16. Factors that are subnormal count as zero on
+ * both sides. With u = 2^-24, r roundings on the way of any product into the sum and f results that may become zero:
+ *
+ *   r u / (1 - r u) * magnitude + (1 + r u / (1 - r u)) * f * 2^-126
+ *   GEMMILL_HARDWARE_DOT_AVX512_BF16    r = 2 ceil(k / 2)       f = 2 ceil(k / 2) + 1
+ *   GEMMILL_HARDWARE_DOT_AMX_BF16       r = ceil(k / 32) + 17   f = 34 ceil(k / 32) + 1
+ *
+ * Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for dot that is none of these two, GEMMILL_STATUS_OUT_OF_RANGE for a number
+ * that no gemmill_hardware_dot has and for a negative k, GEMMILL_STATUS_BAD_NUMBER for a magnitude that is NaN or below 0; pointers.
+ *
+ * Requires: bound points to a double.
+ */
+gemmill_status gemmill_hardware_dot_error_bound(int32_t dot,
+                                                int64_t k,
+                                                double magnitude,
+                                                double *bound);
 
 /**
  * y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest number becomes infinity, NaN stays NaN.

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use gemmill::{FloatType, HardwareDot, Tier};
+use gemmill::Tier;
 
 use crate::args::{self, Activations, Format, Shape, ShapeArgs, WeightKind};
 use crate::case::{self, Case, Integers, Setup, Verdict};
 use crate::groups::GroupArgs;
+use crate::hardware_dot::DotArgs;
 use crate::measure::{self, Timing};
-use crate::op::{Arithmetic, FloatOp, Op};
+use crate::op::{Arithmetic, Op};
 use crate::output;
 use crate::peak::{self, TierPeak};
 use crate::peers::{self, Peers};
@@ -54,11 +55,8 @@ pub struct GemmArgs {
     /// Zero point of integer activations: 43 if not given
     #[arg(long, value_name = "Z", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-128..=255))]
     a_zero_point: Option<i32>,
-    /// Multiply bf16 by the CPU's own dot products, which round otherwise: avx512-bf16 or amx-bf16; without a name, the best
-    /// that the tier has here
-    #[arg(long, value_name = "NAME", value_parser = parse_dot)]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = BEST_DOT)]
-    hardware_dot: Option<Dot>,
+    #[command(flatten)]
+    dot: DotArgs,
     /// Threads of one product
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = parse_threads)]
     threads: usize,
@@ -90,35 +88,6 @@ pub fn parse_seconds(text: &str) -> Result<f64, String> {
         Ok(s) if s > 0.0 && s <= 3600.0 => Ok(s),
         _ => Err("expected a number of seconds above 0, at most 3600".to_owned()),
     }
-}
-
-/// Which hardware dot products were asked for.
-#[derive(Debug, Clone, Copy)]
-enum Dot {
-    /// The best of the tier.
-    Best,
-    Named(HardwareDot),
-}
-
-impl Dot {
-    fn of(self, tier: Tier) -> Result<HardwareDot> {
-        Ok(match self {
-            Dot::Best => HardwareDot::best(tier)?,
-            Dot::Named(dot) => dot,
-        })
-    }
-}
-
-const BEST_DOT: &str = "best";
-
-fn parse_dot(text: &str) -> Result<Dot, String> {
-    if text == BEST_DOT {
-        return Ok(Dot::Best);
-    }
-    let named = HardwareDot::ALL.into_iter().find(|dot| dot.name() == text);
-    named
-        .map(Dot::Named)
-        .ok_or_else(|| format!("expected {BEST_DOT} or one of {}", HardwareDot::ALL.map(HardwareDot::name).join(", ")))
 }
 
 /// A number of threads.
@@ -220,11 +189,7 @@ impl GemmArgs {
         if let (Some(option), false) = (self.groups.given(), matches!(self.op, Op::Group(_))) {
             bail!("{option} is for weights of 4 or 2 bits: {} has others", self.op);
         }
-        let hardware_dot = self.hardware_dot.map(|dot| dot.of(tier)).transpose()?;
-        if hardware_dot.is_some() {
-            let bf16 = matches!(self.op, Op::Float(FloatOp { b: FloatType::Bf16, .. }));
-            ensure!(bf16, "--hardware-dot is for weights of bf16, as in bf16bf16-f32: {} has others", self.op);
-        }
+        let hardware_dot = self.dot.of(&[self.op], tier)?;
         let weights = self.weights.unwrap_or(WeightKind::of(self.op)[0]);
         case::check_weights(self.op, weights)?;
         let usual = Integers::default();

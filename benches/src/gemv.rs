@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use gemmill::Tier;
+use gemmill::{HardwareDot, Tier};
 use gemmill_codegen::Caches;
 use serde::Serialize;
 
@@ -10,8 +10,9 @@ use crate::args::{self, Format, Shape, WeightKind};
 use crate::case::{self, Integers, Setup, Verdict};
 use crate::gemm::VERIFY_BUDGET;
 use crate::groups::GroupArgs;
+use crate::hardware_dot::{self, DotArgs};
 use crate::measure;
-use crate::op::Op;
+use crate::op::{Arithmetic, Op};
 use crate::peak::{self, TierPeak};
 use crate::table;
 
@@ -32,6 +33,8 @@ pub struct GemvArgs {
     op: Vec<Op>,
     #[command(flatten)]
     groups: GroupArgs,
+    #[command(flatten)]
+    dot: DotArgs,
     /// Numbers of rows, from 1 to 16, with commas between
     #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=16))]
     m: Vec<u32>,
@@ -72,6 +75,8 @@ struct Record {
     read_ratio: f64,
     /// `gmacs` over the tier's peak; absent where its sequence cannot run.
     peak_ratio: Option<f64>,
+    /// What multiplies, where it is hardware dot products.
+    hardware_dot: Option<&'static str>,
     verified: bool,
 }
 
@@ -111,12 +116,17 @@ pub fn run(args: &GemvArgs) -> Result<()> {
     if let (Some(option), false) = (args.groups.given(), args.op.iter().any(|op| matches!(op, Op::Group(_)))) {
         bail!("{option} is for weights of 4 or 2 bits: none of the operations has them");
     }
+    let dot = args.dot.of(&args.op, tier)?;
+    if let (Some(dot), Format::Table) = (dot, args.format) {
+        println!("weights of bf16 by {dot}");
+    }
     let levels = levels(Caches::of_this_cpu(), (args.largest as usize) << 20);
     print!("{}", header(args.format)?);
     let bar = crate::progress((args.op.len() * levels.len() * args.m.len()) as u64, "products");
     let mut wrong = Vec::new();
     for &op in &args.op {
-        let mut peak = TierPeak::new(tier, op.arithmetic())?;
+        let hardware_dot = dot.filter(|_| hardware_dot::has_bf16_weights(op));
+        let mut peak = TierPeak::new(tier, hardware_dot.map_or(op.arithmetic(), Arithmetic::Dot))?;
         for level in levels {
             let (side, copies) = level.matrix(op);
             for &m in &args.m {
@@ -126,7 +136,7 @@ pub fn run(args: &GemvArgs) -> Result<()> {
                     weights: WeightKind::of(op)[0],
                     integers: Integers::default(),
                     groups: args.groups.groups(),
-                    hardware_dot: None,
+                    hardware_dot,
                     copies,
                     tier,
                     threads: 1,
@@ -185,12 +195,14 @@ fn measure(
         read_gbs,
         read_ratio: weight_gbs / read_gbs,
         peak_ratio: peak_gmacs.map(|peak| gmacs / peak),
+        hardware_dot: setup.hardware_dot.map(HardwareDot::name),
         verified: matches!(verdict, Verdict::Equal { .. }),
     };
     Ok((record, verdict))
 }
 
-const CSV_COLUMNS: &str = "op,m,n,k,from,tier,weight_bytes,gmacs,weight_gbs,read_gbs,read_ratio,peak_ratio,verified\n";
+const CSV_COLUMNS: &str =
+    "op,m,n,k,from,tier,weight_bytes,gmacs,weight_gbs,read_gbs,read_ratio,peak_ratio,hardware_dot,verified\n";
 
 fn header(format: Format) -> Result<String> {
     Ok(match format {
@@ -271,6 +283,7 @@ mod tests {
             read_gbs: 2.0,
             read_ratio: 0.5,
             peak_ratio: None,
+            hardware_dot: None,
             verified: true,
         };
         let commas = |text: &str| text.matches(',').count();

@@ -1,6 +1,6 @@
 //! The command line of gemmill. Every subcommand has a file of its own; what they share:
 //!
-//! - `op`, `args`, `groups`, `data`, `case`: what is multiplied, and what it has to give
+//! - `op`, `args`, `groups`, `hardware_dot`, `data`, `case`: what is multiplied, and what it has to give
 //! - `measure`, `peak`, `peers`: how fast, and how fast it could be
 //! - `table`, `npy_file`, `output`: what goes in and out
 
@@ -12,6 +12,7 @@ mod disasm;
 mod gemm;
 mod gemv;
 mod groups;
+mod hardware_dot;
 mod measure;
 mod npy;
 mod npy_file;

@@ -9,6 +9,7 @@ use gemmill::{Function, Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn, Req
 
 use crate::args;
 use crate::groups::GroupArgs;
+use crate::hardware_dot::DotArgs;
 use crate::npy_file::{self, Array, Elements};
 use crate::npy_float::{Activations, FloatC, FloatProduct, Quantization};
 use crate::output;
@@ -17,7 +18,8 @@ use crate::output;
 ///
 /// Of integers, C is i32 without a multiplier. With one, C = zero point + round((A·B + bias) * multiplier), saturated to
 /// u8 or i8. Of floating-point numbers, C = f(A·B + bias), summed in f32 in ascending order, f being relu, gelu, silu or
-/// nothing; with --bits, B is first quantized to so many bits, with a scale for every group of each column.
+/// nothing; with --bits, B is first quantized to so many bits, with a scale for every group of each column; with --hardware-dot,
+/// A and B are first rounded to bf16.
 #[derive(Debug, Args)]
 pub struct NpyArgs {
     /// Activations, M × K
@@ -70,6 +72,8 @@ pub struct NpyArgs {
     /// Quantize A to i8 too, row by row, and add integers inside a group
     #[arg(long, requires = "bits")]
     quantize_a: bool,
+    #[command(flatten)]
+    dot: DotArgs,
 }
 
 fn parse_bits(text: &str) -> Result<Bits, String> {
@@ -91,7 +95,13 @@ enum CType {
 impl NpyArgs {
     /// Refuses options that integer products do not have.
     fn check_integer(&self) -> Result<()> {
-        for (option, given) in [("--gelu", self.gelu), ("--silu", self.silu), ("--bits", self.bits.is_some())] {
+        let of_floats = [
+            ("--gelu", self.gelu),
+            ("--silu", self.silu),
+            ("--bits", self.bits.is_some()),
+            ("--hardware-dot", self.dot.given()),
+        ];
+        for (option, given) in of_floats {
             ensure!(!given, "{option} is for floating-point arrays: A and B are integers");
         }
         if let Some(c @ (CType::F32 | CType::F16)) = self.c_type {
@@ -128,6 +138,10 @@ impl NpyArgs {
         if let (Some(option), None) = (self.groups.given(), self.bits) {
             bail!("{option} needs --bits: B is not quantized without it");
         }
+        ensure!(
+            self.bits.is_none() || !self.dot.given(),
+            "--hardware-dot is for weights of bf16: --bits makes others of B"
+        );
         let activations = if self.quantize_a { Activations::Quantized } else { Activations::Float };
         Ok(self.bits.map(|bits| Quantization { bits, groups, activations }))
     }
@@ -250,8 +264,9 @@ pub fn run(args: &NpyArgs) -> Result<()> {
         let c = args.check_float()?;
         let bias = args.bias.as_ref().map(|path| floats(path, n, "column of B")).transpose().context("--bias")?;
         spinner.set_message("multiplying");
-        let (shape, function) = ([m, n], args.function());
-        FloatProduct { a: &a, b: &b, quantization, shape, bias, function, tier, threads }.write(c, &args.output)?;
+        let (shape, function, hardware_dot) = ([m, n], args.function(), args.dot.on(tier)?);
+        let product = FloatProduct { a: &a, b: &b, quantization, hardware_dot, shape, bias, function, tier, threads };
+        product.write(c, &args.output)?;
         spinner.finish_and_clear();
         done();
         return Ok(());

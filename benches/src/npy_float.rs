@@ -1,11 +1,14 @@
-//! Products of floating-point arrays, with B as it is or quantized in groups.
+//! Products of floating-point arrays, with B as it is, as bf16 or quantized in groups.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use gemmill::half::f16;
 use gemmill::quant::Bits;
-use gemmill::{Float, FloatGemm, Function, GroupwiseGemm, MatMut, MatRef, PackedFloat, PackedGroupwise, Threads, Tier};
+use gemmill::{
+    Float, FloatGemm, FloatType, Function, GroupwiseGemm, HardwareDot, MatMut, MatRef, PackedFloat, PackedGroupwise,
+    Threads, Tier,
+};
 
 use crate::groups::Groups;
 use crate::npy_file::{self, Array, Elements, Written};
@@ -17,6 +20,8 @@ pub struct FloatProduct<'a> {
     pub b: &'a Array,
     /// What B becomes; packed as it is without.
     pub quantization: Option<Quantization>,
+    /// What multiplies bf16, which B becomes then.
+    pub hardware_dot: Option<HardwareDot>,
     /// Rows and columns of C.
     pub shape: [usize; 2],
     /// One for each column.
@@ -81,7 +86,13 @@ impl FloatProduct<'_> {
             }};
         }
         Ok(match self.quantization {
-            None => Operation::Float(build!(FloatGemm::builder(&self.packed()?))),
+            None => {
+                let builder = FloatGemm::builder(&self.packed()?);
+                Operation::Float(build!(match self.hardware_dot {
+                    Some(dot) => builder.hardware_dot(dot),
+                    None => builder,
+                }))
+            }
             Some(quantization) => {
                 let packed = self.quantized(quantization)?;
                 match quantization.activations {
@@ -93,9 +104,10 @@ impl FloatProduct<'_> {
     }
 
     fn packed(&self) -> Result<PackedFloat> {
+        let stored = |own| if self.hardware_dot.is_some() { FloatType::Bf16 } else { own };
         let packed = match &self.b.elements {
-            Elements::F32(data) => PackedFloat::new(self.b.view(data)?),
-            Elements::F16(data) => PackedFloat::new(self.b.view(data)?),
+            Elements::F32(data) => PackedFloat::builder(self.b.view(data)?).store(stored(FloatType::F32)).build(),
+            Elements::F16(data) => PackedFloat::builder(self.b.view(data)?).store(stored(FloatType::F16)).build(),
             other => bail!("weights are {}: expected f32 or f16", other.dtype()),
         };
         packed.context("packing B")

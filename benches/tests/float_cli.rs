@@ -119,6 +119,26 @@ fn gemv_has_a_line_for_each_level() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn gemv_has_hardware_dot_products() -> TestResult {
+    let s = Sandbox::new()?;
+    let with = |more: &[&'static str]| {
+        let args = ["gemv", "--tier", "portable", "--largest", "1", "--seconds", "0.001", "--hardware-dot=amx-bf16"];
+        [&args[..], more].concat()
+    };
+    let text = s.ok(&with(&["--op", "bf16bf16-f32,f32f16-f32", "--format", "json"]))?;
+    assert_eq!(text.lines().count(), 2 * 3, "{text}");
+    for line in text.lines() {
+        let record: serde_json::Value = serde_json::from_str(line)?;
+        let dot = (record["op"] == "bf16bf16-f32").then_some("amx-bf16");
+        assert_eq!((record["hardware_dot"].as_str(), &record["verified"]), (dot, &true.into()), "{line}");
+    }
+    assert!(s.ok(&with(&["--op", "bf16bf16-f32"]))?.contains("weights of bf16 by amx-bf16"));
+    s.refused(&with(&["--op", "f32f16-f32,u8i8-f32"]), "--hardware-dot is for weights of bf16")?;
+    s.refused(&["gemv", "--tier", "portable", "--op", "bf16bf16-f32", "--hardware-dot"], "need tier avx512")?;
+    Ok(())
+}
+
 /// Copies of weights in turn: also those of integers.
 #[test]
 fn gemv_takes_copies_in_turn() -> TestResult {
@@ -186,6 +206,36 @@ fn npy_multiplies_floating_point_arrays() -> TestResult {
             assert_eq!(data, f16_bytes(&PRODUCT));
         }
     }
+    Ok(())
+}
+
+/// Halfway between 1 and the next bf16 number: rounded to 1.
+const TIE: f32 = 1.0 + 1.0 / 256.0;
+
+#[test]
+fn npy_has_hardware_dot_products() -> TestResult {
+    let s = Sandbox::new()?;
+    operands(&s)?;
+    s.npy("tie.npy", "<f4", false, "(1, 1)", &f32_bytes(&[TIE]))?;
+    s.npy("one.npy", "<f4", false, "(1, 1)", &f32_bytes(&[1.0]))?;
+    s.npy("I.npy", "|i1", false, "(2, 2)", &[1; 4])?;
+    let portable = ["-o", "C.npy", "--tier", "portable"];
+    for dot in ["--hardware-dot=avx512-bf16", "--hardware-dot=amx-bf16"] {
+        for (a, b) in [("A.npy", "B.npy"), ("A2.npy", "B2.npy")] {
+            s.ok(&[&["npy", a, b, dot], &portable[..]].concat())?;
+            assert_eq!(read_npy(&s.path("C.npy"))?.1, f32_bytes(&PRODUCT));
+        }
+        for (a, b) in [("tie.npy", "one.npy"), ("one.npy", "tie.npy")] {
+            s.ok(&[&["npy", a, b, dot], &portable[..]].concat())?;
+            assert_eq!(read_npy(&s.path("C.npy"))?.1, f32_bytes(&[1.0]));
+            s.ok(&[&["npy", a, b], &portable[..]].concat())?;
+            assert_eq!(read_npy(&s.path("C.npy"))?.1, f32_bytes(&[TIE]));
+        }
+        fs::remove_file(s.path("C.npy"))?;
+        s.refused(&[&["npy", "I.npy", "I.npy", dot], &portable[..]].concat(), "--hardware-dot is for floating-point")?;
+        s.refused(&[&["npy", "A.npy", "B.npy", dot, "--bits", "4"], &portable[..]].concat(), "--bits makes others")?;
+    }
+    s.refused(&[&["npy", "A.npy", "B.npy", "--hardware-dot"], &portable[..]].concat(), "need tier avx512")?;
     Ok(())
 }
 

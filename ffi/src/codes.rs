@@ -1,7 +1,7 @@
 //! Codes of enums. They are `int32_t` where C gives them, for C may give any number.
 
 use gemmill::quant::ZeroPoints;
-use gemmill::{FloatType, Function, PackEffort, PerColumn, Threads, Tier};
+use gemmill::{FloatType, Function, HardwareDot, PackEffort, PerColumn, Threads, Tier};
 
 use crate::call::{Failure, Outcome};
 use crate::pointer::size;
@@ -91,6 +91,22 @@ pub enum FunctionCode {
     Silu = 3,
 }
 
+/// Dot products of bf16 that CPUs have instructions for, and that floating-point products use only if asked to: they round
+/// otherwise. gemmill_float_gemm_set_hardware_dot has the formulas.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HardwareDotCode {
+    /// None of them: one chain of fused multiply-adds.
+    #[default]
+    None = 0,
+    /// The last one below that the tier and the CPU have.
+    Best = 1,
+    /// AVX512-BF16, VDPBF16PS: of vectors. For the tiers from GEMMILL_TIER_AVX512 on.
+    Avx512Bf16 = 2,
+    /// AMX-BF16, TDPBF16PS: of tiles. For GEMMILL_TIER_AMX.
+    AmxBf16 = 3,
+}
+
 /// Which integers stand for 0 in weights of few bits.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +135,11 @@ impl Code for Type {
 impl Code for FunctionCode {
     const ALL: &'static [FunctionCode] =
         &[FunctionCode::Identity, FunctionCode::Relu, FunctionCode::Gelu, FunctionCode::Silu];
+}
+
+impl Code for HardwareDotCode {
+    const ALL: &'static [HardwareDotCode] =
+        &[HardwareDotCode::None, HardwareDotCode::Best, HardwareDotCode::Avx512Bf16, HardwareDotCode::AmxBf16];
 }
 
 impl Code for ZeroPointsCode {
@@ -177,6 +198,34 @@ impl FunctionCode {
             FunctionCode::Relu => Function::Relu,
             FunctionCode::Gelu => Function::Gelu,
             FunctionCode::Silu => Function::Silu,
+        }
+    }
+}
+
+impl HardwareDotCode {
+    /// The instruction, where one is named.
+    pub(crate) fn named(self) -> Option<HardwareDot> {
+        match self {
+            HardwareDotCode::None | HardwareDotCode::Best => None,
+            HardwareDotCode::Avx512Bf16 => Some(HardwareDot::Avx512Bf16),
+            HardwareDotCode::AmxBf16 => Some(HardwareDot::AmxBf16),
+        }
+    }
+
+    /// The instruction that is meant on a tier, or on the best one: none only for [`HardwareDotCode::None`].
+    pub(crate) fn resolve(self, tier: Option<Tier>) -> gemmill::Result<Option<HardwareDot>> {
+        if self != HardwareDotCode::Best {
+            return Ok(self.named());
+        }
+        let tier = tier.map_or_else(Tier::best, Ok)?;
+        Ok(Some(HardwareDot::best(tier)?))
+    }
+
+    pub(crate) fn from_dot(dot: Option<HardwareDot>) -> HardwareDotCode {
+        match dot {
+            None => HardwareDotCode::None,
+            Some(HardwareDot::Avx512Bf16) => HardwareDotCode::Avx512Bf16,
+            Some(HardwareDot::AmxBf16) => HardwareDotCode::AmxBf16,
         }
     }
 }
@@ -284,6 +333,10 @@ mod tests {
         assert!(Per::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         assert!(Effort::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         assert!(FunctionCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
+        assert!(HardwareDotCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
+        for dot in [None].into_iter().chain(HardwareDot::ALL.map(Some)) {
+            assert_eq!(HardwareDotCode::from_dot(dot).named(), dot);
+        }
         assert!(ZeroPointsCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         for float in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
             assert_eq!(Type::float("type", Type::from_float(float) as i32).unwrap(), float);

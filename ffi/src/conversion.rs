@@ -29,20 +29,9 @@ pub unsafe extern "C" fn gemmill_convert(
     y: *mut c_void,
     count: i64,
 ) -> Status {
-    call("gemmill_convert", || {
-        let types = (Type::float("type of x", x_type)?, Type::float("type of y", y_type)?);
-        let arrays = Arrays { x, y, count };
-        // SAFETY: by this function's contract.
-        unsafe {
-            match types {
-                (FloatType::F32, FloatType::F16) => arrays.convert(convert::f32_to_f16),
-                (FloatType::F32, FloatType::Bf16) => arrays.convert(convert::f32_to_bf16),
-                (FloatType::F16, FloatType::F32) => arrays.convert::<f16, f32>(convert::f16_to_f32),
-                (FloatType::Bf16, FloatType::F32) => arrays.convert::<bf16, f32>(convert::bf16_to_f32),
-                _ => Err(Failure::unsupported("types: expected f32 and one of f16 and bf16")),
-            }
-        }
-    })
+    let arrays = Arrays { x_type, x, y_type, y, count };
+    // SAFETY: by this function's contract.
+    call("gemmill_convert", || unsafe { arrays.convert(Large::ToInfinity) })
 }
 
 /// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest finite number, infinity too, becomes
@@ -60,34 +49,50 @@ pub unsafe extern "C" fn gemmill_convert_saturating(
     y: *mut c_void,
     count: i64,
 ) -> Status {
-    call("gemmill_convert_saturating", || {
-        let types = (Type::float("type of x", x_type)?, Type::float("type of y", y_type)?);
-        let arrays = Arrays { x, y, count };
-        // SAFETY: by this function's contract.
-        unsafe {
-            match types {
-                (FloatType::F32, FloatType::F16) => arrays.convert(convert::f32_to_f16_saturating),
-                (FloatType::F32, FloatType::Bf16) => arrays.convert(convert::f32_to_bf16_saturating),
-                _ => Err(Failure::unsupported("types: expected f32 to f16 or bf16")),
-            }
-        }
-    })
+    let arrays = Arrays { x_type, x, y_type, y, count };
+    // SAFETY: by this function's contract.
+    call("gemmill_convert_saturating", || unsafe { arrays.convert(Large::ToLargest) })
+}
+
+/// What becomes of numbers that are beyond the largest one of their new type.
+#[derive(Debug, Clone, Copy)]
+enum Large {
+    ToInfinity,
+    ToLargest,
 }
 
 /// Arrays as C gives them.
 struct Arrays {
+    x_type: i32,
     x: *const c_void,
+    y_type: i32,
     y: *mut c_void,
     count: i64,
 }
 
 impl Arrays {
     /// # Safety
+    /// As [`Arrays::each`].
+    unsafe fn convert(&self, large: Large) -> Outcome {
+        let types = (Type::float("type of x", self.x_type)?, Type::float("type of y", self.y_type)?);
+        // SAFETY: by this function's contract.
+        unsafe {
+            match (types, large) {
+                ((FloatType::F32, FloatType::F16), Large::ToInfinity) => self.each(convert::f32_to_f16),
+                ((FloatType::F32, FloatType::Bf16), Large::ToInfinity) => self.each(convert::f32_to_bf16),
+                ((FloatType::F16, FloatType::F32), Large::ToInfinity) => self.each::<f16, f32>(convert::f16_to_f32),
+                ((FloatType::Bf16, FloatType::F32), Large::ToInfinity) => self.each::<bf16, f32>(convert::bf16_to_f32),
+                ((FloatType::F32, FloatType::F16), Large::ToLargest) => self.each(convert::f32_to_f16_saturating),
+                ((FloatType::F32, FloatType::Bf16), Large::ToLargest) => self.each(convert::f32_to_bf16_saturating),
+                (_, Large::ToInfinity) => Err(Failure::unsupported("types: expected f32 and one of f16 and bf16")),
+                (_, Large::ToLargest) => Err(Failure::unsupported("types: expected f32 to f16 or bf16")),
+            }
+        }
+    }
+
+    /// # Safety
     /// As [`elements`] for x and [`elements_mut`] for y.
-    unsafe fn convert<X: Plain, Y: Plain>(
-        &self,
-        convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>,
-    ) -> Outcome {
+    unsafe fn each<X: Plain, Y: Plain>(&self, convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>) -> Outcome {
         let (x, y, count) = (self.x.cast::<X>(), self.y.cast::<Y>(), size("count", self.count)?);
         check_apart(("y", &extent("y", y, count)?), ("x", &extent("x", x, count)?))?;
         // SAFETY: by this function's contract; they were seen to be apart.

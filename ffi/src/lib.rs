@@ -3,6 +3,8 @@
 //! Every entry point goes through [`call::call`]: what panics becomes a status, and so does what is refused, with a message
 //! for the calling thread. [`pointer`] holds the checks of what C gives, and with the entry points all of the `unsafe`.
 //!
+//! [`operation`] holds what the handles of both kinds of operations have in common.
+//!
 //! Handles are boxes. They are only ever borrowed shared: what changes in them lies behind locks, so that threads that use
 //! one handle at once, against the rules or not, see one change after the other.
 //!
@@ -10,6 +12,7 @@
 //! What is optional has a setter; no struct crosses, so that everything can be added to.
 
 mod call;
+mod operation;
 mod pointer;
 
 // The header has what these define in this order.
@@ -38,5 +41,7 @@ mod groupwise_weights;
 mod groupwise_packed;
 
 mod float_gemm;
+
+mod hardware_dot;
 
 mod conversion;

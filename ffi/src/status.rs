@@ -32,7 +32,8 @@ pub enum Status {
     Groups = 8,
     /// Settings that do not go together, or one that is missing.
     Unsupported = 9,
-    /// The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one.
+    /// The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one; or the CPU
+    /// or the tier lacks hardware dot products.
     Tier = 10,
     /// The system refused executable memory, or a kernel could not be generated.
     MachineCode = 11,

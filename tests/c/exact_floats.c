@@ -1,7 +1,8 @@
 /*
  * Floating-point products, products with weights of few bits, and conversions against loops over single elements in C: the same
  * bits, for all types, settings and tiers, with gaussian-like, extreme and special numbers. GELU and SiLU are compared within their
- * documented bound. What lies between the rows of C is left as it was.
+ * documented bound. Hardware dot products are compared with their formulas, on the portable tier at least, and with their bound. What
+ * lies between the rows of C is left as it was.
  *
  *     exact_floats [CASES] [SEED]
  */
@@ -93,6 +94,7 @@ static float draw(Random *random, int kind)
     const float x = (float)between(random, -100000, 100000) * 1e-5f;
     const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 1e-40f, 65504.0f, 65520.0f, 6e-8f, 1.0f};
     if (kind == 1) return x * ldexpf(1.0f, (int)between(random, -20, 10));
+    if (kind == 3) return x * ldexpf(1.0f, (int)between(random, -72, -56)); /* products are about as small as numbers can be */
     if (kind == 2 && !between(random, 0, 40)) return special[between(random, 0, 11)];
     return x;
 }
@@ -145,7 +147,7 @@ static void set_function(gemmill_float_gemm *gemm, int function)
 
 typedef struct {
     int64_t m, n, k;
-    int32_t a_type, c_type, tier;
+    int32_t a_type, c_type, tier, dot;
     int function, bias, residual, quantized;
     float beta;
     float *a, *b; /* the numbers that A and B hold, row-major */
@@ -155,10 +157,47 @@ typedef struct {
     const float *scales;
 } Case;
 
+/* Zero of the same sign for a subnormal number. */
+static float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
+
+/* fma of numbers that are not subnormal. What were below the smallest normal number, if exponents had no lower limit, is zero. */
+static float flushed_fma(float a, float b, float sum)
+{
+    const float y = fmaf(a, b, sum), large = fabsf(a) > fabsf(b) ? a : b, small = fabsf(a) > fabsf(b) ? b : a;
+    if (fabsf(y) != 0x1p-126f) return flushed(y);
+    /* Of that number, it is not known yet whether it was rounded up to: at 2^64 times the size, all 24 bits show. */
+    return fabsf(fmaf(large, ldexpf(small, 64), ldexpf(sum, 64))) < 0x1p-62f ? copysignf(0.0f, y) : y;
+}
+
+/* x and the products of an element, by hardware dot products. */
+static float dot_sum(const Case *c, int64_t i, int64_t j, float x)
+{
+    const int64_t group = c->dot == GEMMILL_HARDWARE_DOT_AMX_BF16 ? 32 : 2;
+    double exact = (double)x, magnitude = fabs((double)x), bound;
+    for (int64_t first = 0; first < c->k; first += group) {
+        float a[32] = {0.0f}, b[32] = {0.0f}, parts[2] = {0.0f, 0.0f};
+        for (int64_t p = 0; p < group && first + p < c->k; p++) {
+            a[p] = flushed(rounded(BF16, c->a[i * c->k + first + p])), b[p] = flushed(c->b[(first + p) * c->n + j]);
+            exact += (double)a[p] * (double)b[p], magnitude += fabs((double)a[p] * (double)b[p]);
+        }
+        if (group == 2) {
+            x = flushed_fma(a[0], b[0], flushed_fma(a[1], b[1], flushed(x)));
+            continue;
+        }
+        for (int p = 0; p < 32; p++) parts[p % 2] = flushed_fma(a[p], b[p], parts[p % 2]);
+        x = flushed(flushed(x) + flushed(parts[0] + parts[1]));
+    }
+    OK(gemmill_hardware_dot_error_bound(c->dot, c->k, isnan(magnitude) ? INFINITY : magnitude, &bound));
+    /* The rest is for the sum of doubles. */
+    if (isfinite(x)) TRUE(isinf(bound) || fabs((double)x - exact) <= bound + 1e-13 * magnitude);
+    return x;
+}
+
 /* The sum of an element before bias and residual. */
 static float sum(const Case *c, int64_t i, int64_t j, float before)
 {
     float x = c->beta == 0.0f ? 0.0f : c->beta * before;
+    if (c->dot) return dot_sum(c, i, j, x);
     for (int64_t k = 0; k < c->k; k++) x = fmaf(c->a[i * c->k + k], c->b[k * c->n + j], x);
     return x;
 }
@@ -206,6 +245,7 @@ static int check_product(Random *random, Case *c, gemmill_float_gemm *gemm, int 
     if (c->residual) OK(gemmill_run_options_set_float_residual(options, c->c_type, residual, c->n));
     set_function(gemm, c->function);
     OK(gemmill_float_gemm_set_tier(gemm, c->tier));
+    if (c->dot) OK(gemmill_float_gemm_set_hardware_dot(gemm, c->dot));
     const int32_t how = (int32_t)between(random, 0, 2);
     OK(gemmill_float_gemm_set_threads(gemm, how, how ? between(random, 1, 3) : 0));
     int wrong = 0;
@@ -235,14 +275,16 @@ static int check_product(Random *random, Case *c, gemmill_float_gemm *gemm, int 
                 /* ReLU and clamp of -0 may give a zero of either sign. */
                 wrong = smooth ? !is_near(c->function, got, x, c->c_type) : !(same(got, y) || (got == 0.0f && y == 0.0f));
                 if (wrong)
-                    printf("case %d: %lld x %lld x %lld, A %d, C %d, tier %s, function %d, quantized %d: row %lld, column %lld: "
+                    printf("case %d: %lld x %lld x %lld, A %d, C %d, tier %s, dot %s, function %d, quantized %d: row %lld, column %lld: "
                            "expected %.9g, given %.9g\n", number, (long long)c->m, (long long)c->n, (long long)c->k, c->a_type,
-                           c->c_type, gemmill_tier_name(c->tier), c->function, c->quantized, (long long)i, (long long)j, (double)y,
-                           (double)got);
+                           c->c_type, gemmill_tier_name(c->tier), gemmill_hardware_dot_name(c->dot), c->function, c->quantized,
+                           (long long)i, (long long)j, (double)y, (double)got);
             }
         }
     }
-    TRUE(!wrong);
+    int32_t dot = 77;
+    OK(gemmill_float_gemm_hardware_dot(gemm, &dot));
+    TRUE(!wrong && dot == c->dot);
     OK(gemmill_run_options_destroy(options));
     free(a), free(before), free(out), free(residual);
     return wrong;
@@ -265,10 +307,11 @@ static Case any_case(Random *random, int kind)
 
 static int float_case(Random *random, int number)
 {
-    const int kind = (int)between(random, 0, 2), saturating = (int)between(random, 0, 1);
+    const int kind = (int)between(random, 0, 3), saturating = (int)between(random, 0, 1);
     Case c = any_case(random, kind);
     c.residual = (int)between(random, 0, 1);
     c.beta = between(random, 0, 1) ? 0.0f : (float)between(random, -8, 8) * 0.25f;
+    if (kind == 3) c.bias = c.residual = 0, c.beta = 0.0f; /* beside which the sum would not show */
     const int32_t b_type = any_float(random), stored = between(random, 0, 2) ? any_float(random) : b_type;
     const float alpha = between(random, 0, 1) ? 1.0f : (float)between(random, -3, 900);
     const int64_t by_column = !between(random, 0, 2), row = by_column ? 1 : c.n + between(random, 0, 3);
@@ -284,6 +327,10 @@ static int float_case(Random *random, int number)
             if (saturating && fabsf(scaled) > largest(stored)) scaled = copysignf(largest(stored), scaled);
             c.b[k * c.n + j] = rounded(stored, scaled);
         }
+    }
+    if (stored == BF16 && between(random, 0, 1)) {
+        c.dot = (int32_t)between(random, GEMMILL_HARDWARE_DOT_AVX512_BF16, GEMMILL_HARDWARE_DOT_AMX_BF16);
+        while (gemmill_hardware_dot_require(c.dot, c.tier) != GEMMILL_STATUS_OK) c.tier = any_tier(random);
     }
     gemmill_float_packing *packing = NULL;
     gemmill_float_weights *weights = NULL;
@@ -316,6 +363,32 @@ static int float_case(Random *random, int number)
     OK(gemmill_float_gemm_destroy(gemm));
     free(b), free(back), free(c.a), free(c.b);
     return wrong;
+}
+
+/* Just below the smallest normal number: halfway to what 24 bits hold below it, and a little further. */
+static void smallest_sums(void)
+{
+    float a[3] = {0x1p-63f, 0.0f, -0x1p-75f};
+    for (int i = 0; i < 4; i++) {
+        const int32_t dot = i & 1 ? GEMMILL_HARDWARE_DOT_AMX_BF16 : GEMMILL_HARDWARE_DOT_AVX512_BF16;
+        float b[3] = {0x1p-63f, 0.0f, i < 2 ? 0x1p-76f : 0x1.8p-76f}, c = 77.0f;
+        const uint32_t expected = bits_of(i < 2 ? 0x1p-126f : 0.0f);
+        gemmill_float_packing *packing = NULL;
+        gemmill_float_weights *weights = NULL;
+        gemmill_float_gemm *gemm = NULL;
+        OK(gemmill_float_packing_create(&packing));
+        OK(gemmill_float_packing_set_type(packing, BF16));
+        OK(gemmill_float_weights_create(F32, b, 3, 1, 1, 1, packing, &weights));
+        OK(gemmill_float_gemm_create(weights, F32, F32, &gemm));
+        OK(gemmill_float_gemm_set_tier(gemm, GEMMILL_TIER_PORTABLE));
+        OK(gemmill_float_gemm_set_hardware_dot(gemm, dot));
+        OK(gemmill_float_gemm_run(gemm, 1, a, 3, 1, &c, 1, NULL));
+        const Case same_case = {.m = 1, .n = 1, .k = 3, .dot = dot, .a = a, .b = b};
+        TRUE(bits_of(c) == expected && bits_of(dot_sum(&same_case, 0, 0, 0.0f)) == expected);
+        OK(gemmill_float_gemm_destroy(gemm));
+        OK(gemmill_float_weights_destroy(weights));
+        OK(gemmill_float_packing_destroy(packing));
+    }
 }
 
 static int groupwise_case(Random *random, int number)
@@ -442,6 +515,7 @@ int main(int count, char **arguments)
     Random random = {count > 2 ? strtoull(arguments[2], NULL, 0) : 20240611};
     int wrong = 0;
     for (int i = 0; i < cases; i++) wrong += (i % 3 == 2 ? groupwise_case : float_case)(&random, i);
+    smallest_sums();
     conversions(&random);
     printf("exact floats: %d products, %d wrong\n", cases, wrong);
     return verdict("exact floats") || wrong;

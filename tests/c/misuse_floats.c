@@ -6,7 +6,9 @@ enum { F32 = GEMMILL_TYPE_F32, F16 = GEMMILL_TYPE_F16, BF16 = GEMMILL_TYPE_BF16 
 static float w[K * N], activations[2 * M * K];
 static uint16_t halves[64];
 
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
+#define EACH_INTEGER_TYPE(type) for (int32_t type = GEMMILL_TYPE_U8; type <= GEMMILL_TYPE_I32; type++)
+
+static const float no_numbers[] = {NAN, INFINITY, -INFINITY};
 
 static gemmill_float_weights *packed_float(void)
 {
@@ -30,18 +32,11 @@ static void packing(void)
         REFUSED(gemmill_float_packing_set_saturating(bad, 1));
         REFUSED(gemmill_float_packing_set_threads(bad, GEMMILL_THREADS_AUTO, 0));
     }
-    for (int32_t type = GEMMILL_TYPE_U8; type <= GEMMILL_TYPE_I32; type++)
-        EXPECT(UNSUPPORTED, gemmill_float_packing_set_type(packing, type));
-    EACH_BAD_CODE(code) {
-        EXPECT(OUT_OF_RANGE, gemmill_float_packing_set_type(packing, code));
-        EXPECT(OUT_OF_RANGE, gemmill_float_packing_set_threads(packing, code, 1));
-    }
-    EXPECT(OUT_OF_RANGE, gemmill_float_packing_set_threads(packing, GEMMILL_THREADS_AUTO, 1));
-    EXPECT(OUT_OF_RANGE, gemmill_float_packing_set_threads(packing, GEMMILL_THREADS_MAX, 0));
-    EXPECT(OUT_OF_RANGE, gemmill_float_packing_set_threads(packing, GEMMILL_THREADS_EXACTLY, INT64_MIN));
-    const float bad_factors[] = {NAN, INFINITY, -INFINITY};
+    EACH_INTEGER_TYPE(type) EXPECT(UNSUPPORTED, gemmill_float_packing_set_type(packing, type));
+    EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_float_packing_set_type(packing, code));
+    REFUSES_THREADS(gemmill_float_packing_set_threads, packing);
     for (int i = 0; i < 3; i++) {
-        OK(gemmill_float_packing_set_alpha(packing, bad_factors[i]));
+        OK(gemmill_float_packing_set_alpha(packing, no_numbers[i]));
         EXPECT(BAD_NUMBER, gemmill_float_weights_create(F32, w, K, N, N, 1, packing, &weights));
     }
     TRUE(weights == NULL);
@@ -59,31 +54,33 @@ static void packing(void)
 static void weights(void)
 {
     gemmill_float_weights *made = NULL;
+#define CREATE(status, ...) expect_status(GEMMILL_STATUS_##status, gemmill_float_weights_create(__VA_ARGS__, &made), \
+                                          "gemmill_float_weights_create(" #__VA_ARGS__ ")", __LINE__)
     EXPECT(NULL_POINTER, gemmill_float_weights_create(F32, w, K, N, N, 1, NULL, NULL));
     EXPECT(MISALIGNED, gemmill_float_weights_create(F32, w, K, N, N, 1, NULL, odd(x)));
-    EXPECT(NULL_POINTER, gemmill_float_weights_create(F32, NULL, K, N, N, 1, NULL, &made));
-    EXPECT(MISALIGNED, gemmill_float_weights_create(F32, w, K, N, N, 1, odd(x), &made));
-    EXPECT(MISALIGNED, gemmill_float_weights_create(F32, odd(w), K, N, N, 1, NULL, &made));
-    EXPECT(MISALIGNED, gemmill_float_weights_create(F16, odd(halves), K, N, N, 1, NULL, &made));
-    EXPECT(MISALIGNED, gemmill_float_weights_create(BF16, odd(halves), K, N, N, 1, NULL, &made));
-    EXPECT(OUT_OF_RANGE, gemmill_float_weights_create(F32, w, -1, N, N, 1, NULL, &made));
-    EXPECT(OUT_OF_RANGE, gemmill_float_weights_create(F32, w, K, INT64_MIN, N, 1, NULL, &made));
-    EXPECT(OUT_OF_RANGE, gemmill_float_weights_create(F32, w, K, N, -N, 1, NULL, &made));
-    EXPECT(OUT_OF_RANGE, gemmill_float_weights_create(F32, w, K, N, N, -1, NULL, &made));
-    EXPECT(OVERFLOW, gemmill_float_weights_create(F32, w, INT64_MAX, INT64_MAX, 1, 1, NULL, &made));
-    EXPECT(OVERFLOW, gemmill_float_weights_create(F32, w, INT64_MAX, INT64_MAX, 0, 0, NULL, &made));
-    EXPECT(OVERFLOW, gemmill_float_weights_create(F32, w, K, N, INT64_MAX, 1, NULL, &made));
-    EXPECT(OVERFLOW, gemmill_float_weights_create(F16, halves, K, N, N, INT64_MAX, NULL, &made));
-    EXPECT(OVERFLOW, gemmill_float_weights_create(F32, w, INT64_C(1) << 40, INT64_C(1) << 40, 0, 0, NULL, &made));
-    EXPECT(OUT_OF_MEMORY, gemmill_float_weights_create(BF16, halves, INT64_C(1) << 30, INT64_C(1) << 30, 0, 0, NULL, &made));
-    for (int32_t type = GEMMILL_TYPE_U8; type <= GEMMILL_TYPE_I32; type++)
-        EXPECT(UNSUPPORTED, gemmill_float_weights_create(type, w, K, N, N, 1, NULL, &made));
-    EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_float_weights_create(code, w, K, N, N, 1, NULL, &made));
+    CREATE(NULL_POINTER, F32, NULL, K, N, N, 1, NULL);
+    CREATE(MISALIGNED, F32, w, K, N, N, 1, odd(x));
+    CREATE(MISALIGNED, F32, odd(w), K, N, N, 1, NULL);
+    CREATE(MISALIGNED, F16, odd(halves), K, N, N, 1, NULL);
+    CREATE(MISALIGNED, BF16, odd(halves), K, N, N, 1, NULL);
+    CREATE(OUT_OF_RANGE, F32, w, -1, N, N, 1, NULL);
+    CREATE(OUT_OF_RANGE, F32, w, K, INT64_MIN, N, 1, NULL);
+    CREATE(OUT_OF_RANGE, F32, w, K, N, -N, 1, NULL);
+    CREATE(OUT_OF_RANGE, F32, w, K, N, N, -1, NULL);
+    CREATE(OVERFLOW, F32, w, INT64_MAX, INT64_MAX, 1, 1, NULL);
+    CREATE(OVERFLOW, F32, w, INT64_MAX, INT64_MAX, 0, 0, NULL);
+    CREATE(OVERFLOW, F32, w, K, N, INT64_MAX, 1, NULL);
+    CREATE(OVERFLOW, F16, halves, K, N, N, INT64_MAX, NULL);
+    CREATE(OVERFLOW, F32, w, INT64_C(1) << 40, INT64_C(1) << 40, 0, 0, NULL);
+    CREATE(OUT_OF_MEMORY, BF16, halves, INT64_C(1) << 30, INT64_C(1) << 30, 0, 0, NULL);
+    EACH_INTEGER_TYPE(type) CREATE(UNSUPPORTED, type, w, K, N, N, 1, NULL);
+    EACH_BAD_CODE(code) CREATE(OUT_OF_RANGE, code, w, K, N, N, 1, NULL);
     TRUE(made == NULL);
     OK(gemmill_float_weights_create(F32, NULL, 0, N, N, 1, NULL, &made));
     OK(gemmill_float_weights_destroy(made));
     OK(gemmill_float_weights_create(F32, NULL, INT64_MAX, 0, 1, 1, NULL, &made));
     OK(gemmill_float_weights_destroy(made));
+#undef CREATE
 
     gemmill_float_weights *good = packed_float(), *shared = NULL;
     int64_t large = 77;
@@ -96,10 +93,10 @@ static void weights(void)
         gemmill_status refused = i ? GEMMILL_STATUS_MISALIGNED : GEMMILL_STATUS_NULL_POINTER;
         const gemmill_float_weights *const bad = i ? odd(good) : NULL;
         REFUSED(gemmill_float_weights_share(bad, &shared));
-        REFUSED(gemmill_float_weights_k(bad, &large));
-        REFUSED(gemmill_float_weights_n(bad, &large));
-        REFUSED(gemmill_float_weights_type(bad, &small));
-        REFUSED(gemmill_float_weights_size(bad, &large));
+        REFUSED_PROPERTY(gemmill_float_weights_k, good, i, large);
+        REFUSED_PROPERTY(gemmill_float_weights_n, good, i, large);
+        REFUSED_PROPERTY(gemmill_float_weights_type, good, i, small);
+        REFUSED_PROPERTY(gemmill_float_weights_size, good, i, large);
         REFUSED(gemmill_float_weights_equal(bad, good, &small));
         REFUSED(gemmill_float_weights_equal(good, bad, &small));
         REFUSED(gemmill_float_weights_unpack(bad, back, N));
@@ -107,10 +104,6 @@ static void weights(void)
         int64_t *const bad_large = i ? odd(x) : NULL;
         int32_t *const bad_small = i ? odd(integers) : NULL;
         REFUSED(gemmill_float_weights_share(good, i ? odd(x) : NULL));
-        REFUSED(gemmill_float_weights_k(good, bad_large));
-        REFUSED(gemmill_float_weights_n(good, bad_large));
-        REFUSED(gemmill_float_weights_type(good, bad_small));
-        REFUSED(gemmill_float_weights_size(good, bad_large));
         REFUSED(gemmill_float_weights_equal(good, good, bad_small));
         REFUSED(gemmill_float_weights_unpack(good, i ? odd(back) : NULL, N));
         REFUSED(gemmill_float_weights_to_bytes(good, bytes, sizeof bytes, bad_large));
@@ -147,15 +140,7 @@ static void weights(void)
     EXPECT(TOO_SMALL, gemmill_float_weights_to_bytes(good, bytes, length - 1, &length));
     TRUE(bytes[0] == 77 && length == 45 + 4 * K * N);
     OK(gemmill_float_weights_to_bytes(good, bytes, length, &length));
-    EXPECT(NULL_POINTER, gemmill_float_weights_from_bytes(NULL, length, &made));
-    EXPECT(OUT_OF_RANGE, gemmill_float_weights_from_bytes(bytes, -1, &made));
-    EXPECT(OVERFLOW, gemmill_float_weights_from_bytes(bytes, INT64_MAX, &made));
-    for (int64_t part = 0; part < length; part++) EXPECT(BAD_DATA, gemmill_float_weights_from_bytes(bytes, part, &made));
-    for (int64_t i = 0; i < length; i++) {
-        bytes[i] ^= 1;
-        EXPECT(BAD_DATA, gemmill_float_weights_from_bytes(bytes, length, &made));
-        bytes[i] ^= 1;
-    }
+    REFUSES_BYTES(gemmill_float_weights_from_bytes, bytes, length, &made);
     TRUE(made == NULL);
     OK(gemmill_float_weights_from_bytes(bytes, length, &made));
     OK(gemmill_float_weights_equal(good, made, &small));
@@ -173,6 +158,7 @@ static void refuse_all_settings(gemmill_status refused, gemmill_float_gemm *gemm
     REFUSED(gemmill_float_gemm_set_bias(gemm, x, N));
     REFUSED(gemmill_float_gemm_set_function(gemm, GEMMILL_FUNCTION_RELU));
     REFUSED(gemmill_float_gemm_set_clamp(gemm, 0.0f, 1.0f));
+    REFUSED(gemmill_float_gemm_set_hardware_dot(gemm, GEMMILL_HARDWARE_DOT_NONE));
     REFUSED(gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_AUTO, 0));
     REFUSED(gemmill_float_gemm_set_tier(gemm, GEMMILL_TIER_PORTABLE));
     REFUSED(gemmill_float_gemm_set_pool(gemm, NULL));
@@ -187,7 +173,7 @@ static void settings(void)
     EXPECT(MISALIGNED, gemmill_float_gemm_create(odd(weights), F32, F32, &gemm));
     EXPECT(NULL_POINTER, gemmill_float_gemm_create(weights, F32, F32, NULL));
     EXPECT(MISALIGNED, gemmill_float_gemm_create(weights, F32, F32, odd(x)));
-    for (int32_t type = GEMMILL_TYPE_U8; type <= GEMMILL_TYPE_I32; type++) {
+    EACH_INTEGER_TYPE(type) {
         EXPECT(UNSUPPORTED, gemmill_float_gemm_create(weights, type, F32, &gemm));
         EXPECT(UNSUPPORTED, gemmill_float_gemm_create(weights, F32, type, &gemm));
     }
@@ -206,18 +192,14 @@ static void settings(void)
     EXPECT(OVERFLOW, gemmill_float_gemm_set_bias(gemm, x, INT64_MAX));
     EACH_BAD_CODE(code) {
         EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_function(gemm, code));
-        EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_threads(gemm, code, 1));
         EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_tier(gemm, code));
     }
     EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_function(gemm, 4));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_AUTO, 1));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, 0));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_EXACTLY, -1));
+    REFUSES_THREADS(gemmill_float_gemm_set_threads, gemm);
     OK(gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, INT64_MAX));
     EXPECT(MISALIGNED, gemmill_float_gemm_set_pool(gemm, odd(x)));
-    const float bad_numbers[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++) {
-        OK(gemmill_float_gemm_set_beta(gemm, bad_numbers[i]));
+        OK(gemmill_float_gemm_set_beta(gemm, no_numbers[i]));
         EXPECT(BAD_NUMBER, gemmill_float_gemm_prepare(gemm));
     }
     OK(gemmill_float_gemm_set_beta(gemm, 0.5f));
@@ -251,6 +233,88 @@ static void settings(void)
     OK(gemmill_float_weights_destroy(weights));
 }
 
+static void hardware_dots(void)
+{
+    enum { VECTORS = GEMMILL_HARDWARE_DOT_AVX512_BF16, TILES = GEMMILL_HARDWARE_DOT_AMX_BF16, BEST = GEMMILL_HARDWARE_DOT_BEST };
+    enum { NONE = GEMMILL_HARDWARE_DOT_NONE, PORTABLE = GEMMILL_TIER_PORTABLE, AVX2 = GEMMILL_TIER_AVX2 };
+    int32_t dot = 77;
+    double bound = 77.0;
+    EACH_BAD_CODE(code) {
+        TRUE(gemmill_hardware_dot_name(code) == NULL);
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_require(code, PORTABLE));
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_require(VECTORS, code));
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_best(code, &dot));
+        EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_error_bound(code, K, 1.0, &bound));
+    }
+    TRUE(gemmill_hardware_dot_name(TILES + 1) == NULL);
+    TRUE(strcmp(gemmill_hardware_dot_name(NONE), "none") == 0 && strcmp(gemmill_hardware_dot_name(TILES), "amx-bf16") == 0);
+    EXPECT(NULL_POINTER, gemmill_hardware_dot_best(AVX2, NULL));
+    EXPECT(MISALIGNED, gemmill_hardware_dot_best(AVX2, odd(integers)));
+    EXPECT(NULL_POINTER, gemmill_hardware_dot_error_bound(VECTORS, K, 1.0, NULL));
+    EXPECT(MISALIGNED, gemmill_hardware_dot_error_bound(VECTORS, K, 1.0, odd(x)));
+    EXPECT(UNSUPPORTED, gemmill_hardware_dot_error_bound(NONE, K, 1.0, &bound));
+    EXPECT(UNSUPPORTED, gemmill_hardware_dot_error_bound(BEST, K, 1.0, &bound));
+    EXPECT(OUT_OF_RANGE, gemmill_hardware_dot_error_bound(TILES, -1, 1.0, &bound));
+    EXPECT(BAD_NUMBER, gemmill_hardware_dot_error_bound(TILES, K, NAN, &bound));
+    EXPECT(BAD_NUMBER, gemmill_hardware_dot_error_bound(TILES, K, -1.0, &bound));
+    TRUE(bound == 77.0);
+    OK(gemmill_hardware_dot_error_bound(VECTORS, INT64_MAX, 1.0, &bound));
+    TRUE(isinf(bound));
+    OK(gemmill_hardware_dot_error_bound(TILES, 0, 0.0, &bound));
+    TRUE(bound > 0.0 && bound < 2e-38);
+
+    /* The portable tier carries them out, if they are named; AVX2 has none. */
+    OK(gemmill_hardware_dot_require(NONE, PORTABLE));
+    OK(gemmill_hardware_dot_require(VECTORS, PORTABLE));
+    OK(gemmill_hardware_dot_require(TILES, PORTABLE));
+    EXPECT(TIER, gemmill_hardware_dot_require(BEST, PORTABLE));
+    EXPECT(TIER, gemmill_hardware_dot_require(VECTORS, AVX2));
+    EXPECT(TIER, gemmill_hardware_dot_require(TILES, GEMMILL_TIER_AVX512_VNNI));
+    EXPECT(TIER, gemmill_hardware_dot_best(PORTABLE, &dot));
+    EXPECT(TIER, gemmill_hardware_dot_best(AVX2, &dot));
+    TRUE(dot == 77);
+    for (int32_t tier = AVX2; tier <= GEMMILL_TIER_AMX; tier++) {
+        const gemmill_status best = gemmill_hardware_dot_best(tier, &dot);
+        TRUE(gemmill_hardware_dot_require(BEST, tier) == best);
+        if (best == GEMMILL_STATUS_OK) OK(gemmill_hardware_dot_require(dot, tier));
+        else EXPECT(TIER, gemmill_hardware_dot_require(VECTORS, tier));
+    }
+
+    gemmill_float_weights *weights = packed_float();
+    gemmill_float_gemm *gemm = NULL;
+    OK(gemmill_float_gemm_create(weights, BF16, F32, &gemm));
+    for (dot = BEST; dot <= TILES; dot++) EXPECT(UNSUPPORTED, gemmill_float_gemm_set_hardware_dot(gemm, dot));
+    OK(gemmill_float_gemm_set_hardware_dot(gemm, NONE));
+    OK(gemmill_float_gemm_hardware_dot(gemm, &dot));
+    TRUE(dot == NONE);
+    OK(gemmill_float_gemm_destroy(gemm));
+    OK(gemmill_float_weights_destroy(weights));
+
+    OK(gemmill_float_weights_create(BF16, halves, K, N, N, 1, NULL, &weights));
+    OK(gemmill_float_gemm_create(weights, F32, F32, &gemm));
+    EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_hardware_dot(gemm, code));
+    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_set_hardware_dot(gemm, TILES + 1));
+    OK(gemmill_float_gemm_set_tier(gemm, AVX2));
+    for (dot = BEST; dot <= TILES; dot++) {
+        OK(gemmill_float_gemm_set_hardware_dot(gemm, dot));
+        EXPECT(TIER, gemmill_float_gemm_prepare(gemm));
+    }
+    OK(gemmill_float_gemm_set_tier(gemm, PORTABLE));
+    OK(gemmill_float_gemm_set_hardware_dot(gemm, BEST));
+    dot = 77;
+    EXPECT(TIER, gemmill_float_gemm_hardware_dot(gemm, &dot));
+    OK(gemmill_float_gemm_set_hardware_dot(gemm, TILES));
+    EXPECT(NULL_POINTER, gemmill_float_gemm_hardware_dot(NULL, &dot));
+    EXPECT(MISALIGNED, gemmill_float_gemm_hardware_dot(odd(gemm), &dot));
+    EXPECT(NULL_POINTER, gemmill_float_gemm_hardware_dot(gemm, NULL));
+    EXPECT(MISALIGNED, gemmill_float_gemm_hardware_dot(gemm, odd(integers)));
+    TRUE(dot == 77);
+    OK(gemmill_float_gemm_hardware_dot(gemm, &dot));
+    TRUE(dot == TILES);
+    OK(gemmill_float_gemm_destroy(gemm));
+    OK(gemmill_float_weights_destroy(weights));
+}
+
 static void runs(void)
 {
     gemmill_float_weights *weights = packed_float();
@@ -259,24 +323,8 @@ static void runs(void)
     float c[M * N];
     for (int i = 0; i < M * N; i++) c[i] = 77.0f;
     OK(gemmill_float_gemm_create(weights, F32, F32, &gemm));
-    EXPECT(NULL_POINTER, gemmill_float_gemm_run(NULL, M, activations, K, 1, c, N, NULL));
-    EXPECT(MISALIGNED, gemmill_float_gemm_run(odd(gemm), M, activations, K, 1, c, N, NULL));
-    EXPECT(NULL_POINTER, gemmill_float_gemm_run(gemm, M, NULL, K, 1, c, N, NULL));
+    REFUSES_RUNS(gemmill_float_gemm_run, gemm, activations, c);
     EXPECT(MISALIGNED, gemmill_float_gemm_run(gemm, M, odd(activations), K, 1, c, N, NULL));
-    EXPECT(NULL_POINTER, gemmill_float_gemm_run(gemm, M, activations, K, 1, NULL, N, NULL));
-    EXPECT(MISALIGNED, gemmill_float_gemm_run(gemm, M, activations, K, 1, odd(c), N, NULL));
-    EXPECT(MISALIGNED, gemmill_float_gemm_run(gemm, M, activations, K, 1, c, N, odd(x)));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_run(gemm, -1, activations, K, 1, c, N, NULL));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_run(gemm, M, activations, -K, 1, c, N, NULL));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_run(gemm, M, activations, K, INT64_MIN, c, N, NULL));
-    EXPECT(OUT_OF_RANGE, gemmill_float_gemm_run(gemm, M, activations, K, 1, c, -N, NULL));
-    EXPECT(OVERFLOW, gemmill_float_gemm_run(gemm, INT64_MAX, activations, K, 1, c, N, NULL));
-    EXPECT(OVERFLOW, gemmill_float_gemm_run(gemm, M, activations, INT64_MAX, 1, c, N, NULL));
-    EXPECT(OVERFLOW, gemmill_float_gemm_run(gemm, M, activations, K, INT64_MAX, c, N, NULL));
-    EXPECT(OVERFLOW, gemmill_float_gemm_run(gemm, M, activations, K, 1, c, INT64_MAX, NULL));
-    EXPECT(OVERFLOW, gemmill_float_gemm_run(gemm, M, activations, K, 1, c, INT64_MAX / 8, NULL));
-    EXPECT(OVERLAP, gemmill_float_gemm_run(gemm, M, activations, K, 1, c, N - 1, NULL));
-    EXPECT(OVERLAP, gemmill_float_gemm_run(gemm, M, activations, K, 1, c, 0, NULL));
     EXPECT(OVERLAP, gemmill_float_gemm_run(gemm, M, c + M * N - 1, 0, 0, c, N, NULL));
 
     /* What differs from run to run. */
@@ -366,6 +414,7 @@ int main(void)
     packing();
     weights();
     settings();
+    hardware_dots();
     runs();
     conversions();
     return verdict("misuse of floats");

@@ -5,8 +5,6 @@ enum { F32 = GEMMILL_TYPE_F32, F16 = GEMMILL_TYPE_F16, MIDDLE = GEMMILL_ZERO_POI
 
 static float w[K * N];
 
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
-
 static gemmill_groupwise_weights *rounded(void)
 {
     gemmill_groupwise_weights *weights = NULL;
@@ -123,10 +121,8 @@ static void properties(void)
         int64_t *const bad_large = i ? odd(x) : NULL;
         int32_t *const bad_small = i ? odd(integers) : NULL;
         double *const bad_double = i ? odd(x) : NULL;
-        REFUSED(gemmill_groupwise_weights_k(bad, &large));
-        REFUSED(gemmill_groupwise_weights_k(good, bad_large));
-        REFUSED(gemmill_groupwise_weights_n(bad, &large));
-        REFUSED(gemmill_groupwise_weights_n(good, bad_large));
+        REFUSED_PROPERTY(gemmill_groupwise_weights_k, good, i, large);
+        REFUSED_PROPERTY(gemmill_groupwise_weights_n, good, i, large);
         REFUSED(gemmill_groupwise_weights_format(bad, &small, &size, &zero_points));
         REFUSED(gemmill_groupwise_weights_format(good, bad_small, &size, &zero_points));
         REFUSED(gemmill_groupwise_weights_format(good, &small, bad_small, &zero_points));
@@ -175,15 +171,7 @@ static void properties(void)
     EXPECT(TOO_SMALL, gemmill_groupwise_weights_scales(good, scales, N - 1, &length));
     TRUE(length == N);
     OK(gemmill_groupwise_weights_to_bytes(good, bytes, sizeof bytes, &length));
-    EXPECT(NULL_POINTER, gemmill_groupwise_weights_from_bytes(NULL, length, &made));
-    EXPECT(OUT_OF_RANGE, gemmill_groupwise_weights_from_bytes(bytes, -1, &made));
-    EXPECT(OVERFLOW, gemmill_groupwise_weights_from_bytes(bytes, INT64_MAX, &made));
-    for (int64_t part = 0; part < length; part++) EXPECT(BAD_DATA, gemmill_groupwise_weights_from_bytes(bytes, part, &made));
-    for (int64_t i = 0; i < length; i++) {
-        bytes[i] ^= 1;
-        EXPECT(BAD_DATA, gemmill_groupwise_weights_from_bytes(bytes, length, &made));
-        bytes[i] ^= 1;
-    }
+    REFUSES_BYTES(gemmill_groupwise_weights_from_bytes, bytes, length, &made);
     TRUE(made == NULL);
     OK(gemmill_groupwise_weights_from_bytes(bytes, length, &made));
     OK(gemmill_groupwise_weights_equal(good, made, &small));
@@ -220,17 +208,13 @@ static void products(void)
     for (int i = 0; i < 2; i++) {
         gemmill_status refused = i ? GEMMILL_STATUS_MISALIGNED : GEMMILL_STATUS_NULL_POINTER;
         const gemmill_groupwise_packed *const bad = i ? odd(packed) : NULL;
-        int64_t *const bad_large = i ? odd(x) : NULL;
         int32_t *const bad_small = i ? odd(integers) : NULL;
         gemmill_float_gemm **const bad_gemm = i ? odd(x) : NULL;
         REFUSED(gemmill_groupwise_packed_share(bad, &shared));
         REFUSED(gemmill_groupwise_packed_share(packed, i ? odd(x) : NULL));
-        REFUSED(gemmill_groupwise_packed_k(bad, &large));
-        REFUSED(gemmill_groupwise_packed_k(packed, bad_large));
-        REFUSED(gemmill_groupwise_packed_n(bad, &large));
-        REFUSED(gemmill_groupwise_packed_n(packed, bad_large));
-        REFUSED(gemmill_groupwise_packed_size(bad, &large));
-        REFUSED(gemmill_groupwise_packed_size(packed, bad_large));
+        REFUSED_PROPERTY(gemmill_groupwise_packed_k, packed, i, large);
+        REFUSED_PROPERTY(gemmill_groupwise_packed_n, packed, i, large);
+        REFUSED_PROPERTY(gemmill_groupwise_packed_size, packed, i, large);
         REFUSED(gemmill_groupwise_packed_format(bad, &small, &size, &zero_points));
         REFUSED(gemmill_groupwise_packed_format(packed, bad_small, &size, &zero_points));
         REFUSED(gemmill_groupwise_packed_format(packed, &small, bad_small, &zero_points));
@@ -272,6 +256,7 @@ static void products(void)
     for (int i = 0; i < M * N; i++) c[i] = 77.0f;
     OK(gemmill_float_gemm_create_groupwise_a8(packed, F32, F32, &gemm));
     EXPECT(UNSUPPORTED, gemmill_float_gemm_set_beta(gemm, 1.0f));
+    EXPECT(UNSUPPORTED, gemmill_float_gemm_set_hardware_dot(gemm, GEMMILL_HARDWARE_DOT_BEST));
     EXPECT(MISMATCH, gemmill_float_gemm_set_bias(gemm, x, N + 1));
     OK(gemmill_float_gemm_set_clamp(gemm, 1.0f, 0.0f));
     EXPECT(BAD_NUMBER, gemmill_float_gemm_prepare(gemm));
@@ -285,6 +270,7 @@ static void products(void)
     OK(gemmill_float_gemm_run(gemm, M, activations, K, 1, c, N, NULL));
     OK(gemmill_float_gemm_destroy(gemm));
     OK(gemmill_float_gemm_create_groupwise(packed, F16, F32, &gemm));
+    EXPECT(UNSUPPORTED, gemmill_float_gemm_set_hardware_dot(gemm, GEMMILL_HARDWARE_DOT_AMX_BF16));
     EXPECT(MISMATCH, gemmill_float_gemm_set_bias(gemm, x, N + 1));
     OK(gemmill_float_gemm_set_beta(gemm, NAN));
     EXPECT(BAD_NUMBER, gemmill_float_gemm_prepare(gemm));

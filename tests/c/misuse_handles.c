@@ -45,7 +45,6 @@ static void packing(void)
     gemmill_packing *const bad[] = {none, odd(packing)};
     for (int i = 0; i < 2; i++) {
         gemmill_status refused = i ? GEMMILL_STATUS_MISALIGNED : GEMMILL_STATUS_NULL_POINTER;
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
         REFUSED(gemmill_packing_set_groups(bad[i], 1));
         REFUSED(gemmill_packing_set_zero_point(bad[i], 1));
         REFUSED(gemmill_packing_set_zero_points(bad[i], GEMMILL_PER_TENSOR, integers, 1));
@@ -53,7 +52,6 @@ static void packing(void)
         REFUSED(gemmill_packing_set_tier(bad[i], GEMMILL_TIER_PORTABLE));
         REFUSED(gemmill_packing_set_effort(bad[i], GEMMILL_EFFORT_QUICK));
         REFUSED(gemmill_packing_set_kc(bad[i], 1));
-#undef REFUSED
     }
     const int64_t bad_counts[] = {0, -1, INT64_MIN};
     for (int i = 0; i < 3; i++) {
@@ -157,15 +155,14 @@ static void weights(void)
     int8_t back[K * N];
     for (int i = 0; i < 2; i++) {
         gemmill_status refused = i ? GEMMILL_STATUS_MISALIGNED : GEMMILL_STATUS_NULL_POINTER;
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
         REFUSED(gemmill_weights_share(bad[i], &shared));
-        REFUSED(gemmill_weights_k(bad[i], &large));
-        REFUSED(gemmill_weights_n(bad[i], &large));
-        REFUSED(gemmill_weights_groups(bad[i], &large));
-        REFUSED(gemmill_weights_size(bad[i], &large));
-        REFUSED(gemmill_weights_type(bad[i], &small));
-        REFUSED(gemmill_weights_tier(bad[i], &small));
-        REFUSED(gemmill_weights_activation_max(bad[i], &small));
+        REFUSED_PROPERTY(gemmill_weights_k, good, i, large);
+        REFUSED_PROPERTY(gemmill_weights_n, good, i, large);
+        REFUSED_PROPERTY(gemmill_weights_groups, good, i, large);
+        REFUSED_PROPERTY(gemmill_weights_size, good, i, large);
+        REFUSED_PROPERTY(gemmill_weights_type, good, i, small);
+        REFUSED_PROPERTY(gemmill_weights_tier, good, i, small);
+        REFUSED_PROPERTY(gemmill_weights_activation_max, good, i, small);
         REFUSED(gemmill_weights_equal(bad[i], good, &small));
         REFUSED(gemmill_weights_equal(good, bad[i], &small));
         REFUSED(gemmill_weights_sequences(bad[i], text, sizeof text, &length));
@@ -173,16 +170,8 @@ static void weights(void)
         int64_t *const bad_large = i ? (int64_t *)odd(integers) : NULL;
         int32_t *const bad_small = i ? (int32_t *)odd(integers) : NULL;
         REFUSED(gemmill_weights_share(good, i ? (gemmill_weights **)odd(x) : NULL));
-        REFUSED(gemmill_weights_k(good, bad_large));
-        REFUSED(gemmill_weights_n(good, bad_large));
-        REFUSED(gemmill_weights_groups(good, bad_large));
-        REFUSED(gemmill_weights_size(good, bad_large));
-        REFUSED(gemmill_weights_type(good, bad_small));
-        REFUSED(gemmill_weights_tier(good, bad_small));
-        REFUSED(gemmill_weights_activation_max(good, bad_small));
         REFUSED(gemmill_weights_equal(good, good, bad_small));
         REFUSED(gemmill_weights_sequences(good, text, sizeof text, bad_large));
-#undef REFUSED
     }
     TRUE(large == 77 && small == 77 && length == 77 && shared == NULL);
     OK(gemmill_weights_k(good, &large));
@@ -244,7 +233,6 @@ static void bytes(void)
     const gemmill_weights *const bad[] = {NULL, odd(good)};
     for (int i = 0; i < 2; i++) {
         gemmill_status refused = i ? GEMMILL_STATUS_MISALIGNED : GEMMILL_STATUS_NULL_POINTER;
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
         REFUSED(gemmill_weights_to_bytes(bad[i], written, sizeof written, &length));
         REFUSED(gemmill_weights_to_bytes(good, written, sizeof written, i ? (int64_t *)odd(x) : NULL));
         REFUSED(gemmill_weights_scales(bad[i], &code, scales, N, &count));
@@ -253,7 +241,6 @@ static void bytes(void)
         REFUSED(gemmill_weights_scales(good, &code, scales, N, i ? (int64_t *)odd(x) : NULL));
         REFUSED(gemmill_weights_repack(bad[i], GEMMILL_TIER_PORTABLE, &loaded));
         REFUSED(gemmill_weights_repack(good, GEMMILL_TIER_PORTABLE, i ? (gemmill_weights **)odd(x) : NULL));
-#undef REFUSED
     }
     TRUE(length == 77 && count == 77 && code == 77 && loaded == NULL);
     EXPECT(NULL_POINTER, gemmill_weights_to_bytes(good, NULL, 1, &length));

@@ -11,7 +11,6 @@ static gemmill_gemm *operation(const gemmill_weights *weights, int32_t a_type, i
 /* Every setter with `gemm`, and otherwise good arguments. */
 static void refuse_all_settings(gemmill_status refused, gemmill_gemm *gemm)
 {
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
     REFUSED(gemmill_gemm_set_a_zero_point(gemm, 0));
     REFUSED(gemmill_gemm_set_a_quantization(gemm, 1.0f, 0));
     REFUSED(gemmill_gemm_set_a_quantization_per_row(gemm));
@@ -30,7 +29,6 @@ static void refuse_all_settings(gemmill_status refused, gemmill_gemm *gemm)
     REFUSED(gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_AUTO, 0));
     REFUSED(gemmill_gemm_set_tier(gemm, GEMMILL_TIER_PORTABLE));
     REFUSED(gemmill_gemm_set_pool(gemm, NULL));
-#undef REFUSED
 }
 
 static void settings(void)
@@ -67,10 +65,7 @@ static void settings(void)
     EXPECT(UNSUPPORTED, gemmill_gemm_set_relu(gemm, 1));
     EXPECT(UNSUPPORTED, gemmill_gemm_set_clamp_i32(gemm, 0, 1));
     EXPECT(UNSUPPORTED, gemmill_gemm_set_clamp_f32(gemm, 0.0f, 1.0f));
-    EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_gemm_set_threads(gemm, code, 1));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_AUTO, 1));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, 0));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_EXACTLY, -1));
+    REFUSES_THREADS(gemmill_gemm_set_threads, gemm);
     OK(gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, INT64_MAX));
     EXPECT(MISALIGNED, gemmill_gemm_set_pool(gemm, odd(x)));
     OK(gemmill_gemm_set_accumulate(gemm, 1));
@@ -199,23 +194,7 @@ static void runs(void)
     for (int i = 0; i < M * N; i++) c[i] = 77.0f;
     EXPECT(UNSUPPORTED, gemmill_gemm_run(gemm, M, a, K, 1, c, N, NULL));
     OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
-    EXPECT(NULL_POINTER, gemmill_gemm_run(NULL, M, a, K, 1, c, N, NULL));
-    EXPECT(MISALIGNED, gemmill_gemm_run(odd(gemm), M, a, K, 1, c, N, NULL));
-    EXPECT(NULL_POINTER, gemmill_gemm_run(gemm, M, NULL, K, 1, c, N, NULL));
-    EXPECT(NULL_POINTER, gemmill_gemm_run(gemm, M, a, K, 1, NULL, N, NULL));
-    EXPECT(MISALIGNED, gemmill_gemm_run(gemm, M, a, K, 1, odd(c), N, NULL));
-    EXPECT(MISALIGNED, gemmill_gemm_run(gemm, M, a, K, 1, c, N, odd(x)));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_run(gemm, -1, a, K, 1, c, N, NULL));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_run(gemm, M, a, -K, 1, c, N, NULL));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_run(gemm, M, a, K, INT64_MIN, c, N, NULL));
-    EXPECT(OUT_OF_RANGE, gemmill_gemm_run(gemm, M, a, K, 1, c, -N, NULL));
-    EXPECT(OVERFLOW, gemmill_gemm_run(gemm, INT64_MAX, a, K, 1, c, N, NULL));
-    EXPECT(OVERFLOW, gemmill_gemm_run(gemm, M, a, INT64_MAX, 1, c, N, NULL));
-    EXPECT(OVERFLOW, gemmill_gemm_run(gemm, M, a, K, INT64_MAX, c, N, NULL));
-    EXPECT(OVERFLOW, gemmill_gemm_run(gemm, M, a, K, 1, c, INT64_MAX, NULL));
-    EXPECT(OVERFLOW, gemmill_gemm_run(gemm, M, a, K, 1, c, INT64_MAX / 8, NULL));
-    EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, a, K, 1, c, N - 1, NULL));
-    EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, a, K, 1, c, 0, NULL));
+    REFUSES_RUNS(gemmill_gemm_run, gemm, a, c);
     EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, (uint8_t *)c + sizeof c - 1, 0, 0, c, N, NULL));
 
     /* What differs from run to run. */
@@ -225,11 +204,9 @@ static void runs(void)
     gemmill_run_options *const bad[] = {NULL, odd(options)};
     for (int i = 0; i < 2; i++) {
         gemmill_status refused = i ? GEMMILL_STATUS_MISALIGNED : GEMMILL_STATUS_NULL_POINTER;
-#define REFUSED(call) expect_status(refused, call, #call, __LINE__)
         REFUSED(gemmill_run_options_set_row_zero_points(bad[i], integers, M));
         REFUSED(gemmill_run_options_set_row_scales(bad[i], x, M));
         REFUSED(gemmill_run_options_set_residual(bad[i], x, N));
-#undef REFUSED
     }
     EXPECT(NULL_POINTER, gemmill_run_options_set_row_zero_points(options, NULL, M));
     EXPECT(MISALIGNED, gemmill_run_options_set_row_zero_points(options, odd(integers), M));
@@ -406,24 +383,24 @@ static void quantization(void)
     typedef gemmill_status Quantize(const float *, int64_t, int64_t, int64_t, int64_t, int8_t *, float *);
     for (int i = 0; i < 2; i++) {
         Quantize *const gemmill_quantize_weights = i ? gemmill_quantize_weights_per_tensor : gemmill_quantize_weights_per_column;
-#define REFUSED(status, call) TRUE((call) == GEMMILL_STATUS_##status)
-        REFUSED(NULL_POINTER, gemmill_quantize_weights(NULL, 2, 4, 4, 1, w, scales));
-        REFUSED(NULL_POINTER, gemmill_quantize_weights(x, 2, 4, 4, 1, NULL, scales));
-        REFUSED(NULL_POINTER, gemmill_quantize_weights(x, 2, 4, 4, 1, w, NULL));
-        REFUSED(MISALIGNED, gemmill_quantize_weights(odd(x), 2, 4, 4, 1, w, scales));
-        REFUSED(MISALIGNED, gemmill_quantize_weights(x, 2, 4, 4, 1, w, odd(scales)));
-        REFUSED(OUT_OF_RANGE, gemmill_quantize_weights(x, -2, 4, 4, 1, w, scales));
-        REFUSED(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, -4, 4, 1, w, scales));
-        REFUSED(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, 4, -4, 1, w, scales));
-        REFUSED(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, 4, 4, -1, w, scales));
-        REFUSED(OVERFLOW, gemmill_quantize_weights(x, INT64_MAX, INT64_MAX, 0, 0, w, scales));
-        REFUSED(OVERFLOW, gemmill_quantize_weights(x, 2, 4, INT64_MAX, 1, w, scales));
-        REFUSED(OVERFLOW, gemmill_quantize_weights(x, 2, 4, 4, INT64_MAX, w, scales));
-        REFUSED(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, (int8_t *)x, scales));
-        REFUSED(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, w, x + 7));
-        REFUSED(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, (int8_t *)scales, scales));
-        REFUSED(BAD_NUMBER, gemmill_quantize_weights(infinite, 2, 4, 4, 1, w, scales));
-#undef REFUSED
+#define IS(status, call) TRUE((call) == GEMMILL_STATUS_##status)
+        IS(NULL_POINTER, gemmill_quantize_weights(NULL, 2, 4, 4, 1, w, scales));
+        IS(NULL_POINTER, gemmill_quantize_weights(x, 2, 4, 4, 1, NULL, scales));
+        IS(NULL_POINTER, gemmill_quantize_weights(x, 2, 4, 4, 1, w, NULL));
+        IS(MISALIGNED, gemmill_quantize_weights(odd(x), 2, 4, 4, 1, w, scales));
+        IS(MISALIGNED, gemmill_quantize_weights(x, 2, 4, 4, 1, w, odd(scales)));
+        IS(OUT_OF_RANGE, gemmill_quantize_weights(x, -2, 4, 4, 1, w, scales));
+        IS(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, -4, 4, 1, w, scales));
+        IS(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, 4, -4, 1, w, scales));
+        IS(OUT_OF_RANGE, gemmill_quantize_weights(x, 2, 4, 4, -1, w, scales));
+        IS(OVERFLOW, gemmill_quantize_weights(x, INT64_MAX, INT64_MAX, 0, 0, w, scales));
+        IS(OVERFLOW, gemmill_quantize_weights(x, 2, 4, INT64_MAX, 1, w, scales));
+        IS(OVERFLOW, gemmill_quantize_weights(x, 2, 4, 4, INT64_MAX, w, scales));
+        IS(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, (int8_t *)x, scales));
+        IS(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, w, x + 7));
+        IS(OVERLAP, gemmill_quantize_weights(x, 2, 4, 4, 1, (int8_t *)scales, scales));
+        IS(BAD_NUMBER, gemmill_quantize_weights(infinite, 2, 4, 4, 1, w, scales));
+#undef IS
     }
     for (int i = 0; i < 8; i++) TRUE(w[i] == 77);
     for (int i = 0; i < 4; i++) TRUE(scales[i] == 77.0f);

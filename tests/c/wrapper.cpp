@@ -154,6 +154,21 @@ static void floats() {
     gemm.run(m, a.data(), c.data());
     for (int64_t i = 0; i < m * n; i++) TRUE(c[i] == 1.5f * sums[i] + 1.5f * bias[i % n] + 5.0f);
 
+    /* Sums of small integers are exact by any instruction. */
+    TRUE(gemm.hardware_dot() == GEMMILL_HARDWARE_DOT_NONE);
+    TRUE(refused(GEMMILL_STATUS_UNSUPPORTED, [&] {
+        gemmill::FloatGemm<float, float>(plain).hardware_dot(GEMMILL_HARDWARE_DOT_BEST);
+    }));
+    for (const auto dot : {GEMMILL_HARDWARE_DOT_AVX512_BF16, GEMMILL_HARDWARE_DOT_AMX_BF16}) {
+        gemmill::FloatGemm<float, float> by_dot(doubled);
+        by_dot.hardware_dot(dot).tier(GEMMILL_TIER_PORTABLE).run(m, a.data(), c.data());
+        TRUE(by_dot.hardware_dot() == dot);
+        for (int64_t i = 0; i < m * n; i++) TRUE(c[i] == 2.0f * sums[i]);
+        gemmill::require_hardware_dot(dot, GEMMILL_TIER_PORTABLE);
+        TRUE(gemmill::hardware_dot_error_bound(dot, k, 1.0) < 1e-5);
+    }
+    TRUE(refused(GEMMILL_STATUS_TIER, [] { gemmill::best_hardware_dot(GEMMILL_TIER_AVX2); }));
+
     std::vector<Float16> half_a(a.size()), half_b(b.size());
     std::vector<BFloat16> out(m * n);
     gemmill::convert(a.data(), half_a.data(), m * k);

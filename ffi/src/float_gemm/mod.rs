@@ -5,15 +5,16 @@ mod set;
 // After `set` in the header.
 mod run;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
-use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise, Threads, Tier};
+use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise};
 use rayon::ThreadPool;
 
-use crate::call::{Outcome, call, unpoisoned};
-use crate::codes::Type;
+use crate::call::{Outcome, call};
+use crate::codes::{HardwareDotCode, Type};
 use crate::float_weights::FloatWeights;
 use crate::groupwise_packed::GroupwisePacked;
+use crate::operation::{Execution, Operation, Stages};
 use crate::pointer::{create, destroy, object};
 use crate::status::Status;
 
@@ -22,9 +23,7 @@ pub struct FloatGemm {
     weights: Weights,
     a: FloatType,
     c: FloatType,
-    settings: Mutex<Settings>,
-    /// Set once, under the lock of the settings.
-    prepared: OnceLock<Prepared>,
+    stages: Stages<Settings, Prepared>,
 }
 
 /// What A is multiplied by, and how.
@@ -37,7 +36,7 @@ enum Weights {
 }
 
 /// What runs use.
-struct Prepared {
+pub(crate) struct Prepared {
     product: Product,
     pool: Option<Arc<ThreadPool>>,
 }
@@ -48,52 +47,62 @@ enum Product {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Settings {
+pub(crate) struct Settings {
     beta: f32,
     bias: Option<Vec<f32>>,
     function: Function,
-    threads: Threads,
-    tier: Option<Tier>,
-    pool: Option<Arc<ThreadPool>>,
+    hardware_dot: HardwareDotCode,
+    execution: Execution,
+}
+
+impl Operation for FloatGemm {
+    type Settings = Settings;
+    type Prepared = Prepared;
+
+    fn stages(&self) -> &Stages<Settings, Prepared> {
+        &self.stages
+    }
+
+    fn execution(settings: &mut Settings) -> &mut Execution {
+        &mut settings.execution
+    }
 }
 
 impl FloatGemm {
-    /// What runs use; made of the settings by the first call that succeeds, which freezes them.
+    /// What runs use.
     fn prepared(&self) -> Outcome<&Prepared> {
-        if let Some(prepared) = self.prepared.get() {
-            return Ok(prepared);
-        }
-        let settings = unpoisoned(self.settings.lock());
-        if let Some(prepared) = self.prepared.get() {
-            return Ok(prepared);
-        }
-        let product = match &self.weights {
-            Weights::Float(packed) => Product::Float(settings.product(gemmill::FloatGemm::builder(packed))?),
-            Weights::Expanded(packed) => Product::Float(settings.product(gemmill::FloatGemm::groupwise(packed))?),
-            Weights::Integer(packed) => Product::Integer(settings.integer_product(packed)?),
-        };
-        Ok(self.prepared.get_or_init(|| Prepared { product, pool: settings.pool.clone() }))
+        self.stages.prepared(|settings| {
+            let product = match &self.weights {
+                Weights::Float(packed) => Product::Float(settings.product(gemmill::FloatGemm::builder(packed))?),
+                Weights::Expanded(packed) => Product::Float(settings.product(gemmill::FloatGemm::groupwise(packed))?),
+                Weights::Integer(packed) => Product::Integer(settings.integer_product(packed)?),
+            };
+            Ok(Prepared { product, pool: settings.execution.pool.clone() })
+        })
     }
 }
 
 impl Settings {
     fn product<'a>(&'a self, builder: gemmill::FloatGemmBuilder<'a>) -> Outcome<gemmill::FloatGemm> {
-        let mut builder = builder.beta(self.beta).function(self.function).threads(self.threads);
+        let mut builder = builder.beta(self.beta).function(self.function).threads(self.execution.threads);
         if let Some(bias) = &self.bias {
             builder = builder.bias(bias);
         }
-        if let Some(tier) = self.tier {
+        if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
+        }
+        if let Some(dot) = self.hardware_dot.resolve(self.execution.tier)? {
+            builder = builder.hardware_dot(dot);
         }
         Ok(builder.build()?)
     }
 
     fn integer_product(&self, packed: &PackedGroupwise) -> Outcome<GroupwiseGemm> {
-        let mut builder = GroupwiseGemm::builder(packed).function(self.function).threads(self.threads);
+        let mut builder = GroupwiseGemm::builder(packed).function(self.function).threads(self.execution.threads);
         if let Some(bias) = &self.bias {
             builder = builder.bias(bias);
         }
-        if let Some(tier) = self.tier {
+        if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
         }
         Ok(builder.build()?)
@@ -113,7 +122,7 @@ unsafe fn create_with(
     let make = || {
         let weights = weights()?;
         let (a, c) = (Type::float("type of A", a_type)?, Type::float("type of C", c_type)?);
-        Ok(FloatGemm { weights, a, c, settings: Mutex::default(), prepared: OnceLock::new() })
+        Ok(FloatGemm { weights, a, c, stages: Stages::default() })
     };
     // SAFETY: by this function's contract.
     call(function, || unsafe { create("gemm", gemm, make) })
@@ -127,7 +136,7 @@ unsafe fn create_with(
 ///
 /// a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C has the same
 /// bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no bias, and f(x) = x until
-/// they are set.
+/// they are set. Only gemmill_float_gemm_set_hardware_dot makes the chain another one.
 /// Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It keeps what it
 /// needs of the weights, whose own handle may be destroyed. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.

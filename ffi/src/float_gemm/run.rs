@@ -7,7 +7,7 @@ use gemmill::{Float, FloatRunOptions, FloatType, MatMut, MatRef};
 
 use super::{FloatGemm, Prepared, Product};
 use crate::call::{Failure, Outcome, call};
-use crate::codes::TierCode;
+use crate::codes::{HardwareDotCode, TierCode};
 use crate::gemm::Operands;
 use crate::pointer::{Element, Input, Output, check_apart, object, optional_object, property, size};
 use crate::run_options::{Arrays, RunOptions};
@@ -90,7 +90,7 @@ impl Prepared {
 ///
 /// After a failure, settings can still be changed. Threads: any, several at once as well.
 /// Errors: GEMMILL_STATUS_BAD_NUMBER for limits that are none and for a beta that is not finite, GEMMILL_STATUS_TIER for a tier that
-/// this machine lacks; pointers.
+/// this machine lacks and for hardware dot products that the machine or the tier lacks; pointers.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile.
@@ -119,6 +119,25 @@ pub unsafe extern "C" fn gemmill_float_gemm_tier(gemm: *const FloatGemm, value: 
     };
     // SAFETY: by this function's contract.
     unsafe { property("gemmill_float_gemm_tier", ("gemm", gemm), value, get) }
+}
+
+/// *value = the gemmill_hardware_dot that the operation uses: GEMMILL_HARDWARE_DOT_NONE, or an instruction by name.
+///
+/// Freezes the settings. Threads: any. Errors: those of gemmill_float_gemm_prepare; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile; value points to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_hardware_dot(gemm: *const FloatGemm, value: *mut i32) -> Status {
+    let get = |gemm: &FloatGemm| {
+        let dot = match &gemm.prepared()?.product {
+            Product::Float(gemm) => gemm.hardware_dot(),
+            Product::Integer(_) => None,
+        };
+        Ok(HardwareDotCode::from_dot(dot) as i32)
+    };
+    // SAFETY: by this function's contract.
+    unsafe { property("gemmill_float_gemm_hardware_dot", ("gemm", gemm), value, get) }
 }
 
 /// C = f(A * B + beta * C + bias + residual), the formulas at gemmill_float_gemm_create and

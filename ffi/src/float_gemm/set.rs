@@ -1,34 +1,13 @@
 //! The settings of a floating-point operation.
 
-use gemmill::Function;
+use gemmill::{FloatType, Function};
 
 use super::{FloatGemm, Settings, Weights};
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, FunctionCode, ThreadsCode, TierCode};
-use crate::pointer::{elements, object, optional_object, size};
+use crate::call::Failure;
+use crate::codes::{Code, FunctionCode, HardwareDotCode};
+use crate::operation::{self, optional_columns, set};
 use crate::pool::Pool;
 use crate::status::Status;
-
-/// Changes one setting, unless they are frozen.
-///
-/// # Safety
-/// As [`object`].
-unsafe fn set(
-    function: &str,
-    gemm: *mut FloatGemm,
-    change: impl FnOnce(&FloatGemm, &mut Settings) -> Outcome,
-) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let gemm = unsafe { object("gemm", gemm) }?;
-        let mut settings = unpoisoned(gemm.settings.lock());
-        if gemm.prepared.get().is_some() {
-            let what = "settings: the operation has been prepared or run, expected a new one";
-            return Err(Failure::new(Status::Frozen, what));
-        }
-        change(gemm, &mut settings)
-    })
-}
 
 impl Weights {
     fn n(&self) -> usize {
@@ -36,6 +15,11 @@ impl Weights {
             Weights::Float(packed) => packed.n(),
             Weights::Expanded(packed) | Weights::Integer(packed) => packed.n(),
         }
+    }
+
+    /// Whether they are packed as bf16.
+    fn are_bf16(&self) -> bool {
+        matches!(self, Weights::Float(packed) if packed.stored() == FloatType::Bf16)
     }
 }
 
@@ -70,17 +54,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_beta(gemm: *mut FloatGemm, beta:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_bias(gemm: *mut FloatGemm, bias: *const f32, count: i64) -> Status {
     let change = |gemm: &FloatGemm, settings: &mut Settings| {
-        if bias.is_null() && count == 0 {
-            settings.bias = None;
-            return Ok(());
-        }
         // SAFETY: by this function's contract.
-        let bias = unsafe { elements("bias", bias, size("count", count)?) }?;
-        let (expected, given) = (gemm.weights.n(), bias.len());
-        if expected != given {
-            return Err(gemmill::Error::Mismatch { what: "bias", expected, given }.into());
-        }
-        settings.bias = Some(bias.to_vec());
+        settings.bias = unsafe { optional_columns("bias", (bias, count), gemm.weights.n()) }?;
         Ok(())
     };
     // SAFETY: by this function's contract.
@@ -120,6 +95,40 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low:
     unsafe { set("gemmill_float_gemm_set_clamp", gemm, change) }
 }
 
+/// Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise: nothing has them
+/// without asking.
+///
+/// Weights must be packed as bf16; A is rounded to bf16 first, to nearest, ties to even. x is summed by groups of k then, ascending,
+/// missing numbers of the last group being zero:
+///
+///   GEMMILL_HARDWARE_DOT_AVX512_BF16   2 k:   x = fma(a[1], b[1], x); x = fma(a[0], b[0], x)
+///   GEMMILL_HARDWARE_DOT_AMX_BF16     32 k:   even = odd = 0
+///                                             for p in 0..16: even = fma(a[2p], b[2p], even); odd = fma(a[2p+1], b[2p+1], odd)
+///                                             x = x + (even + odd)
+///
+/// Each of these operations rounds to nearest, ties to even, takes subnormal numbers as zero, and gives zero for a subnormal result.
+/// Bits depend on the instruction that is meant, and on nothing else; gemmill_hardware_dot_error_bound has a bound. Whether CPU and
+/// tier have it is for gemmill_float_gemm_prepare to say. GEMMILL_TIER_PORTABLE, if gemmill_float_gemm_set_tier names it, carries
+/// out either one on every CPU, slowly; GEMMILL_HARDWARE_DOT_BEST never means that.
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for any but GEMMILL_HARDWARE_DOT_NONE with weights that are not bf16;
+/// GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_float_gemm_set_hardware_dot(gemm: *mut FloatGemm, dot: i32) -> Status {
+    let change = |gemm: &FloatGemm, settings: &mut Settings| {
+        let dot = HardwareDotCode::of("dot", dot)?;
+        if dot != HardwareDotCode::None && !gemm.weights.are_bf16() {
+            return Err(Failure::unsupported("hardware dot products: expected weights that are packed as bf16"));
+        }
+        settings.hardware_dot = dot;
+        Ok(())
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set("gemmill_float_gemm_set_hardware_dot", gemm, change) }
+}
+
 /// How many threads a product may use. Results are the same.
 ///
 /// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more.
@@ -130,12 +139,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, how: i32, threads: i64) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        settings.threads = ThreadsCode::of("how", how)?.threads(threads)?;
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_threads", gemm, change) }
+    unsafe { operation::set_threads("gemmill_float_gemm_set_threads", gemm, how, threads) }
 }
 
 /// The tier of kernels, a gemmill_tier, instead of the best one. Its bits are the same.
@@ -147,12 +152,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, ho
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier: i32) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        settings.tier = Some(TierCode::of("tier", tier)?.tier());
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_tier", gemm, change) }
+    unsafe { operation::set_tier("gemmill_float_gemm_set_tier", gemm, tier) }
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
@@ -164,11 +165,6 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier:
 /// gemm is a handle that is not destroyed meanwhile; pool is one or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_pool(gemm: *mut FloatGemm, pool: *const Pool) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        // SAFETY: by this function's contract.
-        settings.pool = unsafe { optional_object("pool", pool) }?.map(|pool| pool.threads.clone());
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_pool", gemm, change) }
+    unsafe { operation::set_pool("gemmill_float_gemm_set_pool", gemm, pool) }
 }

@@ -6,16 +6,17 @@ mod set;
 mod run;
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use gemmill::{
     Activation, ActivationQuantization, Dequantize, GemmBuilder, IntOutput, OutputStage, PackedB, QuantParams,
-    Requantize, Threads, Tier, quant::QuantElement,
+    Requantize, quant::QuantElement,
 };
 use rayon::ThreadPool;
 
-use crate::call::{Failure, Outcome, call, unpoisoned};
+use crate::call::{Failure, Outcome, call};
 use crate::codes::{Code, Type, Values};
+use crate::operation::{Execution, Operation, Stages};
 use crate::pointer::{Element, create, destroy, object};
 use crate::status::Status;
 use crate::weights::Weights;
@@ -26,19 +27,17 @@ pub struct Gemm {
     packed: PackedB,
     a: Type,
     c: Type,
-    settings: Mutex<Settings>,
-    /// Set once, under the lock of the settings.
-    prepared: OnceLock<Prepared>,
+    stages: Stages<Settings, Prepared>,
 }
 
 /// What runs use.
-struct Prepared {
+pub(crate) struct Prepared {
     product: Box<dyn Product>,
     pool: Option<Arc<ThreadPool>>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Settings {
+pub(crate) struct Settings {
     a_zero_point: i32,
     a_quantization: Option<Quantization>,
     a_scale: Option<f32>,
@@ -50,9 +49,7 @@ struct Settings {
     int_clamp: Option<(i32, i32)>,
     float_clamp: Option<(f32, f32)>,
     accumulate: bool,
-    threads: Threads,
-    tier: Option<Tier>,
-    pool: Option<Arc<ThreadPool>>,
+    execution: Execution,
 }
 
 /// How f32 activations become u8.
@@ -70,23 +67,31 @@ enum Bias {
     Float(Vec<f32>),
 }
 
+impl Operation for Gemm {
+    type Settings = Settings;
+    type Prepared = Prepared;
+
+    fn stages(&self) -> &Stages<Settings, Prepared> {
+        &self.stages
+    }
+
+    fn execution(settings: &mut Settings) -> &mut Execution {
+        &mut settings.execution
+    }
+}
+
 impl Gemm {
-    /// What runs use; made of the settings by the first call that succeeds, which freezes them.
+    /// What runs use.
     fn prepared(&self) -> Outcome<&Prepared> {
-        if let Some(prepared) = self.prepared.get() {
-            return Ok(prepared);
-        }
-        let settings = unpoisoned(self.settings.lock());
-        if let Some(prepared) = self.prepared.get() {
-            return Ok(prepared);
-        }
-        let product = match self.a {
-            Type::U8 => settings.product_of::<u8>(&self.packed, self.c),
-            Type::I8 => settings.product_of::<i8>(&self.packed, self.c),
-            Type::F32 => settings.product_of::<f32>(&self.packed, self.c),
-            Type::I32 | Type::F16 | Type::Bf16 => Err(not_activations()),
-        }?;
-        Ok(self.prepared.get_or_init(|| Prepared { product, pool: settings.pool.clone() }))
+        self.stages.prepared(|settings| {
+            let product = match self.a {
+                Type::U8 => settings.product_of::<u8>(&self.packed, self.c),
+                Type::I8 => settings.product_of::<i8>(&self.packed, self.c),
+                Type::F32 => settings.product_of::<f32>(&self.packed, self.c),
+                Type::I32 | Type::F16 | Type::Bf16 => Err(not_activations()),
+            }?;
+            Ok(Prepared { product, pool: settings.execution.pool.clone() })
+        })
     }
 }
 
@@ -117,14 +122,14 @@ impl Settings {
         O::Element: Element,
     {
         let builder: GemmBuilder<'_, A, O> = gemmill::Gemm::builder(packed, output);
-        let mut builder = builder.a_zero_point(self.a_zero_point).threads(self.threads);
+        let mut builder = builder.a_zero_point(self.a_zero_point).threads(self.execution.threads);
         if let Some(quantization) = self.a_quantization {
             builder = builder.a_quantization(match quantization {
                 Quantization::Static(params) => ActivationQuantization::Static(params),
                 Quantization::PerRow => ActivationQuantization::DynamicPerRow,
             });
         }
-        if let Some(tier) = self.tier {
+        if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
         }
         Ok(Box::new(builder.build()?))
@@ -224,7 +229,7 @@ pub unsafe extern "C" fn gemmill_gemm_create(
         if matches!(c, Type::F16 | Type::Bf16) {
             return Err(not_outputs());
         }
-        Ok(Gemm { packed, a, c, settings: Mutex::default(), prepared: OnceLock::new() })
+        Ok(Gemm { packed, a, c, stages: Stages::default() })
     };
     // SAFETY: by this function's contract.
     call("gemmill_gemm_create", || unsafe { create("gemm", gemm, make) })

@@ -3,28 +3,12 @@
 use gemmill::QuantParams;
 
 use super::{Bias, Gemm, Quantization, Settings, limit};
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, Per, ThreadsCode, TierCode, Type, Values};
-use crate::pointer::{elements, object, optional_object, size};
+use crate::call::{Failure, Outcome};
+use crate::codes::{Code, Per, Type, Values};
+use crate::operation::{self, expect_count, optional_columns, set};
+use crate::pointer::{elements, size};
 use crate::pool::Pool;
 use crate::status::Status;
-
-/// Changes one setting, unless they are frozen.
-///
-/// # Safety
-/// As [`object`].
-unsafe fn set(function: &str, gemm: *mut Gemm, change: impl FnOnce(&Gemm, &mut Settings) -> Outcome) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let gemm = unsafe { object("gemm", gemm) }?;
-        let mut settings = unpoisoned(gemm.settings.lock());
-        if gemm.prepared.get().is_some() {
-            let what = "settings: the operation has been prepared or run, expected a new one";
-            return Err(Failure::new(Status::Frozen, what));
-        }
-        change(gemm, &mut settings)
-    })
-}
 
 impl Gemm {
     fn expect(&self, holds: bool, what: &str) -> Outcome {
@@ -33,10 +17,6 @@ impl Gemm {
 
     fn is_requantized(&self) -> bool {
         matches!(self.c, Type::U8 | Type::I8)
-    }
-
-    fn expect_count(&self, what: &'static str, expected: usize, given: usize) -> Outcome {
-        if expected == given { Ok(()) } else { Err(gemmill::Error::Mismatch { what, expected, given }.into()) }
     }
 
     /// A copy of parameters of columns.
@@ -52,7 +32,7 @@ impl Gemm {
             Per::Group => self.packed.groups(),
             Per::Column => self.packed.n(),
         };
-        self.expect_count(what, expected, values.len())?;
+        expect_count(what, expected, values.len())?;
         Values::new(per, values)
     }
 }
@@ -258,14 +238,9 @@ pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_poi
 pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const i32, count: i64) -> Status {
     let change = |gemm: &Gemm, settings: &mut Settings| {
         gemm.expect(gemm.is_requantized(), "an i32 bias is for u8 and i8 outputs")?;
-        if bias.is_null() && count == 0 {
-            settings.bias = Bias::None;
-            return Ok(());
-        }
         // SAFETY: by this function's contract.
-        let bias = unsafe { elements("i32 bias", bias, size("count", count)?) }?;
-        gemm.expect_count("i32 bias", gemm.packed.n(), bias.len())?;
-        settings.bias = Bias::Int(bias.to_vec());
+        let bias = unsafe { optional_columns("i32 bias", (bias, count), gemm.packed.n()) }?;
+        settings.bias = bias.map_or(Bias::None, Bias::Int);
         Ok(())
     };
     // SAFETY: by this function's contract.
@@ -286,14 +261,9 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const
 pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const f32, count: i64) -> Status {
     let change = |gemm: &Gemm, settings: &mut Settings| {
         gemm.expect(gemm.c != Type::I32, "an f32 bias is for u8, i8 and f32 outputs")?;
-        if bias.is_null() && count == 0 {
-            settings.bias = Bias::None;
-            return Ok(());
-        }
         // SAFETY: by this function's contract.
-        let bias = unsafe { elements("f32 bias", bias, size("count", count)?) }?;
-        gemm.expect_count("f32 bias", gemm.packed.n(), bias.len())?;
-        settings.bias = Bias::Float(bias.to_vec());
+        let bias = unsafe { optional_columns("f32 bias", (bias, count), gemm.packed.n()) }?;
+        settings.bias = bias.map_or(Bias::None, Bias::Float);
         Ok(())
     };
     // SAFETY: by this function's contract.
@@ -390,12 +360,8 @@ pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, threads: i64) -> Status {
-    let change = |_: &Gemm, settings: &mut Settings| {
-        settings.threads = ThreadsCode::of("how", how)?.threads(threads)?;
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_threads", gemm, change) }
+    unsafe { operation::set_threads("gemmill_gemm_set_threads", gemm, how, threads) }
 }
 
 /// Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
@@ -407,12 +373,8 @@ pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, thr
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> Status {
-    let change = |_: &Gemm, settings: &mut Settings| {
-        settings.tier = Some(TierCode::of("tier", tier)?.tier());
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_tier", gemm, change) }
+    unsafe { operation::set_tier("gemmill_gemm_set_tier", gemm, tier) }
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
@@ -424,13 +386,8 @@ pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> St
 /// gemm is a handle that is not destroyed meanwhile; pool is one or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_pool(gemm: *mut Gemm, pool: *const Pool) -> Status {
-    let change = |_: &Gemm, settings: &mut Settings| {
-        // SAFETY: by this function's contract.
-        settings.pool = unsafe { optional_object("pool", pool) }?.map(|pool| pool.threads.clone());
-        Ok(())
-    };
     // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_pool", gemm, change) }
+    unsafe { operation::set_pool("gemmill_gemm_set_pool", gemm, pool) }
 }
 
 const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
