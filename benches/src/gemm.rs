@@ -29,7 +29,9 @@ reference's bits: otherwise `verified` is false and the exit status is not 0.
 Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence (of integers \
 narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma; of hardware dot \
 products dot-bf16 or tiles-bf16), measured in this process before each shape (the best \
-measurement so far).
+measurement so far, in samples of 40 us). `sustained_ratio` divides by the best of the same sequence in as many samples, each \
+as long as the product took (at most 0.3 s of them): what else a machine does is in long samples, and not in the best of short \
+ones.
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {
@@ -119,6 +121,8 @@ impl Measurement<'_> {
             None => (measure::time(self.seconds, || Ok(case.run()?))?, BTreeMap::new()),
             Some(peers) => self.in_turns(shape, &mut *case, peers)?,
         };
+        // Faster calls than a sample are timed several at once.
+        let sustained_gmacs = peak.sustained(timing.best.max(measure::SAMPLE.as_secs_f64()), timing.samples)?;
         let verdict = case::verify(&mut *case, shape, self.setup.seed, self.verify_budget)?;
         let gmacs = |seconds: f64| shape.macs() / seconds / 1e9;
         let Setup { tier, threads, weights, .. } = *self.setup;
@@ -136,6 +140,7 @@ impl Measurement<'_> {
             gmacs_median: gmacs(timing.median),
             peak_ratio: peak_gmacs.map(|p| gmacs(timing.best) / (p * threads as f64)),
             peak_gmacs,
+            sustained_ratio: sustained_gmacs.map(|p| gmacs(timing.best) / (p * threads as f64)),
             l2_gbs: None,
             memory_gbs: None,
             bytes: case.bytes(),

@@ -16,7 +16,7 @@ pub struct Timing {
 }
 
 /// Shortest sample that the clock resolves well: faster calls are timed several at once.
-const SAMPLE: Duration = Duration::from_micros(20);
+pub const SAMPLE: Duration = Duration::from_micros(20);
 /// Samples taken even where one is longer than the whole time allowed.
 const MIN_SAMPLES: usize = 3;
 /// Samples that are kept at most.

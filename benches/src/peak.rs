@@ -1,5 +1,7 @@
 //! The machine's limits: what the instruction sequences reach without memory, and what one core reads per second.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use clap::Args;
 use gemmill_codegen::peak::{PeakLoop, ReadBuffer, Sequence};
@@ -12,6 +14,9 @@ use crate::op::Arithmetic;
 
 /// Buffer sizes that reading is measured over, bytes.
 const BUFFERS: [usize; 6] = [16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 128 << 20];
+
+/// Seconds that [`TierPeak::sustained`] takes, about.
+const SUSTAINED: f64 = 0.3;
 
 /// Measures the machine's limits.
 #[derive(Debug, Args)]
@@ -55,6 +60,25 @@ impl TierPeak {
     pub fn refresh(&mut self) -> Result<Option<f64>> {
         self.measure(0.02)?;
         Ok(self.best)
+    }
+
+    /// The best of `samples` runs of the sequence that take `seconds` each, GMAC/s: what the core sustains for so long, with
+    /// all that interrupts it. At most [`SUSTAINED`] seconds of them, but for the first.
+    pub fn sustained(&self, seconds: f64, samples: usize) -> Result<Option<f64>> {
+        let (Some(sequence), Some(best)) = (&self.sequence, self.best) else { return Ok(None) };
+        let macs = sequence.macs_per_iteration() as f64;
+        let iterations = (seconds * best * 1e9 / macs).max(1.0);
+        let mut shortest = f64::INFINITY;
+        let start = Instant::now();
+        for _ in 0..samples.max(1) {
+            let sample = Instant::now();
+            sequence.run(iterations as u64);
+            shortest = shortest.min(sample.elapsed().as_secs_f64());
+            if start.elapsed().as_secs_f64() > SUSTAINED {
+                break;
+            }
+        }
+        Ok(Some(iterations.floor() * macs / shortest / 1e9))
     }
 
     fn measure(&mut self, seconds: f64) -> Result<()> {

@@ -33,6 +33,9 @@ pub struct Record {
     /// The peak of the tier's plainest exact sequence on one core, GMAC/s.
     #[serde(default)]
     pub peak_gmacs: Option<f64>,
+    /// `gmacs` over the best of the same sequence in samples as long as the product's, times the threads.
+    #[serde(default)]
+    pub sustained_ratio: Option<f64>,
     /// What one core reads from its second-level cache and from memory, GB/s.
     #[serde(default)]
     pub l2_gbs: Option<f64>,
@@ -71,8 +74,8 @@ pub fn header(format: Format, peers: &[String]) -> Result<String> {
         }
         Format::Table => {
             let mut line = format!(
-                "{:>7} {:>6} {:>6}  {:<14} {:<8} {:>2}  {:>8} {:>8} {:>6}  {:<8}",
-                "m", "n", "k", "op", "tier", "T", "GMAC/s", "median", "peak", "verified"
+                "{:>7} {:>6} {:>6}  {:<14} {:<8} {:>2}  {:>8} {:>8} {:>6} {:>9}  {:<8}",
+                "m", "n", "k", "op", "tier", "T", "GMAC/s", "median", "peak", "sustained", "verified"
             );
             peers.iter().for_each(|p| line.push_str(&format!(" {p:>16}")));
             line + "  sequence\n"
@@ -80,7 +83,7 @@ pub fn header(format: Format, peers: &[String]) -> Result<String> {
     })
 }
 
-const CSV_COLUMNS: [&str; 16] = [
+const CSV_COLUMNS: [&str; 17] = [
     "m",
     "n",
     "k",
@@ -94,6 +97,7 @@ const CSV_COLUMNS: [&str; 16] = [
     "gmacs_median",
     "peak_ratio",
     "peak_gmacs",
+    "sustained_ratio",
     "packed_bytes",
     "verified",
     "verified_rows",
@@ -119,6 +123,7 @@ pub fn line(format: Format, r: &Record, peers: &[String]) -> Result<String> {
                 r.gmacs_median.to_string(),
                 optional(r.peak_ratio),
                 optional(r.peak_gmacs),
+                optional(r.sustained_ratio),
                 r.packed_bytes.to_string(),
                 r.verified.to_string(),
                 r.verified_rows.to_string(),
@@ -128,7 +133,7 @@ pub fn line(format: Format, r: &Record, peers: &[String]) -> Result<String> {
         }
         Format::Table => {
             let mut line = format!(
-                "{:>7} {:>6} {:>6}  {:<14} {:<8} {:>2}  {:>8.2} {:>8.2} {:>6}  {:<8}",
+                "{:>7} {:>6} {:>6}  {:<14} {:<8} {:>2}  {:>8.2} {:>8.2} {:>6} {:>9}  {:<8}",
                 r.m,
                 r.n,
                 r.k,
@@ -138,6 +143,7 @@ pub fn line(format: Format, r: &Record, peers: &[String]) -> Result<String> {
                 r.gmacs,
                 r.gmacs_median,
                 percent(r.peak_ratio),
+                percent(r.sustained_ratio),
                 verdict(r)
             );
             for peer in peers {
@@ -207,6 +213,7 @@ mod tests {
             gmacs_median: 49.0,
             peak_ratio: Some(0.5),
             peak_gmacs: Some(100.0),
+            sustained_ratio: Some(0.55),
             l2_gbs: None,
             memory_gbs: None,
             bytes: 17,
