@@ -177,6 +177,12 @@ impl<'a, T: Element> MatRef<'a, T> {
         Ok(MatRef { data: &self.data[skip..], cols: count, ..self })
     }
 
+    /// A view of the same elements in which none is met twice because a stride is zero.
+    pub(crate) fn without_repeats(self) -> Self {
+        let once = |count: usize, stride| if stride == 0 { count.min(1) } else { count };
+        MatRef { rows: once(self.rows, self.row_stride), cols: once(self.cols, self.col_stride), ..self }
+    }
+
     /// Element `(i, j)` of a matrix that is known to have it.
     pub(crate) fn at(&self, i: usize, j: usize) -> T {
         self.data[i * self.row_stride + j * self.col_stride]

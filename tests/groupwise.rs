@@ -3,17 +3,21 @@
 
 mod common;
 
+use common::guard::{Guarded, Side};
 use common::operand::{Order, Poisoned, Stored};
+use common::products::{Numbers, stored};
 use common::random::Rng;
 use common::{SeedOfPanic, assert_same_bits, seed, share_of, tiers};
 use gemmill::convert::bf16;
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use gemmill::reference::groupwise::{Accumulate, quantize_rows, quantized, weight_only};
 use gemmill::{
-    Error, Float, FloatGemm, Function, GroupwiseGemm, MatMut, MatRef, PackedGroupwise, Threads, Tier, half::f16,
+    Error, Float, FloatGemm, FloatRunOptions, Function, GroupwiseGemm, MatMut, MatRef, PackedGroupwise, Threads, Tier,
+    half::f16,
 };
 
-const FUNCTIONS: [Function; 3] = [Function::Identity, Function::Relu, Function::Silu];
+const FUNCTIONS: [Function; 5] =
+    [Function::Identity, Function::Relu, Function::Clamp { low: -0.5, high: 1.5 }, Function::Gelu, Function::Silu];
 
 fn format(rng: &mut Rng) -> GroupwiseFormat {
     GroupwiseFormat {
@@ -88,17 +92,24 @@ fn check<A: Float, C: Float + common::Bits>(rng: &mut Rng, tier: Tier, (m, n, k)
         gemm = gemm.bias(bias);
     }
     let before: Vec<C> = (0..m * n).map(|_| C::from_f32(rng.gaussian())).collect();
+    let residual: Vec<C> = (0..m * n).map(|_| C::from_f32(rng.gaussian())).collect();
+    let residual = rng.one_in(3).then_some(&residual[..]);
+    let mut options = FloatRunOptions::new();
+    if let Some(residual) = residual {
+        options = options.residual(MatRef::row_major(residual, m, n).unwrap());
+    }
     let mut c = Poisoned::<C>::holding((m, n), rng.below(4), &before);
-    gemm.build().unwrap().run(a.view(), &mut c.view()).unwrap();
+    gemm.build().unwrap().run_with(a.view(), &mut c.view(), &options).unwrap();
     let before = as_f32(MatRef::row_major(&before, m, n).unwrap());
     let start = Accumulate { beta, c: MatRef::row_major(&before, m, n).unwrap() };
     let sums = weight_only(real, &b, Some(start));
-    let expected: Vec<C> = sums
-        .iter()
-        .enumerate()
-        .map(|(i, &x)| C::from_f32(function.apply(bias.map_or(x, |bias| x + bias[i % n.max(1)]))))
-        .collect();
-    c.assert_holds(&expected, || format!("floating-point activations: {}", case()));
+    let finish = |(i, &x): (usize, &f32)| {
+        let x = bias.map_or(x, |bias| x + bias[i % n.max(1)]);
+        C::from_f32(function.apply(residual.map_or(x, |residual| x + residual[i].to_f32())))
+    };
+    let expected: Vec<C> = sums.iter().enumerate().map(finish).collect();
+    let case = || format!("floating-point activations: {}, beta {beta}, residual {}", case(), residual.is_some());
+    c.assert_holds(&expected, case);
 }
 
 type Check = fn(&mut Rng, Tier, (usize, usize, usize));
@@ -169,13 +180,14 @@ fn corners_of_all_operands() {
 #[test]
 fn rows_do_not_depend_on_the_batch() {
     let rng = &mut Rng::new(seed() + 2);
+    let tiers = tiers();
     for _ in 0..share_of(30) {
         let (m, n, k) = (2 + rng.below(30), 1 + rng.below(100), rng.below(600));
         let format = format(rng);
         let packed = PackedGroupwise::new(&weights(rng, k, n, format)).unwrap();
         let a: Vec<f32> = (0..m * k).map(|_| rng.gaussian()).collect();
         let mut first: Option<[Vec<f32>; 2]> = None;
-        for tier in tiers() {
+        for &tier in &tiers {
             let threads = rng.pick(&[Threads::Max(1), Threads::Exactly(2), Threads::Exactly(4)]);
             let integer = GroupwiseGemm::builder(&packed).tier(tier).threads(threads).build().unwrap();
             let float = FloatGemm::groupwise(&packed).tier(tier).threads(threads).build().unwrap();
@@ -201,22 +213,141 @@ fn rows_do_not_depend_on_the_batch() {
     }
 }
 
-/// However deep: without columns there is nothing to store; but activations are looked at.
+/// Rows whose scale is a corner: nothing but zeros or NaN, NaN among numbers (which counts as zero), the largest and the
+/// smallest numbers.
 #[test]
-fn depth_without_columns() {
+fn rows_of_special_numbers() {
+    let rng = &mut Rng::new(seed() + 3);
+    let (n, k) = (37, 1100);
+    let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G64, zero_points: ZeroPoints::Each };
+    let b = weights(rng, k, n, format);
+    let packed = PackedGroupwise::new(&b).unwrap();
+    let row_of = |of: &mut dyn FnMut(usize) -> f32| (0..k).map(of).collect::<Vec<f32>>();
+    let rows = [
+        row_of(&mut |_| 0.0),
+        row_of(&mut |_| -0.0),
+        row_of(&mut |_| f32::NAN),
+        row_of(&mut |i| if i % 3 == 0 { -f32::NAN } else { rng.gaussian() }),
+        row_of(&mut |i| if i == 1090 { f32::MAX } else { rng.gaussian() * 1e37 }),
+        row_of(&mut |_| rng.gaussian() * 1e-38),
+        row_of(&mut |i| f32::from_bits(i as u32)),
+        row_of(&mut |i| if i == 7 { -1e-37 } else { 1e-38 }),
+    ];
+    let (m, a) = (rows.len(), rows.concat());
+    let without_nan: Vec<f32> = a.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect();
+    let (integers, scales) = quantize_rows(MatRef::row_major(&without_nan, m, k).unwrap()).unwrap();
+    let expected = quantized(MatRef::row_major(&integers, m, k).unwrap(), &scales, &b, None);
+    for tier in tiers() {
+        let gemm = GroupwiseGemm::builder(&packed).tier(tier).build().unwrap();
+        let mut c = vec![0f32; m * n];
+        gemm.run(MatRef::row_major(&a, m, k).unwrap(), &mut MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
+        assert_same_bits(&c, &expected, || format!("special numbers on {tier}"));
+    }
+}
+
+/// Infinities and NaN are what f32 makes of them where activations stay what they are.
+#[test]
+fn floating_point_activations_may_be_anything() {
+    let rng = &mut Rng::new(seed() + 4);
+    let tiers = tiers();
+    for _ in 0..share_of(30) {
+        let (m, n, k) = (1 + rng.below(20), 1 + rng.below(70), 1 + rng.below(200));
+        let format = format(rng);
+        let b = weights(rng, k, n, format);
+        let packed = PackedGroupwise::new(&b).unwrap();
+        let a = stored::<f32>(rng, (m, k), Order::RowMajor, Numbers::Special);
+        let expected = weight_only(a.view(), &b, None);
+        for &tier in &tiers {
+            let mut c = vec![0f32; m * n];
+            let gemm = FloatGemm::groupwise(&packed).tier(tier).build().unwrap();
+            gemm.run(a.view(), &mut MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
+            // Which NaN it is, is not specified.
+            let same =
+                |(c, expected): (&f32, &f32)| c.to_bits() == expected.to_bits() || c.is_nan() && expected.is_nan();
+            assert!(c.iter().zip(&expected).all(same), "{m}x{n}x{k} {format:?} on {tier}");
+        }
+    }
+}
+
+/// A and C between pages that must not be touched.
+#[test]
+fn operands_beside_guard_pages() {
+    for tier in tiers() {
+        let rng = &mut Rng::new(seed() + 5);
+        for _ in 0..share_of(40) {
+            let (m, n, k) = (1 + rng.below(16), 1 + rng.below(70), rng.below(140));
+            let format = format(rng);
+            let packed = PackedGroupwise::new(&weights(rng, k, n, format)).unwrap();
+            let numbers: Vec<f32> = (0..m * k).map(|_| rng.gaussian()).collect();
+            let integer = GroupwiseGemm::builder(&packed).tier(tier).build().unwrap();
+            let float = FloatGemm::groupwise(&packed).tier(tier).build().unwrap();
+            let run = |a: &[f32], c: [&mut [f32]; 2]| {
+                let a = MatRef::row_major(a, m, k).unwrap();
+                let [of_integer, of_float] = c.map(|c| MatMut::row_major(c, m, n).unwrap());
+                integer.run(a, &mut { of_integer }).unwrap();
+                float.run(a, &mut { of_float }).unwrap();
+            };
+            let mut expected = [vec![0f32; m * n], vec![0f32; m * n]];
+            let [of_integer, of_float] = &mut expected;
+            run(&numbers, [of_integer, of_float]);
+            for side in Side::BOTH {
+                let a = Guarded::new(&numbers, side);
+                let mut c = [(); 2].map(|()| Guarded::new(&vec![0f32; m * n], side));
+                let [of_integer, of_float] = &mut c;
+                run(a.elements(), [of_integer.elements_mut(), of_float.elements_mut()]);
+                for (c, expected) in c.iter().zip(&expected) {
+                    assert_same_bits(c.elements(), expected, || format!("{tier} {m}x{n}x{k} {format:?} {side:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_rows_no_columns_no_depth() {
+    for tier in tiers() {
+        for (m, n, k) in [(0, 5, 3), (5, 0, 3), (0, 0, 0), (3, 4, 0)] {
+            let rng = &mut Rng::new(seed());
+            let format = format(rng);
+            let packed = PackedGroupwise::new(&weights(rng, k, n, format)).unwrap();
+            let bias = vec![2f32; n];
+            let (a, mut c) = (vec![1f32; m * k], vec![4f32; m * n]);
+            let a = MatRef::row_major(&a, m, k).unwrap();
+            let integer = GroupwiseGemm::builder(&packed).bias(&bias).tier(tier).build().unwrap();
+            integer.run(a, &mut MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
+            assert_eq!(c, vec![2f32; m * n], "{tier}");
+            let float = FloatGemm::groupwise(&packed).bias(&bias).beta(0.5).tier(tier).build().unwrap();
+            float.run(a, &mut MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
+            assert_eq!(c, vec![3f32; m * n], "{tier}");
+        }
+    }
+}
+
+/// However deep, and however many rows: without columns there is nothing to store; but activations are looked at.
+#[test]
+fn depth_and_rows_without_columns() {
     let format = GroupwiseFormat { bits: Bits::Two, group_size: GroupSize::G32, zero_points: ZeroPoints::Each };
     let parts = |k| GroupwiseParts { k, n: 0, format, values: vec![], scales: vec![], zero_points: vec![] };
-    let deep = GroupwiseWeights::from_parts(parts(usize::MAX / 8)).unwrap();
-    assert_eq!(PackedGroupwise::new(&deep).unwrap().size_in_bytes(), 0);
-    let packed = PackedGroupwise::new(&GroupwiseWeights::from_parts(parts(5000)).unwrap()).unwrap();
-    let gemm = GroupwiseGemm::builder(&packed).build().unwrap();
-    let run = |a: &[f32]| {
-        gemm.run(MatRef::row_major(a, 1, 5000).unwrap(), &mut MatMut::<f32>::row_major(&mut [], 1, 0).unwrap())
+    let run = |a: MatRef<'_, f32>| {
+        let packed = PackedGroupwise::new(&GroupwiseWeights::from_parts(parts(a.cols())).unwrap()).unwrap();
+        assert_eq!(packed.size_in_bytes(), 0);
+        let mut none = [0f32; 0];
+        let mut c = MatMut::row_major(&mut none, a.rows(), 0).unwrap();
+        FloatGemm::groupwise(&packed).build().unwrap().run(a, &mut c).unwrap();
+        GroupwiseGemm::builder(&packed).build().unwrap().run(a, &mut c)
     };
+    for (rows, k) in [(2, usize::MAX / 8), (usize::MAX, 3), (usize::MAX, usize::MAX)] {
+        run(MatRef::with_strides(&[1f32], rows, k, 0, 0).unwrap()).unwrap();
+        let infinite = run(MatRef::with_strides(&[f32::INFINITY], rows, k, 0, 0).unwrap());
+        assert!(matches!(infinite, Err(Error::BadNumber { .. })));
+    }
+    run(MatRef::row_major(&[], usize::MAX, 0).unwrap()).unwrap();
     let mut a = vec![1f32; 5000];
-    run(&a).unwrap();
+    run(MatRef::row_major(&a, 1, 5000).unwrap()).unwrap();
     a[4999] = f32::NEG_INFINITY;
-    assert!(matches!(run(&a), Err(Error::BadNumber { .. })));
+    let given = f32::NEG_INFINITY;
+    let refused = run(MatRef::row_major(&a, 1, 5000).unwrap());
+    assert!(matches!(refused, Err(Error::BadNumber { given: of_error, .. }) if of_error == given));
 }
 
 #[test]
@@ -239,4 +370,10 @@ fn bad_input_is_refused_and_c_untouched() {
     assert!(matches!(refuse(&[1.0; 4], 2, (1, 3)), Error::Mismatch { .. }));
     assert!(matches!(refuse(&[1.0; 4], 2, (2, 2)), Error::Mismatch { .. }));
     assert!(matches!(refuse(&[1.0, 1.0, f32::INFINITY, 1.0], 2, (2, 3)), Error::BadNumber { .. }));
+    assert!(matches!(refuse(&[1.0, 1.0, f32::NAN, f32::NEG_INFINITY], 2, (2, 3)), Error::BadNumber { .. }));
+    let halves = [f16::ONE, f16::ONE, f16::INFINITY, f16::ONE];
+    let mut c = Poisoned::<f32>::new((2, 3), 1);
+    let columns = MatRef::col_major(&halves, 2, 2).unwrap();
+    assert!(matches!(gemm.run(columns, &mut c.view()), Err(Error::BadNumber { .. })));
+    c.assert_untouched("an infinite f16");
 }

@@ -3,21 +3,15 @@
 
 mod common;
 
-use common::guard::{Guarded, Side};
-use common::operand::{Order, Poisoned, Stored};
+use common::products::{check, check_empty, check_guarded, check_rows};
 use common::random::Rng;
-use common::{Bits, SeedOfPanic, announce, assert_same_bits, seed, share_of, tiers};
-use gemmill::float_reference::{self, Stages};
+use common::{SeedOfPanic, announce, seed, share_of, tiers};
 use gemmill::half::{bf16, f16};
-use gemmill::quant::{Bits as BitsOf, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    Error, Float, FloatGemm, FloatRunOptions, FloatType, Function, HardwareDot, MatMut, MatRef, PackedFloat,
-    PackedGroupwise, Threads, Tier, TierError,
+    Error, FloatGemm, FloatType, HardwareDot, MatMut, MatRef, PackedFloat, PackedGroupwise, Tier, TierError,
 };
 use gemmill_machine::{Exercised, Lacking};
-
-const FUNCTIONS: [Function; 5] =
-    [Function::Identity, Function::Relu, Function::Clamp { low: -0.5, high: 1.5 }, Function::Gelu, Function::Silu];
 
 /// The tiers that are exercised, each with the dot products that it has. Says which dot products no tier has, and fails if
 /// the emulated machine stands in for the tier that has all of them and one is missing.
@@ -38,110 +32,17 @@ fn dots() -> Vec<(Tier, HardwareDot)> {
     all
 }
 
-/// What numbers are like.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Numbers {
-    Usual,
-    /// All magnitudes: sums overflow and vanish.
-    AllMagnitudes,
-    /// Products and sums about the smallest normal number, and subnormal factors.
-    Tiny,
-    /// Small integers, of which sums are exact.
-    Integers,
-    /// Infinities and NaN among the usual ones.
-    Special,
-}
-
-impl Numbers {
-    const ALL: [Numbers; 5] =
-        [Numbers::Usual, Numbers::AllMagnitudes, Numbers::Tiny, Numbers::Integers, Numbers::Special];
-
-    fn next(self, rng: &mut Rng) -> f32 {
-        match self {
-            Numbers::Usual => rng.gaussian(),
-            Numbers::AllMagnitudes => f32::from_bits(rng.bits() as u32 & 0xbfff_ffff),
-            Numbers::Tiny if rng.one_in(5) => f32::from_bits(rng.bits() as u32 & 0x80ff_ffff),
-            Numbers::Tiny => rng.gaussian() * 2f32.powi(rng.pick(&[-64, -63, -62, -50, 0])),
-            Numbers::Integers => rng.range(-8, 8) as f32,
-            Numbers::Special if rng.one_in(9) => {
-                rng.pick(&[f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0, -0.0, 1e-40, 3.3e38])
-            }
-            Numbers::Special => rng.gaussian(),
-        }
-    }
-}
-
-fn stored<T: Float>(rng: &mut Rng, shape: (usize, usize), order: Order, numbers: Numbers) -> Stored<T> {
-    Stored::new(shape, order, |_| T::from_f32(f32::NAN), |_, _| T::from_f32(numbers.next(rng)))
-}
-
-/// One product, all of whose parameters come from a seed.
-fn check<A: Float + Bits, C: Float + Bits>(
-    rng: &mut Rng,
-    (tier, dot): (Tier, HardwareDot),
-    (m, n, k): (usize, usize, usize),
-) {
-    let numbers = rng.pick(&Numbers::ALL);
-    let (a_order, b_order) = (Order::random(rng), Order::random(rng));
-    let a = stored::<A>(rng, (m, k), a_order, numbers);
-    let b = stored::<bf16>(rng, (k, n), b_order, numbers);
-    let beta = rng.pick(&[0.0, 0.0, 1.0, -0.75]);
-    let bias: Vec<f32> = (0..n).map(|_| numbers.next(rng)).collect();
-    let bias = rng.one_in(2).then_some(&bias[..]);
-    let residual_order = if rng.one_in(2) { Order::RowMajor } else { Order::PaddedRows(3) };
-    let residual = stored::<C>(rng, (m, n), residual_order, numbers);
-    let residual = rng.one_in(3).then_some(residual.view());
-    let function = rng.pick(&FUNCTIONS);
-    let before: Vec<C> = (0..m * n).map(|_| C::from_f32(numbers.next(rng))).collect();
-    let threads = rng.pick(&[Threads::Max(1), Threads::Max(1), Threads::Exactly(2), Threads::Exactly(3)]);
-
-    let packed = PackedFloat::new(b.view()).unwrap();
-    let gemm = FloatGemm::builder(&packed).hardware_dot(dot).tier(tier).beta(beta).function(function).threads(threads);
-    let gemm = if let Some(bias) = bias { gemm.bias(bias) } else { gemm }.build().unwrap();
-    assert_eq!(gemm.hardware_dot(), Some(dot));
-    let mut c = Poisoned::holding((m, n), rng.below(4), &before);
-    let mut options = FloatRunOptions::new();
-    if let Some(residual) = residual {
-        options = options.residual(residual);
-    }
-    gemm.run_with(a.view(), &mut c.view(), &options).unwrap();
-
-    let mut expected = before;
-    let mut view = MatMut::row_major(&mut expected, m, n).unwrap();
-    let stages = Stages { beta, bias, residual, function };
-    float_reference::hardware_dot(dot, a.view(), b.view(), &mut view, &stages).unwrap();
-    // Which NaN it is, is not specified: what was found counts.
-    let found = c.view();
-    for i in 0..m {
-        for j in 0..n {
-            let (at, got) = (i * n + j, found.as_ref().get(i, j).unwrap());
-            if expected[at].to_f32().is_nan() && got.to_f32().is_nan() {
-                expected[at] = got;
-            }
-        }
-    }
-    c.assert_holds(&expected, || {
-        let types = [A::TYPE, C::TYPE].map(FloatType::name);
-        format!(
-            "{dot} on {tier} {types:?} {m}x{n}x{k}, A {a_order:?}, B {b_order:?}, {numbers:?}, beta {beta}, bias {}, \
-             residual {}, {function:?}, {threads:?}",
-            bias.is_some(),
-            residual.is_some()
-        )
-    });
-}
-
 /// A product of random types.
 fn check_any(rng: &mut Rng, by: (Tier, HardwareDot), shape: (usize, usize, usize)) {
     type Check = fn(&mut Rng, (Tier, HardwareDot), (usize, usize, usize));
     let checks: [Check; 7] = [
-        check::<bf16, f32>,
-        check::<bf16, bf16>,
-        check::<bf16, f16>,
-        check::<f32, f32>,
-        check::<f32, bf16>,
-        check::<f16, f32>,
-        check::<f16, f16>,
+        check::<bf16, bf16, f32, _>,
+        check::<bf16, bf16, bf16, _>,
+        check::<bf16, bf16, f16, _>,
+        check::<f32, bf16, f32, _>,
+        check::<f32, bf16, bf16, _>,
+        check::<f16, bf16, f32, _>,
+        check::<f16, bf16, f16, _>,
     ];
     rng.pick(&checks)(rng, by, shape)
 }
@@ -196,66 +97,29 @@ fn several_blocks() {
     }
 }
 
-/// A row of a product has the same bits whatever rows are with it, on every tier that has the instruction and with any
-/// number of threads.
 #[test]
 fn rows_do_not_depend_on_the_batch() {
     let rng = &mut Rng::new(seed() + 2);
     let all_dots = dots();
-    for _ in 0..share_of(20) {
-        let (m, n, k) = (2 + rng.below(50), 1 + rng.below(120), rng.below(700));
-        let a = stored::<f32>(rng, (m, k), Order::RowMajor, Numbers::Usual);
-        let b = stored::<bf16>(rng, (k, n), Order::RowMajor, Numbers::Usual);
-        let packed = PackedFloat::new(b.view()).unwrap();
-        let mut firsts: [Option<Vec<f32>>; 2] = [None, None];
-        for &(tier, dot) in &all_dots {
-            let threads = rng.pick(&[Threads::Max(1), Threads::Exactly(2), Threads::Exactly(4)]);
-            let gemm = FloatGemm::builder(&packed).hardware_dot(dot).tier(tier).threads(threads).build().unwrap();
-            let mut all = vec![0f32; m * n];
-            gemm.run(a.view(), &mut MatMut::row_major(&mut all, m, n).unwrap()).unwrap();
-            for i in 0..m {
-                let row = MatRef::row_major(&a.data[i * k..][..k], 1, k).unwrap();
-                let mut alone = vec![0f32; n];
-                gemm.run(row, &mut MatMut::row_major(&mut alone, 1, n).unwrap()).unwrap();
-                assert_same_bits(&alone, &all[i * n..][..n], || format!("row {i} of {m}x{n}x{k}: {dot} on {tier}"));
-            }
-            let first = firsts[dot as usize].get_or_insert_with(|| all.clone());
-            assert_same_bits(&all, first, || format!("{m}x{n}x{k}: {dot} on {tier}, {threads:?}"));
+    for dot in HardwareDot::ALL {
+        let tiers: Vec<Tier> = all_dots.iter().filter(|(_, of)| *of == dot).map(|(tier, _)| *tier).collect();
+        for _ in 0..share_of(20) {
+            let shape = (2 + rng.below(50), 1 + rng.below(120), rng.below(700));
+            check_rows(rng, (&tiers, dot), shape);
         }
     }
 }
 
-/// A, C and the residual between pages that must not be touched: A read where it lies, and packed first.
+/// A read where it lies, and packed first.
 #[test]
 fn operands_beside_guard_pages() {
-    fn case<A: Float + Bits>(rng: &mut Rng, (tier, dot): (Tier, HardwareDot), (m, n, k): (usize, usize, usize)) {
-        for side in Side::BOTH {
-            let a: Vec<A> = (0..m * k).map(|_| A::from_f32(rng.gaussian())).collect();
-            let b: Vec<bf16> = (0..k * n).map(|_| bf16::from_f32(rng.gaussian())).collect();
-            let residual: Vec<f16> = (0..m * n).map(|_| f16::from_f32(rng.gaussian())).collect();
-            let (a, mut c) = (Guarded::new(&a, side), Guarded::new(&vec![f16::ZERO; m * n], side));
-            let residual = Guarded::new(&residual, side);
-            let a = MatRef::row_major(a.elements(), m, k).unwrap();
-            let b = MatRef::row_major(&b, k, n).unwrap();
-            let residual = MatRef::row_major(residual.elements(), m, n).unwrap();
-            let packed = PackedFloat::new(b).unwrap();
-            let gemm = FloatGemm::builder(&packed).hardware_dot(dot).beta(1.0).tier(tier).build().unwrap();
-            let options = FloatRunOptions::new().residual(residual);
-            gemm.run_with(a, &mut MatMut::row_major(c.elements_mut(), m, n).unwrap(), &options).unwrap();
-            let mut expected = vec![f16::ZERO; m * n];
-            let stages = Stages { beta: 1.0, residual: Some(residual), ..Stages::default() };
-            let mut view = MatMut::row_major(&mut expected, m, n).unwrap();
-            float_reference::hardware_dot(dot, a, b, &mut view, &stages).unwrap();
-            assert_same_bits(c.elements(), &expected, || format!("{dot} on {tier} {m}x{n}x{k} {side:?}"));
-        }
-    }
     for by in dots() {
         let rng = &mut Rng::new(seed() + 3);
         for _ in 0..share_of(60) {
             let k = if rng.one_in(3) { 32 * rng.below(4) } else { rng.below(40) };
             let shape = (1 + rng.below(36), 1 + rng.below(70), k);
-            case::<bf16>(rng, by, shape);
-            case::<f32>(rng, by, shape);
+            check_guarded::<bf16, _>(rng, by, shape);
+            check_guarded::<f32, _>(rng, by, shape);
         }
     }
 }
@@ -383,6 +247,7 @@ fn each_way_is_taken_only_if_asked_for() {
     }
     for (tier, dot) in dots() {
         let gemm = FloatGemm::builder(&packed).hardware_dot(dot).tier(tier).build().unwrap();
+        assert_eq!(gemm.hardware_dot(), Some(dot));
         let expected = match dot {
             HardwareDot::Avx512Bf16 => 0.0,
             HardwareDot::AmxBf16 => 1.0,
@@ -410,14 +275,7 @@ fn each_way_is_taken_only_if_asked_for() {
 #[test]
 fn no_rows_no_columns_no_depth() {
     for (tier, dot) in dots() {
-        for (m, n, k) in [(0, 5, 3), (5, 0, 3), (0, 0, 0), (3, 4, 0)] {
-            let packed = PackedFloat::new(MatRef::row_major(&vec![bf16::ONE; k * n], k, n).unwrap()).unwrap();
-            let bias = vec![2f32; n];
-            let gemm = FloatGemm::builder(&packed).hardware_dot(dot).bias(&bias).beta(0.5).tier(tier).build().unwrap();
-            let (a, mut c) = (vec![1f32; m * k], vec![4f32; m * n]);
-            gemm.run(MatRef::row_major(&a, m, k).unwrap(), &mut MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
-            assert_eq!(c, vec![4f32; m * n]);
-        }
+        check_empty(tier, dot);
     }
 }
 
@@ -435,7 +293,7 @@ fn what_cannot_be_had_is_refused() {
             "{refused}"
         );
     }
-    let format = GroupwiseFormat { bits: BitsOf::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
+    let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
     let weights = PackedGroupwise::new(&GroupwiseWeights::round_to_nearest(view, format).unwrap()).unwrap();
     let refused = FloatGemm::groupwise(&weights).hardware_dot(dot).tier(Tier::Portable).build().unwrap_err();
     assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");

@@ -231,21 +231,14 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
     use crate::desc::Byte;
     use crate::x86::asm::{Gpr, Mem};
     use crate::x86::lowering::{Op, Tile, TileOp, Vector};
+    use crate::x86::tiles::MicroTile;
 
     let (ones, a, b) = (Vector(15), Vector(14), Vector(13));
     // The sum and the product of one chain at a time; renaming makes them new registers for each.
     let (sum, product) = (Vector(12), Vector(11));
     match sequence.has_tiles() {
         true => {
-            // Palette 1, eight tiles of 64 bytes by 16 rows.
-            let sizes: [u32; 16] = std::array::from_fn(|i| match i {
-                0 => 1,
-                4..8 => 0x0040_0040,
-                12..14 => 0x1010_1010,
-                _ => 0,
-            });
-            let sizes = low.asm().constant(&sizes);
-            low.tile(TileOp::Configure(sizes));
+            MicroTile { rows: 32, vectors: 2 }.configure(&mut low);
             (0..8).for_each(|tile| low.tile(TileOp::Zero(Tile(tile))));
         }
         false => (0..16).for_each(|r| low.zero(Vector(r))),

@@ -22,6 +22,9 @@ use crate::run::groupwise::{self, GroupwiseJob};
 /// C[i][j]  = round(f(fma(acc, scale[i], bias[j])))                         without a bias: acc * scale[i]
 /// ```
 ///
+/// Activations that are NaN count as zero. A row of zeros has the scale 0.1, and so has one whose scale would have no finite
+/// reciprocal.
+///
 /// The bits are those of [`reference::groupwise`](mod@crate::reference::groupwise) on every tier, for every number of rows and
 /// threads.
 ///
@@ -141,8 +144,8 @@ impl GroupwiseGemm {
     /// Computes C from A: M × K into M × N. A may have any strides.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if shapes don't fit, [`Error::BadNumber`] if an activation is infinite, [`Error::Codegen`] if the
-    /// system refuses executable memory. C is untouched then.
+    /// [`Error::Mismatch`] if shapes don't fit, [`Error::BadNumber`] if an activation is infinite, also where C has no
+    /// columns, [`Error::Codegen`] if the system refuses executable memory. C is untouched then.
     ///
     /// [`Error::Mismatch`]: crate::Error::Mismatch
     /// [`Error::BadNumber`]: crate::Error::BadNumber
@@ -152,7 +155,8 @@ impl GroupwiseGemm {
         expect("columns of A against rows of B", k, a.cols())?;
         expect("rows of C against rows of A", a.rows(), c.rows())?;
         expect("columns of C against columns of B", n, c.cols())?;
-        if a.rows() == 0 {
+        groupwise::check_finite(a)?;
+        if a.rows() == 0 || n == 0 {
             return Ok(());
         }
         let tiles = RowTiles::cut(a.rows(), a.rows().div_ceil(group_rows(self.tier)));
@@ -174,7 +178,8 @@ impl GroupwiseGemm {
                 function: self.function,
             },
             c,
-        )
+        );
+        Ok(())
     }
 
     fn thread_count(&self, rows: usize) -> usize {

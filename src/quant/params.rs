@@ -161,11 +161,11 @@ fn same_length(src: usize, dst: usize) -> Result<()> {
 
 /// Parameters of a row with elements in `min..=max` that is to be i8 with zero point 0 and at most 127 in magnitude.
 pub(crate) fn symmetric_row_params(min: f32, max: f32) -> Result<QuantParams<i8>> {
-    let largest = max.max(-min);
-    if !largest.is_finite() {
+    if let Some(given) = [min, max].into_iter().find(|x| !x.is_finite()) {
         let what = "activation of a row to quantize";
-        return Err(Error::BadNumber { what, expected: "a finite number", given: largest });
+        return Err(Error::BadNumber { what, expected: "a finite number", given });
     }
+    let largest = max.max(-min);
     let scale = largest / 127.0;
     QuantParams::new(if (1.0 / scale).is_finite() { scale } else { 0.1 }, 0)
 }

@@ -249,7 +249,7 @@ fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
             let mut piece = [[0f32; PACK_DEPTH]; MAX_ROWS];
             for k in (0..depth).step_by(PACK_DEPTH) {
                 let count = PACK_DEPTH.min(depth - k);
-                for (row, natural) in rows.clone().zip(&mut piece) {
+                for (row, natural) in rows.clone().zip(&mut piece[..height]) {
                     job.a.read(row, k, &mut natural[..count]);
                 }
                 for (i, group) in panel[k * height..][..count * height].chunks_exact_mut(height).enumerate() {

@@ -16,11 +16,12 @@ use super::{Destination, piece};
 use crate::error::Result;
 use crate::float::{Float, Function, Source};
 use crate::groupwise::PackedGroupwise;
-use crate::matrix::MatMut;
+use crate::matrix::{MatMut, MatRef};
 use crate::plan::RowTiles;
 use crate::quant::{ZeroPoints, min_max_row, quantize_row_into, symmetric_row_params};
 
-/// A product, ready to be carried out: kernels for both tile heights are there, and every shape and length was checked.
+/// A product, ready to be carried out: kernels for both tile heights are there, every shape and length was checked, and every
+/// row of A can be quantized. There are rows and columns.
 pub(crate) struct GroupwiseJob<'a> {
     pub(crate) packed: &'a PackedGroupwise,
     pub(crate) a: Source<'a>,
@@ -51,21 +52,20 @@ thread_local! {
 }
 
 /// Carries out a job on as many threads as it says, in the caller's rayon pool.
-pub(crate) fn run<C: Float>(job: &GroupwiseJob<'_>, c: &mut MatMut<'_, C>) -> Result<()> {
-    check_rows(job)?;
+pub(crate) fn run<C: Float>(job: &GroupwiseJob<'_>, c: &mut MatMut<'_, C>) {
     let c = Destination::new(c);
     run_parts::<C>(job, &c, 0..job.row_parts * job.panel_parts);
-    Ok(())
 }
 
 /// Refuses rows that cannot be quantized, before anything is written.
-fn check_rows(job: &GroupwiseJob<'_>) -> Result<()> {
-    let (rows, k) = (job.tiles.row(job.tiles.count()), job.packed.k());
-    for i in 0..rows {
-        // In pieces: without columns, nothing says that a row fits memory.
+pub(crate) fn check_finite<A: Float>(a: MatRef<'_, A>) -> Result<()> {
+    // Without columns of weights, nothing says that A, or a row of it, fits memory.
+    let a = a.without_repeats();
+    let (source, k) = (Source::new(a), a.cols());
+    let mut piece = [0f32; PIECE];
+    for i in 0..if k == 0 { 0 } else { a.rows() } {
         for first in (0..k).step_by(PIECE) {
-            let mut piece = [0f32; PIECE];
-            let (min, max) = range(job, i, first, &mut piece[..PIECE.min(k - first)]);
+            let (min, max) = read_and_bound(&source, i, first, &mut piece[..PIECE.min(k - first)]);
             symmetric_row_params(min, max)?;
         }
     }
@@ -82,10 +82,10 @@ fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
     })
 }
 
-/// Reads elements of a row, and gives the smallest and the largest one.
-fn range(job: &GroupwiseJob<'_>, row: usize, first: usize, natural: &mut [f32]) -> (f32, f32) {
+/// Reads elements of a row, and gives the smallest and the largest one; zeros if all are NaN.
+fn read_and_bound(a: &Source<'_>, row: usize, first: usize, natural: &mut [f32]) -> (f32, f32) {
     gemmill_codegen::vectorize(|| {
-        job.a.read(row, first, natural);
+        a.read(row, first, natural);
         min_max_row(natural).unwrap_or_default()
     })
 }
@@ -131,7 +131,7 @@ fn quantize(job: &GroupwiseJob<'_>, tiles: &Range<usize>, workspace: &mut Worksp
         let height = job.tiles.row(tile + 1) - start;
         for i in 0..height {
             let row = start + i - first_row;
-            let (min, max) = range(job, start + i, 0, natural);
+            let (min, max) = read_and_bound(&job.a, start + i, 0, natural);
             // Rows that have no parameters were refused.
             let Ok(params) = symmetric_row_params(min, max) else { continue };
             scales[row] = params.scale();

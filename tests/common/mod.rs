@@ -5,6 +5,7 @@ pub mod allocator;
 pub mod file;
 pub mod guard;
 pub mod operand;
+pub mod products;
 pub mod random;
 
 use std::fmt::Arguments;

@@ -1,28 +1,22 @@
-//! The float family on tiles: sums stay in tile registers while products are added, and pass through scratch memory on their
+//! The float family on [tiles]: sums stay in tile registers while products are added, and pass through scratch memory on their
 //! way from C and to the epilogue, which work on vectors as everywhere.
 //!
-//! ```text
-//! C (rows × 32):   tmm0 tmm1     rows 0..16       += A: tmm4   ·   B: tmm6 tmm7     (16 pairs of k × 16 columns each)
-//!                  tmm2 tmm3     rows 16..32      +=    tmm5
-//! ```
-//!
-//! Tiles of weights are pairs of k, which the first micro-tile of a block makes of the packed panel and keeps:
+//! Tiles of weights are 16 pairs of k × 16 columns, which the first micro-tile of a block makes of the packed panel and keeps:
 //!
 //! ```text
 //! for each pair of k:   16 columns of even places | 16 columns of odd places       128 bytes; zeros up to whole tiles
 //! ```
 //!
-//! A kernel owns the tile configuration from its first instruction to its last, as in the int8 family.
+//! [tiles]: crate::x86::tiles
 
 use super::builder::{Builder, LINE_BYTES, arg, role};
-use super::desc::{Expansion, FloatFinish, FloatKernelDesc, FloatStart};
+use super::desc::{Expansion, FloatFinish, FloatStart};
 use super::{epilogue, main_loop};
 use crate::x86::asm::{Gpr, Mem, Scale};
-use crate::x86::lowering::{Lowering, Tile, TileOp, Vector};
+use crate::x86::lowering::{Lowering, TileOp, Vector};
+use crate::x86::tiles::{MicroTile, TILE_ROWS};
 
-/// Rows of a tile, and pairs of k of a tile of weights.
-const TILE_ROWS: usize = 16;
-/// k of a tile of A.
+/// k of a tile of A: a row of a tile of weights is a pair of them.
 const TILE_DEPTH: usize = 2 * TILE_ROWS;
 /// Vectors of columns of a micro-tile.
 const VECTORS: usize = 2;
@@ -41,55 +35,13 @@ const SECOND_HALF: Gpr = role::STRIDES[3];
 /// The distance of rows in scratch memory; otherwise.
 const SCRATCH_STRIDE: Gpr = role::COUNT;
 
-fn sums(half: usize, vector: usize) -> Tile {
-    Tile((half * VECTORS + vector) as u8)
-}
-
-fn of_a(half: usize) -> Tile {
-    Tile(4 + half as u8)
-}
-
-fn of_b(vector: usize) -> Tile {
-    Tile(6 + vector as u8)
-}
-
-/// Rows in each half of the micro-tile.
-fn halves(rows: usize) -> impl Iterator<Item = usize> {
-    (0..rows).step_by(TILE_ROWS).map(move |first| TILE_ROWS.min(rows - first))
-}
-
-/// The sizes of all tiles, as LDTILECFG reads them (palette 1): byte 0 the palette, words from byte 16 the bytes of rows,
-/// bytes from 48 the rows.
-fn sizes(desc: &FloatKernelDesc) -> Vec<u32> {
-    let mut bytes = [0u8; 64];
-    bytes[0] = 1;
-    let mut set = |tile: Tile, rows: usize| {
-        bytes[16 + 2 * usize::from(tile.0)] = LINE_BYTES as u8;
-        bytes[48 + usize::from(tile.0)] = rows as u8;
-    };
-    (0..VECTORS).for_each(|vector| set(of_b(vector), TILE_ROWS));
-    for (half, rows) in halves(desc.rows.into()).enumerate() {
-        set(of_a(half), rows);
-        (0..VECTORS).for_each(|vector| set(sums(half, vector), rows));
-    }
-    bytes.as_chunks::<4>().0.iter().map(|&dword| u32::from_le_bytes(dword)).collect()
+fn micro_tile<L: Lowering>(b: &Builder<L>) -> MicroTile {
+    MicroTile { rows: b.rows(), vectors: VECTORS }
 }
 
 /// Takes the tiles, once for all micro-tiles of a call.
 pub(super) fn configure<L: Lowering>(b: &mut Builder<L>) {
-    let constant = b.low.asm().constant(&sizes(&b.desc));
-    b.low.tile(TileOp::Configure(constant));
-}
-
-/// Every tile of sums, and where it lies in scratch memory.
-fn in_scratch<L: Lowering>(b: &Builder<L>) -> Vec<(Tile, Mem)> {
-    let at = |half: usize, vector: usize| Mem {
-        base: role::SCRATCH,
-        index: Some((SCRATCH_STRIDE, Scale::X1)),
-        disp: (half * TILE_ROWS * STRIP_BYTES + vector * LINE_BYTES) as i32,
-    };
-    let halves = 0..halves(b.rows()).count();
-    halves.flat_map(|half| (0..VECTORS).map(move |v| (sums(half, v), at(half, v)))).collect()
+    micro_tile(b).configure(&mut b.low);
 }
 
 fn point_at_scratch<L: Lowering>(b: &mut Builder<L>) {
@@ -123,7 +75,7 @@ pub(super) fn start<L: Lowering>(b: &mut Builder<L>) {
     if !from_zero {
         point_at_scratch(b);
     }
-    for (tile, place) in in_scratch(b) {
+    for (tile, place) in micro_tile(b).sums_in_memory(role::SCRATCH, SCRATCH_STRIDE) {
         b.low.tile(if from_zero { TileOp::Zero(tile) } else { TileOp::Load(tile, place) });
     }
 }
@@ -156,21 +108,15 @@ pub(super) fn products<L: Lowering>(b: &mut Builder<L>) {
 
 /// The k of one tile.
 fn step<L: Lowering>(b: &mut Builder<L>) {
-    let halves = halves(b.rows()).count();
-    if halves > 1 {
+    let tile = micro_tile(b);
+    if tile.has_second_half() {
         b.low.asm().lea(SECOND_HALF, Mem { base: role::A, index: Some((A_SIXTEEN_ROWS, Scale::X1)), disp: 0 });
     }
-    for (half, base) in [role::A, SECOND_HALF].into_iter().enumerate().take(halves) {
-        b.low.tile(TileOp::Load(of_a(half), Mem { base, index: Some((A_STRIDE, Scale::X1)), disp: 0 }));
-        for vector in 0..VECTORS {
-            if half == 0 {
-                let index = Some((B_STRIDE, Scale::X1));
-                let place = Mem { base: role::EXPANDED, index, disp: (vector * LINE_BYTES) as i32 };
-                b.low.tile(TileOp::Load(of_b(vector), place));
-            }
-            b.low.tile(TileOp::DotBf16 { sums: sums(half, vector), a: of_a(half), b: of_b(vector) });
-        }
-    }
+    let of_a = |base| Mem { base, index: Some((A_STRIDE, Scale::X1)), disp: 0 };
+    let of_b =
+        |vector| Mem { base: role::EXPANDED, index: Some((B_STRIDE, Scale::X1)), disp: (vector * LINE_BYTES) as i32 };
+    let dot = |sums, a, b| TileOp::DotBf16 { sums, a, b };
+    tile.multiply(&mut b.low, [role::A, SECOND_HALF].map(of_a), of_b, dot);
 }
 
 /// Makes pairs of the packed panel, with zeros behind them up to whole tiles.
@@ -226,7 +172,7 @@ fn keep<L: Lowering>(b: &mut Builder<L>) {
 /// The end of a micro-tile: sums go to scratch memory, from where the epilogue takes them some rows at a time.
 pub(super) fn finish<L: Lowering>(b: &mut Builder<L>, finish: FloatFinish) {
     point_at_scratch(b);
-    for (tile, place) in in_scratch(b) {
+    for (tile, place) in micro_tile(b).sums_in_memory(role::SCRATCH, SCRATCH_STRIDE) {
         b.low.tile(TileOp::Store(place, tile));
     }
     let FloatFinish::Epilogue(epilogue) = finish else { return };

@@ -12,3 +12,4 @@ pub(crate) mod encode;
 pub(crate) mod features;
 pub(crate) mod lowering;
 pub(crate) mod rows;
+pub(crate) mod tiles;

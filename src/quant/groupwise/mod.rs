@@ -152,7 +152,7 @@ pub struct GroupwiseWeights {
 /// How far groupwise weights lie from those that they stand for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GroupwiseError {
-    /// The largest difference.
+    /// The largest difference; NaN if one is.
     pub max: f64,
     /// The mean of the squared differences; 0 of no weights.
     pub mean_squared: f64,
@@ -287,7 +287,7 @@ impl GroupwiseWeights {
         self.for_each_row(|k, row| {
             for (j, &w) in row.iter().enumerate() {
                 let difference = (f64::from(weights.at(k, j)) - f64::from(w)).abs();
-                max = max.max(difference);
+                max = if difference > max || difference.is_nan() { difference } else { max };
                 sum += difference * difference;
             }
             Ok(())
@@ -298,7 +298,8 @@ impl GroupwiseWeights {
     /// Calls `f` with the index and the real weights of every row that has any.
     fn for_each_row(&self, mut f: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         let n = self.parts.n;
-        if n == 0 {
+        // Rows of a matrix that has none may be longer than memory.
+        if self.parts.values.is_empty() {
             return Ok(());
         }
         let middle = vec![self.parts.format.bits.middle(); n];

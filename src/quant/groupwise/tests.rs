@@ -220,6 +220,32 @@ fn bad_weights_are_refused() {
     assert!(q.error(view(&[0.0; 6], 2, 3)).is_err());
 }
 
+/// However wide or deep: without elements there is nothing to hold in memory.
+#[test]
+fn shapes_without_elements() {
+    for format in formats() {
+        for (k, n) in [(0, 0), (0, usize::MAX), (usize::MAX, 0)] {
+            let q = GroupwiseWeights::round_to_nearest(MatRef::with_strides(&[], k, n, 0, 0).unwrap(), format).unwrap();
+            let none = MatRef::with_strides(&[], k, n, 0, 0).unwrap();
+            assert_eq!(GroupwiseWeights::search(none, format, (k == 0).then_some(&[])).unwrap(), q);
+            q.dequantize(&mut MatMut::row_major(&mut [], k, n).unwrap()).unwrap();
+            assert_eq!(q.error(none).unwrap(), GroupwiseError { max: 0.0, mean_squared: 0.0 });
+            assert_eq!(GroupwiseWeights::from_bytes(&q.to_bytes()).unwrap(), q);
+            assert_eq!(crate::PackedGroupwise::new(&q).unwrap().size_in_bytes(), 0);
+        }
+    }
+}
+
+/// An error that is none is no small one.
+#[test]
+fn errors_against_nan() {
+    let [format, ..] = formats()[..] else { panic!("no formats") };
+    let q = GroupwiseWeights::round_to_nearest(view(&[1.0; 3], 3, 1), format).unwrap();
+    let error = q.error(view(&[1.0, f32::NAN, 1.5], 3, 1)).unwrap();
+    assert!(error.max.is_nan() && error.mean_squared.is_nan());
+    assert_eq!(q.error(view(&[1.0, f32::INFINITY, 1.5], 3, 1)).unwrap().max, f64::INFINITY);
+}
+
 #[test]
 fn parts_are_checked() {
     let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Each };
