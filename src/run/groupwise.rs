@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::float::{Float, Function, Source};
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::MatMut;
+use crate::parallel::{ParallelFor, run_parts};
 use crate::plan::RowTiles;
 use crate::quant::{ZeroPoints, min_max_row, quantize_row_into, symmetric_row_params};
 
@@ -50,12 +51,18 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Carries out a job on as many threads as it says, in the caller's rayon pool.
-pub(crate) fn run<C: Float>(job: &GroupwiseJob<'_>, c: &mut MatMut<'_, C>) -> Result<()> {
+/// Carries out a job in as many parts as it says, on threads of the caller's own or of its rayon pool.
+pub(crate) fn run<C: Float>(
+    job: &GroupwiseJob<'_>,
+    c: &mut MatMut<'_, C>,
+    own_threads: Option<&dyn ParallelFor>,
+) -> Result<()> {
     check_rows(job)?;
     let c = Destination::new(c);
-    run_parts::<C>(job, &c, 0..job.row_parts * job.panel_parts);
-    Ok(())
+    run_parts(own_threads, job.row_parts * job.panel_parts, &|part| {
+        run_part::<C>(job, &c, part);
+        Ok(())
+    })
 }
 
 /// Refuses rows that cannot be quantized, before anything is written.
@@ -90,13 +97,8 @@ fn range(job: &GroupwiseJob<'_>, row: usize, first: usize, natural: &mut [f32]) 
     })
 }
 
-fn run_parts<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, parts: Range<usize>) {
-    if parts.len() > 1 {
-        let middle = parts.start + parts.len() / 2;
-        rayon::join(|| run_parts::<C>(job, c, parts.start..middle), || run_parts::<C>(job, c, middle..parts.end));
-        return;
-    }
-    let (row_part, panel_part) = (parts.start / job.panel_parts, parts.start % job.panel_parts);
+fn run_part<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, part: usize) {
+    let (row_part, panel_part) = (part / job.panel_parts, part % job.panel_parts);
     let tiles = piece(job.tiles.count(), row_part, job.row_parts);
     let panels = piece(job.packed.n().div_ceil(GROUP_PANEL), panel_part, job.panel_parts);
     if panels.is_empty() {
