@@ -29,6 +29,8 @@ mod gemm;
 
 mod run_options;
 
+mod parallel_for;
+
 mod quantization;
 
 mod float_weights;
