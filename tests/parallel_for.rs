@@ -102,9 +102,12 @@ impl ParallelFor for Own {
     }
 }
 
+/// A product, and the bits of C.
+type Run<'r> = dyn FnMut(Threads, Option<&dyn ParallelFor>) -> (Result<()>, Vec<i32>) + 'r;
+
 /// Runs with one thread, and with each kind of the caller's own: bits that are not those of one thread fail, and so does a run
 /// that should have been refused.
-fn check(kind: &str, tier: Tier, run: &mut dyn FnMut(Threads, Option<&dyn ParallelFor>) -> (Result<()>, Vec<i32>)) {
+fn check(kind: &str, tier: Tier, run: &mut Run<'_>) {
     let (ok, want) = run(Threads::Max(1), None);
     ok.unwrap();
     for threads in [2, 3, 7] {

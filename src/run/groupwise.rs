@@ -197,16 +197,31 @@ fn run_panel<C: Float>(
 
 /// The epilogue of a row.
 fn finish<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
-    gemmill_codegen::vectorize(|| match (bias, function) {
-        (None, Function::Identity) => out.iter_mut().zip(sums).for_each(|(c, &x)| *c = C::from_f32(x * scale)),
-        (Some(bias), Function::Identity) => {
-            out.iter_mut().zip(sums).zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(x.mul_add(scale, b)));
+    #[inline(always)]
+    fn row<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
+        let out = out.iter_mut().zip(sums);
+        match (bias, function) {
+            (None, Function::Identity) => out.for_each(|(c, &x)| *c = C::from_f32(x * scale)),
+            (Some(bias), Function::Identity) => {
+                out.zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(x.mul_add(scale, b)));
+            }
+            (None, _) => out.for_each(|(c, &x)| *c = C::from_f32(function.apply(x * scale))),
+            (Some(bias), _) => {
+                out.zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(function.apply(x.mul_add(scale, b))));
+            }
         }
-        (None, _) => out.iter_mut().zip(sums).for_each(|(c, &x)| *c = C::from_f32(function.apply(x * scale))),
-        (Some(bias), _) => out
-            .iter_mut()
-            .zip(sums)
-            .zip(bias)
-            .for_each(|((c, &x), &b)| *c = C::from_f32(function.apply(x.mul_add(scale, b)))),
-    });
+    }
+    // Too large for the compiler to inline it into `vectorize`: each multiply-add would be a call.
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn with_avx2<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
+            row(sums, scale, bias, function, out);
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the two features that the function is compiled for were detected on the line above.
+            return unsafe { with_avx2(sums, scale, bias, function, out) };
+        }
+    }
+    row(sums, scale, bias, function, out);
 }
