@@ -66,7 +66,7 @@
 
 /**
  * What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what was
- * given, and outputs are untouched (handles that would have been created are null).
+ * given, and outputs are untouched, but for that of GEMMILL_STATUS_THREADS (handles that would have been created are null).
  */
 typedef enum {
     /**
@@ -136,7 +136,7 @@ typedef enum {
      */
     GEMMILL_STATUS_BAD_DATA = 15,
     /**
-     * The system refused threads.
+     * The system refused threads, or the caller's own did not run all tasks of a product: C is written in part then.
      */
     GEMMILL_STATUS_THREADS = 16,
     /**
@@ -356,7 +356,7 @@ typedef struct gemmill_packing gemmill_packing;
 typedef struct gemmill_pool gemmill_pool;
 
 /**
- * What may differ from run to run: zero points and scales of rows, a residual.
+ * What may differ from run to run: zero points and scales of rows, a residual, threads.
  */
 typedef struct gemmill_run_options gemmill_run_options;
 
@@ -364,6 +364,18 @@ typedef struct gemmill_run_options gemmill_run_options;
  * Weights in the layout that kernels read, with their zero points. They never change once they are made.
  */
 typedef struct gemmill_weights gemmill_weights;
+
+/**
+ * One of the tasks of a run: called with the argument that came with it, and its index.
+ */
+typedef void (*gemmill_task)(void *argument, int64_t index);
+
+/**
+ * Calls task(argument, i) once for each i from 0 to tasks - 1, in any order and from any threads, and returns when all have
+ * returned. context is what was given to gemmill_run_options_set_parallel_for.
+ * Threads: that which runs the product calls it. Errors: it can tell of none, and must not throw.
+ */
+typedef void (*gemmill_parallel_for)(void *context, int64_t tasks, gemmill_task task, void *argument);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1041,7 +1053,8 @@ gemmill_status gemmill_gemm_prepare(const gemmill_gemm *gemm);
  * activations beyond what packing was promised; GEMMILL_STATUS_OVERFLOW; GEMMILL_STATUS_OVERLAP if rows of C overlap each
  * other or C another operand; GEMMILL_STATUS_MISMATCH if options are not for m rows; GEMMILL_STATUS_BAD_NUMBER if a row to
  * quantize by itself holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for;
- * GEMMILL_STATUS_MACHINE_CODE; pointers. C is untouched then.
+ * GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written
+ * in part; pointers. C is untouched after all others.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides
  * reach; nobody writes to A's, or uses C's, meanwhile.
@@ -1171,6 +1184,31 @@ gemmill_status gemmill_run_options_set_float_residual(gemmill_run_options *optio
  * Requires: options is a handle or null, and is not used again.
  */
 gemmill_status gemmill_run_options_destroy(gemmill_run_options *options);
+
+/**
+ * Runs with these options use threads of the caller's own, by calling parallel_for(context, tasks, task, argument), instead of
+ * a pool; null and 0 for a pool again.
+ *
+ * For all products. parallel_for calls task(argument, i) once for each i from 0 to tasks - 1, in any order and from any threads,
+ * and returns when all have returned: a loop of OpenMP, for example, or of a pool that the program has anyway. threads is how
+ * many can run at the same time; tasks is at most that, 1024, and what the operation's own setting of threads allows. A run that
+ * is worth one task only does not call parallel_for. No run with these options starts a thread or asks a pool for one. Caches
+ * are used best if i is the same thread from run to run.
+ * A second call of the same i, or of an i that is none, does nothing. If some i was not called, the run gives
+ * GEMMILL_STATUS_THREADS, and C is written in part. Results are the same with any order and number of threads.
+ * parallel_for must not unwind: a C++ exception that leaves it is undefined behaviour. Tasks throw nothing.
+ * Ownership: context is the caller's, and only handed on; both must be there in each run with these options. Threads: any; runs on
+ * several threads at once call parallel_for on each of them.
+ * Errors: GEMMILL_STATUS_OUT_OF_RANGE unless threads is 1 to 65535, GEMMILL_STATUS_NULL_POINTER for a null function with
+ * threads; pointers.
+ *
+ * Requires: options is a handle that is not destroyed meanwhile; parallel_for does as said, with this context, in each run with these
+ * options.
+ */
+gemmill_status gemmill_run_options_set_parallel_for(gemmill_run_options *options,
+                                                    gemmill_parallel_for parallel_for,
+                                                    void *context,
+                                                    int64_t threads);
 
 /**
  * *scale, *zero_point = parameters that represent the real numbers min to max, extended to contain 0:
@@ -1959,13 +1997,14 @@ gemmill_status gemmill_float_gemm_hardware_dot(const gemmill_float_gemm *gemm, i
  * types that the operation was created with, may be null where they have no elements, and lie apart from each other. What lies
  * between the rows of C is not touched, and C is only read if beta is not 0. f32 activations whose rows have their elements side by
  * side are read where they lie, all others are packed first.
- * options: null, or a residual of this run. Ownership: a and c are the caller's, and unused once the call returns.
+ * options: null, or a residual or threads of this run. Ownership: a and c are the caller's, and unused once the call returns.
  * Threads: any, many at once with the same operation; each writes to its own C. After the first run of a size on a thread, a
  * floating-point product with one thread allocates no memory.
  * Errors: those of gemmill_float_gemm_prepare; GEMMILL_STATUS_OUT_OF_RANGE for negative m and strides; GEMMILL_STATUS_OVERFLOW;
  * GEMMILL_STATUS_OVERLAP if rows of C overlap each other or C another operand; GEMMILL_STATUS_BAD_NUMBER if a row to quantize
  * holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for; GEMMILL_STATUS_MACHINE_CODE;
- * pointers. C is untouched then.
+ * GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written in part; pointers. C is
+ * untouched after all others.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides
  * reach; nobody writes to A's, or uses C's, meanwhile.

@@ -7,7 +7,7 @@ use gemmill_codegen::{CodegenError, Tier, TierError};
 /// `std::result::Result` with gemmill's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call was refused. A refused call has not written to its output.
+/// Why a call was refused. A refused call has not written to its output, except for [`Error::NotRun`].
 ///
 /// # Examples
 /// ```
@@ -137,6 +137,13 @@ pub enum Error {
         /// The tier that was asked for.
         asked: Tier,
     },
+    /// A [`ParallelFor`](crate::ParallelFor) of the caller's returned before all tasks were done: C is written in part.
+    NotRun {
+        /// Tasks that it was given.
+        tasks: usize,
+        /// Those that were done.
+        done: usize,
+    },
     /// The requested tier cannot run here, or does not exist.
     Tier(TierError),
     /// The system refused executable memory, or a kernel could not be generated.
@@ -181,6 +188,9 @@ impl fmt::Display for Error {
             }
             Error::PackedFor { tier, asked } => {
                 write!(f, "weights were packed for tier {tier}, not for {asked}: PackedB::repack packs them for it")
+            }
+            Error::NotRun { tasks, done } => {
+                write!(f, "threads of the caller's own: expected {tasks} tasks to be run, done were {done}")
             }
             Error::Tier(e) => e.fmt(f),
             Error::Codegen(e) => write!(f, "machine code: {e}"),

@@ -30,6 +30,7 @@
 //! - [`FloatGemm`] and [`PackedFloat`]: products of f32, f16 and bf16; [`mod@float_reference`]: their semantics.
 //! - [`GroupwiseGemm`] and [`PackedGroupwise`]: weights of 4 and 2 bits.
 //! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
+//! - [`ParallelFor`]: threads of the caller's own.
 //! - [`convert`]: f32 to f16 and bf16, and back.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
 //! - [`mod@reference`]: the semantics, as short loops.
@@ -42,6 +43,7 @@
 //! quant                          f32 to 8 bits and back
 //! pack                           weights to panels, activations to planes; proofs of 16-bit sums
 //! plan                           micro-tiles, cache blocks, threads: a pure function
+//! parallel                       parts of a product on threads: rayon's, or the caller's own
 //! run                            the loops around the micro-kernels, the calls into machine code
 //! gemm                           the int8 operation: checks, epilogue arrays, kernels
 //! float, groupwise               the others, each with its packed weights
@@ -65,6 +67,7 @@ mod gemm;
 mod groupwise;
 mod matrix;
 mod pack;
+mod parallel;
 mod parameters;
 mod plan;
 pub mod quant;
@@ -83,10 +86,11 @@ pub use gemm::{
     RunOptions, Threads, multiply,
 };
 pub use gemmill_codegen::{CodegenError, FloatType, HardwareDot, Tier, TierError};
-pub use groupwise::{GroupwiseGemm, GroupwiseGemmBuilder, PackedGroupwise};
+pub use groupwise::{GroupwiseGemm, GroupwiseGemmBuilder, GroupwiseRunOptions, PackedGroupwise};
 pub use half;
 pub use matrix::{Element, MatMut, MatRef};
 pub use pack::{Loader, PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
+pub use parallel::ParallelFor;
 pub use parameters::PerColumn;
 pub use quant::{Choose, QuantParams};
 

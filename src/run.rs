@@ -25,6 +25,7 @@ use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
 use crate::pack::layout::{Panel, PanelData};
 use crate::pack::packed::PackedView;
 use crate::pack::step::{group_row_bytes, packed_row_bytes};
+use crate::parallel::{ParallelFor, run_parts};
 use crate::plan::{KernelIndex, Plan, Run};
 
 /// A product, ready to be carried out: every kernel of the plan is there, and every shape, length and bound was checked.
@@ -164,24 +165,17 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Carries out a job on as many threads as its plan says, in the caller's rayon pool.
-pub(crate) fn run(job: &Job<'_>) -> Result<()> {
-    let parts = job.plan.row_parts * job.plan.panel_parts;
-    run_parts(job, 0..parts)
-}
-
-fn run_parts(job: &Job<'_>, parts: Range<usize>) -> Result<()> {
-    if parts.len() > 1 {
-        let middle = parts.start + parts.len() / 2;
-        let (a, b) = rayon::join(|| run_parts(job, parts.start..middle), || run_parts(job, middle..parts.end));
-        return a.and(b);
-    }
-    let (row_part, panel_part) = (parts.start / job.plan.panel_parts, parts.start % job.plan.panel_parts);
-    let tiles = piece(job.plan.tiles.count(), row_part, job.plan.row_parts);
-    let panels = piece(job.packed.panels().len(), panel_part, job.plan.panel_parts);
-    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
-        Ok(mut workspace) => run_part(job, tiles, panels, &mut workspace),
-        Err(_) => run_part(job, tiles, panels, &mut Workspace::default()),
+/// Carries out a job in as many parts as its plan says, on threads of the caller's own or of its rayon pool.
+pub(crate) fn run(job: &Job<'_>, own_threads: Option<&dyn ParallelFor>) -> Result<()> {
+    let plan = job.plan;
+    run_parts(own_threads, plan.row_parts * plan.panel_parts, &|part| {
+        let (row_part, panel_part) = (part / plan.panel_parts, part % plan.panel_parts);
+        let tiles = piece(plan.tiles.count(), row_part, plan.row_parts);
+        let panels = piece(job.packed.panels().len(), panel_part, plan.panel_parts);
+        WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+            Ok(mut workspace) => run_part(job, tiles, panels, &mut workspace),
+            Err(_) => run_part(job, tiles, panels, &mut Workspace::default()),
+        })
     })
 }
 

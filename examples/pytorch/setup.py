@@ -30,6 +30,7 @@ setup(
                 "csrc/linear_int4.cpp",
                 "csrc/loaded.cpp",
                 "csrc/measure.cpp",
+                "csrc/threads.cpp",
             ],
             # at::parallel_for is a template of OpenMP. Its runtime is the one that torch brings along: not linked here.
             extra_compile_args=["-O2", "-fopenmp", "-Wall", "-Wextra", *pkg_config("--cflags")],

@@ -32,6 +32,8 @@ mod gemm;
 
 mod run_options;
 
+mod parallel_for;
+
 mod quantization;
 
 mod float_weights;

@@ -7,21 +7,23 @@ use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
 
 use crate::call::{Failure, Outcome, call, unpoisoned};
 use crate::codes::Type;
+use crate::parallel_for::OwnThreads;
 use crate::pointer::{Element, Input, addresses, check, check_apart, create, destroy, elements, object, size};
 use crate::status::Status;
 
-/// What may differ from run to run: zero points and scales of rows, a residual.
+/// What may differ from run to run: zero points and scales of rows, a residual, threads.
 #[derive(Debug, Default)]
 pub struct RunOptions {
     arrays: Mutex<Arrays>,
 }
 
-/// Arrays of the caller, which only runs read.
+/// Arrays of the caller, which only runs read, and threads.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Arrays {
     row_zero_points: Option<Array<i32>>,
     row_scales: Option<Array<f32>>,
     residual: Option<Residual>,
+    pub(crate) own_threads: Option<OwnThreads>,
 }
 
 /// A matrix of C's shape and type.
@@ -125,7 +127,11 @@ impl Arrays {
 ///
 /// # Safety
 /// As [`object`].
-unsafe fn set(function: &str, options: *mut RunOptions, change: impl FnOnce(&mut Arrays) -> Outcome) -> Status {
+pub(crate) unsafe fn set(
+    function: &str,
+    options: *mut RunOptions,
+    change: impl FnOnce(&mut Arrays) -> Outcome,
+) -> Status {
     call(function, || {
         // SAFETY: by this function's contract.
         let options = unsafe { object("options", options) }?;

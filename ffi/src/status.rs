@@ -7,7 +7,7 @@ use gemmill::Error;
 use crate::call;
 
 /// What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what was
-/// given, and outputs are untouched (handles that would have been created are null).
+/// given, and outputs are untouched, but for that of GEMMILL_STATUS_THREADS (handles that would have been created are null).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -45,7 +45,7 @@ pub enum Status {
     TooSmall = 14,
     /// Bytes are not packed weights, or not whole, or not from a version that is known.
     BadData = 15,
-    /// The system refused threads.
+    /// The system refused threads, or the caller's own did not run all tasks of a product: C is written in part then.
     Threads = 16,
     /// A defect of the library.
     Internal = 17,
@@ -90,6 +90,7 @@ impl Status {
             | Error::Truncated { .. }
             | Error::Checksum { .. }
             | Error::Inconsistent { .. } => Status::BadData,
+            Error::NotRun { .. } => Status::Threads,
             Error::Codegen(_) => Status::MachineCode,
             _ => Status::Internal,
         }

@@ -143,6 +143,11 @@ public:
         check(gemmill_run_options_set_float_residual(get(), TypeOf<C>::code(), residual, row_stride));
         return *this;
     }
+    /** Threads of the caller's own. The function must not throw. */
+    RunOptions &parallel_for(gemmill_parallel_for function, void *context, int64_t threads) {
+        check(gemmill_run_options_set_parallel_for(get(), function, context, threads));
+        return *this;
+    }
 
     gemmill_run_options *get() const noexcept { return handle_.get(); }
 

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, expect};
 use crate::gemm::Threads;
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatMut, MatRef};
+use crate::parallel::ParallelFor;
 use crate::plan::{MACS_PER_THREAD, Resources};
 use crate::run::Destination;
 use crate::run::float::{self, FloatJob, FloatKernels, FloatResidual, KernelPlace, TileRole};
@@ -231,11 +232,12 @@ impl<'a> FloatGemmBuilder<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct FloatRunOptions<'a, C> {
     residual: Option<MatRef<'a, C>>,
+    parallel_for: Option<&'a dyn ParallelFor>,
 }
 
 impl<C> Default for FloatRunOptions<'_, C> {
     fn default() -> Self {
-        FloatRunOptions { residual: None }
+        FloatRunOptions { residual: None, parallel_for: None }
     }
 }
 
@@ -248,6 +250,12 @@ impl<'a, C> FloatRunOptions<'a, C> {
     /// A matrix that is added after the bias. Elements of a row lie side by side.
     pub fn residual(mut self, residual: MatRef<'a, C>) -> Self {
         self.residual = Some(residual);
+        self
+    }
+
+    /// Threads of the caller's own, instead of a rayon pool's. The operation's [`Threads`] say how many of them it may use.
+    pub fn parallel_for(mut self, threads: &'a dyn ParallelFor) -> Self {
+        self.parallel_for = Some(threads);
         self
     }
 }
@@ -339,11 +347,12 @@ impl FloatGemm {
         self.run_with(a, c, &FloatRunOptions::default())
     }
 
-    /// As [`FloatGemm::run`], with a residual.
+    /// As [`FloatGemm::run`], with a residual or threads of the caller's own.
     ///
     /// # Errors
     /// Also [`Error::Mismatch`] for a residual of another shape than C, and [`Error::Unsupported`] for one whose elements of
-    /// a row do not lie side by side.
+    /// a row do not lie side by side; [`Error::NotRun`] if threads of the caller's own did not run all tasks, C being written in
+    /// part then.
     pub fn run_with<A: Float, C: Float>(
         &self,
         a: MatRef<'_, A>,
@@ -363,11 +372,11 @@ impl FloatGemm {
             in_place: source.in_place(self.products).is_some(),
             c: C::TYPE,
             residual: residual.is_some(),
-            threads: self.threads.of_product(a.rows(), self.weights.k(), self.weights.n()),
+            threads: self.threads.of_product(a.rows(), self.weights.k(), self.weights.n(), options.parallel_for),
         };
         let prepared = self.prepared(key)?;
         let (low, high) = self.function.limits();
-        float::run(&FloatJob {
+        let job = FloatJob {
             weights: &self.weights,
             plan: &prepared.plan,
             products: self.products,
@@ -379,7 +388,8 @@ impl FloatGemm {
             high,
             c: Destination::new(c),
             residual,
-        })
+        };
+        float::run(&job, options.parallel_for)
     }
 
     /// The plan of a product of so many rows, and its kernels.

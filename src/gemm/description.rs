@@ -30,7 +30,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     pub fn describe(&self, rows: usize) -> Result<Description> {
         let packed = self.packed.view();
         let in_place = run::reads_in_place(packed, !A::KIND.is_converted(packed), self.packed.k());
-        let plan = Plan::new(&self.problem(in_place, rows)?);
+        let plan = Plan::new(&self.problem(in_place, rows, None)?);
         let places = plan.kernel_places(self.packed.view().blocks().len());
         let kernels = places.filter_map(|index| self.kernel_desc(&plan, self.bound.epilogue, index)).collect();
         Ok(Description {

@@ -19,6 +19,7 @@ use crate::matrix::{Element, MatMut, MatRef, taken_stride};
 use crate::pack::activations::{RowQuantization, Source};
 use crate::pack::builder::{PackEffort, Weight};
 use crate::pack::packed::PackedB;
+use crate::parallel::ParallelFor;
 use crate::plan::{KernelIndex, MACS_PER_THREAD, Plan, Problem, Resources};
 use crate::quant::check_scale;
 use crate::run::{self, Columns, Destination, Direction, Job, Kernels, Residual, Rows};
@@ -115,11 +116,12 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         self.run_with(a, c, &RunOptions::default())
     }
 
-    /// As [`Gemm::run`], with parameters by row or a residual.
+    /// As [`Gemm::run`], with parameters by row, a residual, or threads of the caller's own.
     ///
     /// # Errors
     /// Also [`Error::Mismatch`], [`Error::OutOfRange`] and [`Error::BadNumber`] for the options, and
-    /// [`Error::Unsupported`] for options that the operation's output has no use for.
+    /// [`Error::Unsupported`] for options that the operation's output has no use for; [`Error::NotRun`] if threads of the
+    /// caller's own did not run all tasks, C being written in part then.
     pub fn run_with(&self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>, options: &RunOptions<'_>) -> Result<()> {
         let (k, groups) = (self.packed.k(), self.packed.groups());
         let depth = k.checked_mul(groups).ok_or(Error::Overflow { what: "K times groups" })?;
@@ -146,14 +148,14 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             let prepared = match self.keeps(a.rows(), epilogue) {
                 true => self.kept(a.rows(), in_place)?,
                 false => {
-                    for_this_run = self.prepare(a.rows(), in_place, epilogue)?;
+                    for_this_run = self.prepare(a.rows(), in_place, epilogue, options.parallel_for)?;
                     &for_this_run
                 }
             };
             let per_row_zero_point = epilogue.a_zero_point == AZeroPoint::PerRow;
             let per_row_scale = matches!(epilogue.output, Output::Dequantize(d) if d.row_scale);
             let bound = &self.bound;
-            run::run(&Job {
+            let job = Job {
                 packed,
                 plan: &prepared.plan,
                 a: source,
@@ -172,7 +174,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
                 residual,
                 limits: bound.limits,
                 direction: self.direction(&prepared.plan),
-            })
+            };
+            run::run(&job, options.parallel_for)
         })
     }
 
@@ -261,8 +264,13 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         Err(Error::OutOfRange { what, low: 0, high: bound.into(), given: max.into() })
     }
 
-    pub(super) fn problem(&self, in_place: bool, rows: usize) -> Result<Problem> {
-        let threads = self.threads.of_product(rows, self.packed.k(), self.packed.n());
+    pub(super) fn problem(
+        &self,
+        in_place: bool,
+        rows: usize,
+        own_threads: Option<&dyn ParallelFor>,
+    ) -> Result<Problem> {
+        let threads = self.threads.of_product(rows, self.packed.k(), self.packed.n(), own_threads);
         let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
         self.problem_given(in_place, rows, Resources { caches: Caches::of_this_cpu(), threads, macs_per_thread })
     }
@@ -344,12 +352,18 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         if let Some(prepared) = slot.get() {
             return Ok(prepared);
         }
-        let prepared = self.prepare(rows, in_place, self.bound.epilogue)?;
+        let prepared = self.prepare(rows, in_place, self.bound.epilogue, None)?;
         Ok(slot.get_or_init(|| prepared))
     }
 
-    fn prepare(&self, rows: usize, in_place: bool, epilogue: Epilogue) -> Result<Prepared> {
-        let plan = Plan::new(&self.problem(in_place, rows)?);
+    fn prepare(
+        &self,
+        rows: usize,
+        in_place: bool,
+        epilogue: Epilogue,
+        own_threads: Option<&dyn ParallelFor>,
+    ) -> Result<Prepared> {
+        let plan = Plan::new(&self.problem(in_place, rows, own_threads)?);
         let kernels = self.kernels(&plan, epilogue)?;
         Ok(Prepared { plan, kernels })
     }

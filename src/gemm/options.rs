@@ -4,10 +4,12 @@ use std::cell::RefCell;
 
 use crate::error::{Error, Result};
 use crate::matrix::MatRef;
+use crate::parallel::{ParallelFor, available_threads};
 use crate::plan::Plan;
 use crate::quant::{dynamic_row_params, min_max_row};
 
-/// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one.
+/// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one, unless
+/// the run has a [`ParallelFor`].
 ///
 /// # Examples
 /// ```
@@ -46,14 +48,14 @@ impl Threads {
     }
 
     /// The most that a product of this size may use.
-    pub(crate) fn of_product(self, rows: usize, k: usize, cols: usize) -> usize {
+    pub(crate) fn of_product(self, rows: usize, k: usize, cols: usize, own: Option<&dyn ParallelFor>) -> usize {
         match self {
             Threads::Max(1) | Threads::Exactly(1) => 1,
-            Threads::Exactly(n) => n.min(rayon::current_num_threads()),
+            Threads::Exactly(n) => n.min(available_threads(own)),
             // Asking the pool costs as much as a small product.
             _ if !Plan::worth_threads(rows, k, cols) => 1,
-            Threads::Auto => rayon::current_num_threads(),
-            Threads::Max(n) => n.min(rayon::current_num_threads()),
+            Threads::Auto => available_threads(own),
+            Threads::Max(n) => n.min(available_threads(own)),
         }
     }
 }
@@ -76,6 +78,7 @@ pub struct RunOptions<'a> {
     pub(super) row_zero_points: Option<&'a [i32]>,
     pub(super) row_scales: Option<&'a [f32]>,
     pub(super) residual: Option<MatRef<'a, f32>>,
+    pub(super) parallel_for: Option<&'a dyn ParallelFor>,
 }
 
 impl<'a> RunOptions<'a> {
@@ -112,6 +115,12 @@ impl<'a> RunOptions<'a> {
     /// ```
     pub fn residual(mut self, residual: MatRef<'a, f32>) -> Self {
         self.residual = Some(residual);
+        self
+    }
+
+    /// Threads of the caller's own, instead of a rayon pool's. The operation's [`Threads`] say how many of them it may use.
+    pub fn parallel_for(mut self, threads: &'a dyn ParallelFor) -> Self {
+        self.parallel_for = Some(threads);
         self
     }
 }

@@ -7,5 +7,5 @@
 mod operation;
 mod packed;
 
-pub use operation::{GroupwiseGemm, GroupwiseGemmBuilder};
+pub use operation::{GroupwiseGemm, GroupwiseGemmBuilder, GroupwiseRunOptions};
 pub use packed::PackedGroupwise;

@@ -9,6 +9,7 @@ use crate::error::{Result, expect};
 use crate::float::{Float, Function, Source};
 use crate::gemm::Threads;
 use crate::matrix::{MatMut, MatRef};
+use crate::parallel::ParallelFor;
 use crate::plan::{MACS_PER_THREAD, RowTiles, parts};
 use crate::run::groupwise::{self, GroupwiseJob};
 
@@ -120,6 +121,31 @@ impl<'a> GroupwiseGemmBuilder<'a> {
     }
 }
 
+/// What may differ from run to run.
+///
+/// # Examples
+/// ```
+/// use gemmill::GroupwiseRunOptions;
+/// assert_eq!(format!("{:?}", GroupwiseRunOptions::new()), "GroupwiseRunOptions { parallel_for: None }");
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GroupwiseRunOptions<'a> {
+    parallel_for: Option<&'a dyn ParallelFor>,
+}
+
+impl<'a> GroupwiseRunOptions<'a> {
+    /// None of them.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Threads of the caller's own, instead of a rayon pool's. The operation's [`Threads`] say how many of them it may use.
+    pub fn parallel_for(mut self, threads: &'a dyn ParallelFor) -> Self {
+        self.parallel_for = Some(threads);
+        self
+    }
+}
+
 impl GroupwiseGemm {
     /// An operation with these weights.
     pub fn builder(packed: &PackedGroupwise) -> GroupwiseGemmBuilder<'_> {
@@ -151,6 +177,19 @@ impl GroupwiseGemm {
     /// [`Error::BadNumber`]: crate::Error::BadNumber
     /// [`Error::Codegen`]: crate::Error::Codegen
     pub fn run<A: Float, C: Float>(&self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>) -> Result<()> {
+        self.run_with(a, c, &GroupwiseRunOptions::default())
+    }
+
+    /// As [`GroupwiseGemm::run`], with threads of the caller's own.
+    ///
+    /// # Errors
+    /// Also [`Error::NotRun`](crate::Error::NotRun) if these did not run all tasks: C is written in part then.
+    pub fn run_with<A: Float, C: Float>(
+        &self,
+        a: MatRef<'_, A>,
+        c: &mut MatMut<'_, C>,
+        options: &GroupwiseRunOptions<'_>,
+    ) -> Result<()> {
         let (k, n) = (self.packed.k(), self.packed.n());
         expect("columns of A against rows of B", k, a.cols())?;
         expect("rows of C against rows of A", a.rows(), c.rows())?;
@@ -161,30 +200,28 @@ impl GroupwiseGemm {
         }
         let tiles = RowTiles::cut(a.rows(), a.rows().div_ceil(group_rows(self.tier)));
         let panels = n.div_ceil(gemmill_codegen::GROUP_PANEL);
-        let (row_parts, panel_parts) = parts(self.thread_count(a.rows()), tiles.count(), panels, true);
+        let threads = self.thread_count(a.rows(), options.parallel_for);
+        let (row_parts, panel_parts) = parts(threads, tiles.count(), panels, true);
         let row_bytes = tiles.height * self.packed.padded_k().max(1);
         let tall = self.kernel(tiles.height)?;
         let short = if tiles.short > 0 { Some(self.kernel(tiles.height - 1)?) } else { None };
-        groupwise::run(
-            &GroupwiseJob {
-                packed: &self.packed,
-                a: Source::new(a),
-                tiles,
-                tiles_per_block: (Caches::of_this_cpu().l2 / 4 / row_bytes).max(1),
-                row_parts,
-                panel_parts,
-                kernels: [Some(&tall), short.as_ref()].map(|k| k.map(Arc::as_ref)),
-                bias: &self.bias,
-                function: self.function,
-            },
-            c,
-        );
-        Ok(())
+        let job = GroupwiseJob {
+            packed: &self.packed,
+            a: Source::new(a),
+            tiles,
+            tiles_per_block: (Caches::of_this_cpu().l2 / 4 / row_bytes).max(1),
+            row_parts,
+            panel_parts,
+            kernels: [Some(&tall), short.as_ref()].map(|k| k.map(Arc::as_ref)),
+            bias: &self.bias,
+            function: self.function,
+        };
+        groupwise::run(&job, c, options.parallel_for)
     }
 
-    fn thread_count(&self, rows: usize) -> usize {
+    fn thread_count(&self, rows: usize, own_threads: Option<&dyn ParallelFor>) -> usize {
         let (k, n) = (self.packed.k(), self.packed.n());
-        let threads = self.threads.of_product(rows, k, n);
+        let threads = self.threads.of_product(rows, k, n, own_threads);
         match self.threads {
             Threads::Exactly(_) => threads,
             _ => threads.min(rows.saturating_mul(n).saturating_mul(k) / MACS_PER_THREAD).max(1),

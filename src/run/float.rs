@@ -22,6 +22,7 @@ use crate::float::plan::FloatPlan;
 use crate::float::{Float, InPlace, Source, Weights};
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatRef, taken_stride};
+use crate::parallel::{ParallelFor, run_parts};
 use crate::plan::Run;
 
 /// A product, ready to be carried out: every kernel of the plan is there, and every shape and length was checked. That is
@@ -134,30 +135,24 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Carries out a job on as many threads as its plan says, in the caller's rayon pool.
-pub(crate) fn run(job: &FloatJob<'_>) -> Result<()> {
+/// Carries out a job in as many parts as its plan says, on threads of the caller's own or of its rayon pool.
+pub(crate) fn run(job: &FloatJob<'_>, own_threads: Option<&dyn ParallelFor>) -> Result<()> {
     // Sizes of packed blocks are checked before anything is written.
     let height = job.plan.tiles.height * job.plan.tiles_per_block.min(job.plan.tiles.count());
     let block = packed_row_bytes(job.products, job.weights.k()).and_then(|row| row.checked_mul(height));
     if job.plan.packs_a && block.is_none_or(|bytes| bytes > isize::MAX as usize - 64) {
         return Err(Error::Overflow { what: "packed block of A" });
     }
-    run_parts(job, 0..job.plan.row_parts * job.plan.strip_parts);
-    Ok(())
-}
-
-fn run_parts(job: &FloatJob<'_>, parts: Range<usize>) {
-    if parts.len() > 1 {
-        let middle = parts.start + parts.len() / 2;
-        rayon::join(|| run_parts(job, parts.start..middle), || run_parts(job, middle..parts.end));
-        return;
-    }
-    let (row_part, strip_part) = (parts.start / job.plan.strip_parts, parts.start % job.plan.strip_parts);
-    let tiles = piece(job.plan.tiles.count(), row_part, job.plan.row_parts);
-    let strips = piece(job.plan.strips, strip_part, job.plan.strip_parts);
-    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
-        Ok(mut workspace) => run_part(job, tiles, strips, &mut workspace),
-        Err(_) => run_part(job, tiles, strips, &mut Workspace::default()),
+    let plan = job.plan;
+    run_parts(own_threads, plan.row_parts * plan.strip_parts, &|part| {
+        let (row_part, strip_part) = (part / plan.strip_parts, part % plan.strip_parts);
+        let tiles = piece(plan.tiles.count(), row_part, plan.row_parts);
+        let strips = piece(plan.strips, strip_part, plan.strip_parts);
+        WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+            Ok(mut workspace) => run_part(job, tiles, strips, &mut workspace),
+            Err(_) => run_part(job, tiles, strips, &mut Workspace::default()),
+        });
+        Ok(())
     })
 }
 

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::float::{Float, Function, Source};
 use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatMut, MatRef};
+use crate::parallel::{ParallelFor, run_parts};
 use crate::plan::RowTiles;
 use crate::quant::{ZeroPoints, min_max_row, quantize_row_into, symmetric_row_params};
 
@@ -51,10 +52,17 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Carries out a job on as many threads as it says, in the caller's rayon pool.
-pub(crate) fn run<C: Float>(job: &GroupwiseJob<'_>, c: &mut MatMut<'_, C>) {
+/// Carries out a job in as many parts as it says, on threads of the caller's own or of its rayon pool.
+pub(crate) fn run<C: Float>(
+    job: &GroupwiseJob<'_>,
+    c: &mut MatMut<'_, C>,
+    own_threads: Option<&dyn ParallelFor>,
+) -> Result<()> {
     let c = Destination::new(c);
-    run_parts::<C>(job, &c, 0..job.row_parts * job.panel_parts);
+    run_parts(own_threads, job.row_parts * job.panel_parts, &|part| {
+        run_part::<C>(job, &c, part);
+        Ok(())
+    })
 }
 
 /// Refuses rows that cannot be quantized, before anything is written.
@@ -90,13 +98,8 @@ fn read_and_bound(a: &Source<'_>, row: usize, first: usize, natural: &mut [f32])
     })
 }
 
-fn run_parts<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, parts: Range<usize>) {
-    if parts.len() > 1 {
-        let middle = parts.start + parts.len() / 2;
-        rayon::join(|| run_parts::<C>(job, c, parts.start..middle), || run_parts::<C>(job, c, middle..parts.end));
-        return;
-    }
-    let (row_part, panel_part) = (parts.start / job.panel_parts, parts.start % job.panel_parts);
+fn run_part<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, part: usize) {
+    let (row_part, panel_part) = (part / job.panel_parts, part % job.panel_parts);
     let tiles = piece(job.tiles.count(), row_part, job.row_parts);
     let panels = piece(job.packed.n().div_ceil(GROUP_PANEL), panel_part, job.panel_parts);
     if panels.is_empty() {
@@ -195,16 +198,31 @@ fn run_panel<C: Float>(
 
 /// The epilogue of a row.
 fn finish<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
-    gemmill_codegen::vectorize(|| match (bias, function) {
-        (None, Function::Identity) => out.iter_mut().zip(sums).for_each(|(c, &x)| *c = C::from_f32(x * scale)),
-        (Some(bias), Function::Identity) => {
-            out.iter_mut().zip(sums).zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(x.mul_add(scale, b)));
+    #[inline(always)]
+    fn row<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
+        let out = out.iter_mut().zip(sums);
+        match (bias, function) {
+            (None, Function::Identity) => out.for_each(|(c, &x)| *c = C::from_f32(x * scale)),
+            (Some(bias), Function::Identity) => {
+                out.zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(x.mul_add(scale, b)));
+            }
+            (None, _) => out.for_each(|(c, &x)| *c = C::from_f32(function.apply(x * scale))),
+            (Some(bias), _) => {
+                out.zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(function.apply(x.mul_add(scale, b))));
+            }
         }
-        (None, _) => out.iter_mut().zip(sums).for_each(|(c, &x)| *c = C::from_f32(function.apply(x * scale))),
-        (Some(bias), _) => out
-            .iter_mut()
-            .zip(sums)
-            .zip(bias)
-            .for_each(|((c, &x), &b)| *c = C::from_f32(function.apply(x.mul_add(scale, b)))),
-    });
+    }
+    // Too large for the compiler to inline it into `vectorize`: each multiply-add would be a call.
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        fn with_avx2<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
+            row(sums, scale, bias, function, out);
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the two features that the function is compiled for were detected on the line above.
+            return unsafe { with_avx2(sums, scale, bias, function, out) };
+        }
+    }
+    row(sums, scale, bias, function, out);
 }

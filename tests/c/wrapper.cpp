@@ -21,6 +21,11 @@ template <class Call> static bool refused(gemmill_status status, Call call) {
 static void floats();
 static void groupwise();
 
+static void count_and_call(void *count, int64_t tasks, gemmill_task task, void *argument) {
+    *static_cast<int64_t *>(count) += tasks;
+    while (tasks-- > 0) task(argument, tasks);
+}
+
 int main() {
     const int64_t m = 2, n = 4, k = 3;
     const std::vector<int8_t> b = {1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 11, -12};
@@ -98,6 +103,17 @@ int main() {
         TRUE(out[i] == static_cast<float>(sums[i]) * scale + float_bias[i % n] + 1000.0f);
     }
     dequantize.run(m, a.data(), k, 1, out.data(), n, options);
+
+    /* Threads of the caller's own. */
+    const std::vector<int8_t> ones(512, 1);
+    std::vector<int32_t> wide(512);
+    int64_t tasks = 0;
+    gemmill::Gemm<uint8_t, int32_t> parted(gemmill::Weights(ones.data(), 1, 512));
+    gemmill::RunOptions own;
+    own.parallel_for(count_and_call, &tasks, 2);
+    parted.threads(GEMMILL_THREADS_EXACTLY, 2).run(1, a.data(), wide.data(), own);
+    TRUE(tasks == 2 && wide == std::vector<int32_t>(512, a[0]));
+    TRUE(refused(GEMMILL_STATUS_NULL_POINTER, [&] { own.parallel_for(nullptr, nullptr, 2); }));
 
     gemmill::Gemm<float, float> fixed(weights), by_row(weights);
     fixed.a_quantization(1.0f, 7).b_scale(1.0f).run(m, float_a.data(), out.data());

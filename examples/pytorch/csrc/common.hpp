@@ -24,27 +24,31 @@ template <class F> auto refused_as_torch_error(const char *op, F f) -> decltype(
 /** How many threads torch.set_num_threads allows here: one inside of a parallel loop of torch. */
 inline int threads_allowed() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
+/** Options of runs on so many of torch's threads, this thread's own. The library's would compete with torch's, which spin for a while. */
+const gemmill::RunOptions &on_torch_threads(int threads);
+
 /**
- * How rows of a product are shared out. Where there are enough of them, torch's threads each take some: those of the library
- * would have to wait for torch's, which spin for a while after each parallel operator. Otherwise the library's threads share columns.
+ * How a product is shared out among torch's threads. Where there are enough rows, each takes some and runs a product of its own,
+ * with all that goes with it. Otherwise they carry out the parts of one product, which the library cuts by columns too.
  */
 struct Share {
+    /** Threads that each run may use. */
     int threads;
     int64_t rows;
-    /** Least rows for a thread of torch. */
+    /** Least rows for a run. */
     int64_t grain;
+    bool in_runs;
 
     Share(int64_t rows, int64_t k, int64_t n)
-        : threads(threads_allowed()), rows(rows), grain(std::max<int64_t>(8, (1 << 20) / std::max<int64_t>(1, k * n))) {}
+        : threads(threads_allowed()), rows(rows), grain(std::max<int64_t>(8, (1 << 20) / std::max<int64_t>(1, k * n))),
+          in_runs(threads > 1 && rows >= 2 * grain) {
+        if (in_runs) threads = 1;
+    }
 
-    bool among_torch() const { return threads > 1 && rows >= 2 * grain; }
-    /** Threads that the library may use in each run. */
-    int of_library() const { return among_torch() ? 1 : threads; }
-
-    /** Calls run(first row, number of rows) until all are done. */
+    /** Calls run(first row, number of rows, gemmill_run_options) until all are done. */
     template <class Run> void run(Run run) const {
-        if (!among_torch()) return run(0, rows);
-        at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) { run(begin, end - begin); });
+        if (!in_runs) return run(0, rows, threads > 1 ? on_torch_threads(threads).get() : nullptr);
+        at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) { run(begin, end - begin, nullptr); });
     }
 };
 

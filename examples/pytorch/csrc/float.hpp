@@ -39,8 +39,9 @@ public:
 
     gemmill_float_gemm *get() const { return handle_.get(); }
 
-    void run(int64_t m, const void *x, int64_t row_stride, int64_t col_stride, void *y, int64_t y_row_stride) const {
-        gemmill::check(gemmill_float_gemm_run(get(), m, x, row_stride, col_stride, y, y_row_stride, nullptr));
+    void run(int64_t m, const void *x, int64_t row_stride, int64_t col_stride, void *y, int64_t y_row_stride,
+             const gemmill_run_options *options = nullptr) const {
+        gemmill::check(gemmill_float_gemm_run(get(), m, x, row_stride, col_stride, y, y_row_stride, options));
     }
 
 private:
@@ -140,7 +141,7 @@ at::Tensor float_linear(const char *op, const at::Tensor &x, Weights &weights, c
     int64_t rows = 1;
     for (int64_t d = 0; d + 1 < x.dim(); d++) rows *= x.size(d);
     const Share share(rows, k, n);
-    settings.threads = share.of_library();
+    settings.threads = share.threads;
     const auto operation = weights.operation(settings);
     const at::Tensor a = x.dim() == 2 ? x : x.reshape({rows, k});
     at::DimVector shape(x.sizes());
@@ -149,8 +150,8 @@ at::Tensor float_linear(const char *op, const at::Tensor &x, Weights &weights, c
     const int64_t size = x.element_size();
     const char *const from = static_cast<const char *>(a.const_data_ptr());
     char *const to = static_cast<char *>(y.mutable_data_ptr());
-    share.run([&](int64_t first, int64_t count) {
-        operation->run(count, from + first * a.stride(0) * size, a.stride(0), a.stride(1), to + first * n * size, n);
+    share.run([&](int64_t first, int64_t count, const gemmill_run_options *options) {
+        operation->run(count, from + first * a.stride(0) * size, a.stride(0), a.stride(1), to + first * n * size, n, options);
     });
     return y;
 }

@@ -166,11 +166,12 @@ template <class Weights> at::Tensor multiplied(const at::Tensor &a, Weights &wei
     const int64_t m = a.size(0);
     at::Tensor c = at::detail::empty_cpu({m, n}, at::kInt);
     const Share share(m, a.size(1), n);
-    const auto product = weights.product(share.of_library());
+    const auto product = weights.product(share.threads);
     const int8_t *const from = a.const_data_ptr<int8_t>();
     int32_t *const to = c.mutable_data_ptr<int32_t>();
-    share.run([&](int64_t first, int64_t count) {
-        product->run(count, from + first * a.stride(0), a.stride(0), a.stride(1), to + first * n, n);
+    share.run([&](int64_t first, int64_t count, const gemmill_run_options *options) {
+        gemmill::check(gemmill_gemm_run(product->get(), count, from + first * a.stride(0), a.stride(0), a.stride(1), to + first * n, n,
+                                        options));
     });
     return c;
 }

@@ -51,7 +51,7 @@ at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std:
         int64_t rows = 1;
         for (int64_t d = 0; d + 1 < x.dim(); d++) rows *= x.size(d);
         const Share share(rows, weights->in_features(), out_features);
-        settings.threads = share.of_library();
+        settings.threads = share.threads;
         const auto gemm = weights->linear(settings);
         at::Tensor a = type == at::kFloat ? x : x.to(at::kFloat);
         if (a.dim() != 2) a = a.reshape({rows, weights->in_features()});
@@ -60,8 +60,9 @@ at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std:
         at::Tensor y = at::detail::empty_cpu(shape, at::kFloat);
         const float *const from = a.const_data_ptr<float>();
         float *const to = y.mutable_data_ptr<float>();
-        share.run([&](int64_t first, int64_t count) {
-            gemm->run(count, from + first * a.stride(0), a.stride(0), a.stride(1), to + first * out_features, out_features);
+        share.run([&](int64_t first, int64_t count, const gemmill_run_options *options) {
+            gemmill::check(gemmill_gemm_run(gemm->get(), count, from + first * a.stride(0), a.stride(0), a.stride(1),
+                                            to + first * out_features, out_features, options));
         });
         return type == at::kFloat ? y : y.to(type);
     });

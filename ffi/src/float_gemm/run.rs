@@ -3,12 +3,13 @@
 use std::ffi::c_void;
 
 use gemmill::half::{bf16, f16};
-use gemmill::{Float, FloatRunOptions, FloatType, MatMut, MatRef};
+use gemmill::{Float, FloatRunOptions, FloatType, GroupwiseRunOptions, MatMut, MatRef};
 
 use super::{FloatGemm, Prepared, Product};
 use crate::call::{Failure, Outcome, call};
 use crate::codes::{HardwareDotCode, TierCode};
 use crate::gemm::Operands;
+use crate::parallel_for::OwnThreads;
 use crate::pointer::{Element, Input, Output, check_apart, object, optional_object, property, size};
 use crate::run_options::{Arrays, RunOptions};
 use crate::status::Status;
@@ -46,15 +47,20 @@ impl Product {
         }
     }
 
-    fn carry_out<A: Float, C: Float>(
+    fn carry_out<'a, A: Float, C: Float>(
         &self,
         a: MatRef<'_, A>,
         c: &mut MatMut<'_, C>,
-        options: &FloatRunOptions<'_, C>,
+        mut options: FloatRunOptions<'a, C>,
+        own_threads: Option<&'a OwnThreads>,
     ) -> gemmill::Result<()> {
+        let mut integer_options = GroupwiseRunOptions::new();
+        if let Some(own) = own_threads {
+            (options, integer_options) = (options.parallel_for(own), integer_options.parallel_for(own));
+        }
         match self {
-            Product::Float(gemm) => gemm.run_with(a, c, options),
-            Product::Integer(gemm) => gemm.run(a, c),
+            Product::Float(gemm) => gemm.run_with(a, c, &options),
+            Product::Integer(gemm) => gemm.run_with(a, c, &integer_options),
         }
     }
 }
@@ -77,8 +83,9 @@ impl Prepared {
         let options = unsafe { arrays.float_options::<C>((rows, n), ("c", &c_at)) }?;
         // SAFETY: as above.
         let (a, mut c) = unsafe { (a.view::<A>()?, c.view::<C>()?) };
-        let mut run = || self.product.carry_out(a, &mut c, &options);
-        match self.pool.as_deref().filter(|_| self.product.may_use_threads(rows)) {
+        let own_threads = arrays.own_threads;
+        let mut run = || self.product.carry_out(a, &mut c, options, own_threads.as_ref());
+        match self.pool.as_deref().filter(|_| own_threads.is_none() && self.product.may_use_threads(rows)) {
             Some(pool) => pool.install(run),
             None => run(),
         }?;
@@ -147,13 +154,14 @@ pub unsafe extern "C" fn gemmill_float_gemm_hardware_dot(gemm: *const FloatGemm,
 /// types that the operation was created with, may be null where they have no elements, and lie apart from each other. What lies
 /// between the rows of C is not touched, and C is only read if beta is not 0. f32 activations whose rows have their elements side by
 /// side are read where they lie, all others are packed first.
-/// options: null, or a residual of this run. Ownership: a and c are the caller's, and unused once the call returns.
+/// options: null, or a residual or threads of this run. Ownership: a and c are the caller's, and unused once the call returns.
 /// Threads: any, many at once with the same operation; each writes to its own C. After the first run of a size on a thread, a
 /// floating-point product with one thread allocates no memory.
 /// Errors: those of gemmill_float_gemm_prepare; GEMMILL_STATUS_OUT_OF_RANGE for negative m and strides; GEMMILL_STATUS_OVERFLOW;
 /// GEMMILL_STATUS_OVERLAP if rows of C overlap each other or C another operand; GEMMILL_STATUS_BAD_NUMBER if a row to quantize
 /// holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for; GEMMILL_STATUS_MACHINE_CODE;
-/// pointers. C is untouched then.
+/// GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written in part; pointers. C is
+/// untouched after all others.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides

@@ -34,15 +34,19 @@ impl<A: Activation + Element, C: Element> Product for gemmill::Gemm<A, C> {
         let c = Output { name: "c", data: c, rows, cols: n, row_stride: c_row_stride };
         let c_at = c.extent::<C>()?;
         check_apart(("c", &c_at), ("a", &a.extent::<A>()?))?;
-        let options = match arrays {
+        let mut options = match arrays {
             // SAFETY: by this function's contract.
             Some(arrays) => unsafe { arrays.options((rows, n), ("c", &c_at)) }?,
             None => Options::new(),
         };
+        let own_threads = arrays.and_then(|arrays| arrays.own_threads);
+        if let Some(own) = &own_threads {
+            options = options.parallel_for(own);
+        }
         // SAFETY: by this function's contract.
         let (a, mut c) = unsafe { (a.view::<A>()?, c.view::<C>()?) };
         let mut run = || self.run_with(a, &mut c, &options);
-        match pool.filter(|_| self.may_use_threads(rows)) {
+        match pool.filter(|_| own_threads.is_none() && self.may_use_threads(rows)) {
             Some(pool) => pool.install(run),
             None => run(),
         }?;
@@ -84,7 +88,8 @@ pub unsafe extern "C" fn gemmill_gemm_prepare(gemm: *const Gemm) -> Status {
 /// activations beyond what packing was promised; GEMMILL_STATUS_OVERFLOW; GEMMILL_STATUS_OVERLAP if rows of C overlap each
 /// other or C another operand; GEMMILL_STATUS_MISMATCH if options are not for m rows; GEMMILL_STATUS_BAD_NUMBER if a row to
 /// quantize by itself holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for;
-/// GEMMILL_STATUS_MACHINE_CODE; pointers. C is untouched then.
+/// GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written
+/// in part; pointers. C is untouched after all others.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides

@@ -1,11 +1,11 @@
 """Matrix products of low precision on x86 CPUs, as operators of PyTorch: int8, exactly, and with weights of 16 and 4 bits.
 
 import gemmill_torch
-model = gemmill_torch.convert(model)  # or convert(model, dtype=torch.bfloat16)
+model = gemmill_torch.convert(model)  # or convert(model, dtype=torch.bfloat16), or "int4"
 y = model(x)
 """
 
-from .convert import LinearBf16, LinearF16, LinearInt8, convert
+from .convert import LinearBf16, LinearF16, LinearInt4, LinearInt8, convert
 from .operators import (
     int8_mm,
     int8_mm_packed,
@@ -27,6 +27,7 @@ from .operators import (
 __all__ = [
     "LinearBf16",
     "LinearF16",
+    "LinearInt4",
     "LinearInt8",
     "convert",
     "int8_mm",

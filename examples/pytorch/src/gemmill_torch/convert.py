@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .operators import linear_bf16, linear_f16, linear_int8, pack_float_weight, pack_weight, quantize_weight
+from .operators import (
+    linear_bf16,
+    linear_f16,
+    linear_int4,
+    linear_int8,
+    pack_float_weight,
+    pack_int4_weight,
+    pack_weight,
+    quantize_weight,
+)
 
 
 class PackedLinear(nn.Module):
@@ -99,14 +108,56 @@ class LinearF16(LinearFloat):
         return linear_f16(x, self.packed, self.bias, self.out_features)
 
 
+class LinearInt4(PackedLinear):
+    """An nn.Linear with weights of 4 bits and scales for groups of input features, for x of float32, bfloat16 or float16.
+
+    Weights become float32 on the fly, or with quantize_x, rows of x become int8. Scales are with the weights in `packed`.
+    """
+
+    def __init__(self, packed: Tensor, bias: Tensor | None, in_features: int, out_features: int) -> None:
+        super().__init__(packed, bias, in_features, out_features)
+        self.quantize_x = False
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        group_size: int = 128,
+        quantize_x: bool = False,
+        symmetric: bool = True,
+        search: bool = True,
+    ) -> LinearInt4:
+        """Quantizes and packs the weights of a layer, as pack_int4_weight. Any number of input features does: the last group
+        may be smaller."""
+        packed = pack_int4_weight(linear.weight.detach(), group_size, symmetric, search)
+        bias = None if linear.bias is None else linear.bias.detach().clone()
+        layer = cls(packed, bias, linear.in_features, linear.out_features).train(linear.training)
+        layer.quantize_x = quantize_x
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear_int4(x, self.packed, self.bias, self.out_features, self.quantize_x)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, activations: {'int8 per row' if self.quantize_x else 'float'}"
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"quantize_x": self.quantize_x}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.quantize_x = state["quantize_x"]
+
+
 FLOAT_LAYERS = {layer.dtype: layer for layer in (LinearBf16, LinearF16)}
 
 
 def convert(
     model: nn.Module,
     *,
-    dtype: torch.dtype = torch.int8,
+    dtype: torch.dtype | Literal["int4"] = torch.int8,
     per_channel: bool = True,
+    group_size: int | None = None,
+    quantize_x: bool = False,
     calibrate: Callable[[nn.Module], Any] | None = None,
     skip: Callable[[str, nn.Linear], bool] = lambda name, linear: False,
     inplace: bool = False,
@@ -114,13 +165,20 @@ def convert(
     """The model with its nn.Linear layers replaced by LinearInt8, for inference; a copy unless inplace.
 
     dtype: what weights become. With torch.bfloat16 or torch.float16, layers become LinearBf16 or LinearF16, activations stay what
-    they are, and there is nothing to calibrate and no per_channel.
+    they are, and there is nothing to calibrate and no per_channel. With "int4", layers become LinearInt4.
+    group_size: for int4, 32, 64 or 128 (the default) input features have a scale; with fewer, results are more accurate. It need
+    not divide a layer's input features.
+    quantize_x: for int4, rows of activations become int8: faster, and less accurate.
     calibrate: called with the model before it is converted, to run it with inputs that are typical. Each layer's activations
     are quantized by the range that was seen then, instead of row by row: faster, and less accurate.
     skip: called with name and layer; layers stay as they are where it gives True.
     """
-    if dtype != torch.int8 and dtype not in FLOAT_LAYERS:
-        raise ValueError(f"expected dtype to be int8, bfloat16 or float16, but it is {dtype}")
+    if dtype != torch.int8 and dtype != "int4" and dtype not in FLOAT_LAYERS:
+        raise ValueError(f'expected dtype to be torch.int8, torch.bfloat16, torch.float16 or "int4", but it is {dtype!r}')
+    if dtype != "int4" and (group_size is not None or quantize_x):
+        raise ValueError(f"group_size and quantize_x are for int4, but dtype is {dtype}")
+    if group_size not in (None, 32, 64, 128):
+        raise ValueError(f"expected group_size to be 32, 64 or 128, but it is {group_size}")
     if dtype != torch.int8 and (calibrate or not per_channel):
         raise ValueError(f"calibrate and per_channel are for int8, but dtype is {dtype}")
     if not inplace:
@@ -128,7 +186,15 @@ def convert(
     # Subclasses may do something else than nn.Linear, and models may look into them.
     chosen = {m: name for name, m in model.named_modules() if type(m) is nn.Linear and not skip(name, m)}
     ranges = _ranges(model, chosen, calibrate) if calibrate else {}
-    converted = {linear: _converted(linear, dtype, per_channel) for linear in chosen}
+
+    def packed(linear: nn.Linear) -> PackedLinear:
+        if dtype == torch.int8:
+            return LinearInt8.from_linear(linear, per_channel)
+        if dtype == "int4":
+            return LinearInt4.from_linear(linear, group_size or 128, quantize_x)
+        return FLOAT_LAYERS[dtype].from_linear(linear)
+
+    converted = {linear: packed(linear) for linear in chosen}
     for linear, layer in converted.items():
         if calibrate:
             layer.x_scale, layer.x_zero_point = torch.ops.gemmill.choose_quantization(*ranges[linear])
@@ -143,12 +209,6 @@ def convert(
             if child in converted:
                 module._modules[name] = converted[child]
     return converted.get(model, model)
-
-
-def _converted(linear: nn.Linear, dtype: torch.dtype, per_channel: bool) -> PackedLinear:
-    if dtype in FLOAT_LAYERS:
-        return FLOAT_LAYERS[dtype].from_linear(linear)
-    return LinearInt8.from_linear(linear, per_channel)
 
 
 def _ranges(
