@@ -66,7 +66,7 @@
 
 /**
  * What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what was
- * given, and outputs are untouched, but for that of GEMMILL_STATUS_THREADS (handles that would have been created are null).
+ * given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS and GEMMILL_STATUS_INTERNAL (handles that would have been created are null).
  */
 typedef enum {
     /**
@@ -228,7 +228,8 @@ typedef enum {
  */
 typedef enum {
     /**
-     * One pass over neighbouring steps: for weights that are used once or twice.
+     * One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that are used once
+     * or twice. Tiers with 32-bit dot products have nothing to search for, with either.
      */
     GEMMILL_EFFORT_QUICK = 0,
     /**
@@ -1054,7 +1055,7 @@ gemmill_status gemmill_gemm_prepare(const gemmill_gemm *gemm);
  * other or C another operand; GEMMILL_STATUS_MISMATCH if options are not for m rows; GEMMILL_STATUS_BAD_NUMBER if a row to
  * quantize by itself holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for;
  * GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written
- * in part; pointers. C is untouched after all others.
+ * in part; pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides
  * reach; nobody writes to A's, or uses C's, meanwhile.
@@ -2004,7 +2005,7 @@ gemmill_status gemmill_float_gemm_hardware_dot(const gemmill_float_gemm *gemm, i
  * GEMMILL_STATUS_OVERLAP if rows of C overlap each other or C another operand; GEMMILL_STATUS_BAD_NUMBER if a row to quantize
  * holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for; GEMMILL_STATUS_MACHINE_CODE;
  * GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written in part; pointers. C is
- * untouched after all others.
+ * untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and strides
  * reach; nobody writes to A's, or uses C's, meanwhile.

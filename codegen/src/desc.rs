@@ -412,7 +412,8 @@ pub struct KernelDesc {
     pub start: Start,
     /// What becomes of them.
     pub finish: Finish,
-    /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead. A hint: kernels of more than
+    /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead, and a line now and then further
+    /// ahead. A hint: kernels of more than
     /// [`crate::MAX_PREFETCH_ROWS`] rows don't, nor do those of tiles.
     pub prefetch: bool,
 }

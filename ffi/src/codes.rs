@@ -58,8 +58,8 @@ pub enum TierCode {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// One pass over neighbouring steps, in their natural pairing: about a nanosecond per weight, for weights that are used once or
-    /// twice.
+    /// One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that are used once
+    /// or twice. Tiers with 32-bit dot products have nothing to search for, with either.
     Quick = 0,
     /// A search over all steps of a block: some four nanoseconds per weight, once.
     Full = 1,

@@ -66,7 +66,7 @@ unsafe extern "C" fn run_task(argument: *mut c_void, index: i64) {
         return;
     };
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (tasks.task)(index))) {
-        *unpoisoned(tasks.panic.lock()) = Some(panic);
+        unpoisoned(tasks.panic.lock()).get_or_insert(panic);
     }
 }
 

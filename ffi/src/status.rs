@@ -7,7 +7,7 @@ use gemmill::Error;
 use crate::call;
 
 /// What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what was
-/// given, and outputs are untouched, but for that of GEMMILL_STATUS_THREADS (handles that would have been created are null).
+/// given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS and GEMMILL_STATUS_INTERNAL (handles that would have been created are null).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gemmill_codegen::{Caches, Section, Tier, sections};
 
 use super::bytes::StoredSchedule;
-use super::choice::{Packing, choose_layout, widest_panel};
+use super::choice::{Packing, choose_layout, full_panel_vectors};
 use super::gather::Gather;
 use super::layout::{PackedPanels, panels};
 use super::packed::{Inner, PackOptions, PackedB, ZeroPoints};
@@ -75,8 +75,8 @@ impl Weight for u8 {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PackEffort {
-    /// One pass over neighbouring steps, in their natural pairing: about a nanosecond per weight, for weights that are used once or
-    /// twice.
+    /// One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that are used once
+    /// or twice. Tiers with 32-bit dot products have nothing to search for, with either.
     Quick,
     /// A search over all steps of a block and three pairings: some four nanoseconds per weight, once.
     #[default]
@@ -283,7 +283,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             gather: Gather::new(self.b, layout),
             caches,
             layout,
-            widest: widest_panel(tier, layout, group_cols, streams),
+            widest: full_panel_vectors(tier, layout, group_cols, streams),
             dots,
             limits: Limits::for_activations(self.activation_max),
             search,

@@ -24,12 +24,12 @@ const PLANES_PAY_BELOW: f64 = 0.93;
 const MIN_COLS_FOR_PLANES: usize = 512;
 
 /// Vectors of a full panel, unless columns are fewer: the widest that the tier has micro-tiles for, which take fewest loads.
-/// Where weights stream from beyond the second-level cache, the one whose micro-tiles have most rows, for each tile reads
-/// all weights: with dot products, which wait for memory soonest. (One vector is left out: load ports would be the limit.)
+/// Where dot products, which wait for memory soonest, stream weights from beyond the second-level cache, those of the
+/// micro-tiles with most rows, for each tile reads all weights. One vector would leave the limit to load ports.
 ///
 /// MEASURED on Emerald Rapids, `avx512-vnni`: 10 × 4096 × 1024 gains 60 % by 32 columns instead of 64; with weights in the
 /// second-level cache, 6 × 256 × 1024 loses 10 % by them.
-pub(super) fn widest_panel(tier: Tier, layout: Layout, group_cols: usize, streams: bool) -> usize {
+pub(super) fn full_panel_vectors(tier: Tier, layout: Layout, group_cols: usize, streams: bool) -> usize {
     let tiles = || micro_tiles(tier).iter().filter(|t| t.layout == layout);
     let widest = tiles().map(|t| t.vectors).max().unwrap_or(1);
     let tallest = || tiles().filter(|t| t.vectors > 1).max_by_key(|t| (t.max_rows, t.vectors)).map(|t| t.vectors);

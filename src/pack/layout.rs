@@ -8,6 +8,7 @@
 //! step:                     vector 0 | vector 1 | ...                Layout::vector_bytes each
 //! vector (layout Columns8): b[k0..k3][col 0] b[k0..k3][col 1] ... b[k0..k3][col 7]
 //! vector (layout Depth):    b[k0..k31][col]
+//! tile (layout Tiles):      quad rows: see Layout::place
 //! ```
 
 use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, Section, Sections};
@@ -123,7 +124,7 @@ fn in_use(schedules: &[Schedule]) -> (Planes, Sections) {
 
 impl PackedPanels {
     /// Lays out blocks whose schedules are given by panel, then block. `gather` writes a block's steps in natural order to
-    /// zeros; it is called once for each.
+    /// zeros, and is called once for each, in order (not to hold all of them between search and layout).
     pub(crate) fn new(
         layout: Layout,
         blocks: Vec<Block>,

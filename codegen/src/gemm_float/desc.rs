@@ -144,7 +144,8 @@ pub enum FloatStart {
 pub enum FloatPrefetch {
     /// Nothing.
     None,
-    /// Packed weights, [`FLOAT_PREFETCH`] bytes ahead, into the first-level cache.
+    /// Packed weights, [`FLOAT_PREFETCH`] bytes ahead, into the first-level cache; and a line of each panel now and then, further
+    /// ahead, into the second one.
     Ahead,
     /// A line from [`FloatKernelArgs::next`] on for every two k, into the second-level cache; in strips of one panel.
     Next,
