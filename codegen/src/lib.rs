@@ -49,7 +49,10 @@ pub use gemm_float::desc::{
 pub use gemm_float::dot::HardwareDot;
 pub use gemm_float::function::float_function;
 pub use gemm_float::registry::{FloatTile, float_tiles, float_tiles_of};
-pub use gemm_groups::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc, group_rows};
+pub use gemm_float::weights::{FloatWeights, GroupScales, WeightGroups};
+pub use gemm_groups::desc::{
+    GROUP_CHUNK, GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, GroupLayout, GroupZeroPoints, group_rows,
+};
 pub use host::{Caches, cpu_name, vectorize};
 pub use kernel::{CodegenError, Description, Kernel};
 pub use quads::{QUAD_COLUMNS, QuadRows, interleave_quads, stack_quads, subtract_quads};

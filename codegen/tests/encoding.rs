@@ -86,7 +86,7 @@ fn hardware_dots_are_in_kernels_that_ask_for_them() {
     let chain = FloatKernelDesc {
         tier: Tier::Amx,
         products: FloatProducts::Chain,
-        weights: FloatType::Bf16,
+        weights: FloatType::Bf16.into(),
         expansion: Expansion::Kept,
         a: FloatRows::Strided,
         rows: 14,

@@ -59,6 +59,26 @@ fn float_kernels_match_the_portable_tier() {
     eprintln!("{count} kernels compared");
 }
 
+/// The same with weights of few bits.
+#[test]
+fn kernels_of_groups_match_the_portable_tier() {
+    let (mut rng, mut memory) = (Rng(9), Memory::new());
+    let mut count = 0;
+    for tier in machine_tiers("kernels_of_groups_match_the_portable_tier") {
+        for tile in float_tiles(tier) {
+            for rows in 1..=tile.rows {
+                for vectors in (2..=tile.vectors).step_by(2) {
+                    for _ in 0..share_of(24) {
+                        compare(&Case::random_groups(tier, rows, vectors, &mut rng), &mut memory);
+                        count += 1;
+                    }
+                }
+            }
+        }
+    }
+    eprintln!("{count} kernels compared");
+}
+
 /// The same with hardware dot products, on every tier that has some: the portable tier does in plain Rust what the CPU or
 /// the emulated machine does.
 #[test]
@@ -96,7 +116,7 @@ fn impossible_kernels_are_refused() {
     let desc = FloatKernelDesc {
         tier: Tier::Avx2,
         products: FloatProducts::Chain,
-        weights: FloatType::F16,
+        weights: FloatType::F16.into(),
         expansion: Expansion::InRegisters,
         a: FloatRows::Strided,
         rows: 6,
@@ -112,11 +132,19 @@ fn impossible_kernels_are_refused() {
     let tiles = FloatKernelDesc {
         tier: Tier::Amx,
         products: FloatProducts::Dot(HardwareDot::AmxBf16),
-        weights: FloatType::Bf16,
+        weights: FloatType::Bf16.into(),
         expansion: Expansion::Kept,
         ..desc
     };
+    let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
+    let groups = WeightGroups { layout, size: 64, scales: GroupScales::Moderate };
+    let of = |groups| FloatKernelDesc { weights: FloatWeights::Groups(groups), ..desc };
+    assert!(Kernel::generate(&of(groups)).is_ok());
     for wrong in [
+        of(WeightGroups { layout: GroupLayout { bits: 3, ..layout }, ..groups }),
+        of(WeightGroups { size: 16, ..groups }),
+        FloatKernelDesc { rows: 7, ..of(groups) },
+        FloatKernelDesc { prefetch: FloatPrefetch::Next, ..of(groups) },
         FloatKernelDesc { rows: 0, ..desc },
         FloatKernelDesc { rows: 8, ..desc },
         FloatKernelDesc { rows: 7, finish: FloatFinish::Epilogue(silu), ..desc },
@@ -128,10 +156,10 @@ fn impossible_kernels_are_refused() {
         FloatKernelDesc { cols: 0, ..desc },
         FloatKernelDesc { vectors: 4, rows: 1, expansion: Expansion::Kept, ..desc },
         FloatKernelDesc { tier: Tier::Portable, vectors: 200, ..desc },
-        FloatKernelDesc { weights: FloatType::Bf16, ..dot },
+        FloatKernelDesc { weights: FloatType::Bf16.into(), ..dot },
         FloatKernelDesc { tier: Tier::Avx512, ..dot },
         FloatKernelDesc { a: FloatRows::Interleaved, ..tiles },
-        FloatKernelDesc { weights: FloatType::F32, ..tiles },
+        FloatKernelDesc { weights: FloatType::F32.into(), ..tiles },
         FloatKernelDesc { tier: Tier::Avx512Vnni, ..tiles },
         FloatKernelDesc { expansion: Expansion::InRegisters, ..tiles },
         FloatKernelDesc { prefetch: FloatPrefetch::Ahead, ..tiles },

@@ -43,10 +43,10 @@ impl Case {
             for _ in 0..GROUP_PANEL {
                 b.extend(bf16::from_f32((1 + rng.below(1000)) as f32 / 8192.0).to_le_bytes());
             }
-            if desc.correction == GroupCorrection::PerColumn {
+            if desc.layout.zero_points == GroupZeroPoints::PerColumn {
                 (0..GROUP_PANEL).for_each(|_| b.extend((rng.below(16) as u16).to_le_bytes()));
             }
-            let bytes = desc.group_bytes(count as usize * GROUP_CHUNK) - desc.header_bytes();
+            let bytes = desc.layout.group_bytes(count as usize * GROUP_CHUNK) - desc.layout.header_bytes();
             b.extend((0..bytes).map(|_| if corners { rng.pick(&[0, 0xff]) } else { rng.next() as u8 }));
         }
         let terms = (0..rows * chunks.len()).map(|_| rng.below(1 << 15) as i32 - (1 << 14)).collect();
@@ -83,9 +83,10 @@ fn group_kernels_match_the_portable_tier() {
     for tier in machine_tiers("group_kernels_match_the_portable_tier") {
         for rows in 1..=group_rows(tier) as u8 {
             for bits in [2, 4] {
-                for correction in [GroupCorrection::PerRow, GroupCorrection::PerColumn] {
+                for zero_points in [GroupZeroPoints::Middle, GroupZeroPoints::PerColumn] {
                     for _ in 0..share_of(16) {
-                        let case = Case::random(GroupKernelDesc { tier, bits, rows, correction }, &mut rng);
+                        let layout = GroupLayout { bits, zero_points };
+                        let case = Case::random(GroupKernelDesc { tier, layout, rows }, &mut rng);
                         let (expected, found) = (case.run(Tier::Portable, &mut memory), case.run(tier, &mut memory));
                         assert_eq!(expected, found, "{}, chunks {:?}", case.desc, case.chunks);
                         count += 1;
@@ -99,11 +100,12 @@ fn group_kernels_match_the_portable_tier() {
 
 #[test]
 fn impossible_kernels_are_refused() {
-    let desc = GroupKernelDesc { tier: Tier::Avx2, bits: 4, rows: 6, correction: GroupCorrection::PerRow };
+    let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
+    let desc = GroupKernelDesc { tier: Tier::Avx2, layout, rows: 6 };
     for wrong in [
         GroupKernelDesc { rows: 0, ..desc },
         GroupKernelDesc { rows: 7, ..desc },
-        GroupKernelDesc { bits: 3, ..desc },
+        GroupKernelDesc { layout: GroupLayout { bits: 3, ..layout }, ..desc },
         GroupKernelDesc { tier: Tier::Portable, rows: 13, ..desc },
     ] {
         assert!(matches!(Kernel::generate(&wrong), Err(CodegenError::Unsupported(_))), "{wrong}");

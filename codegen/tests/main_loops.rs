@@ -118,7 +118,7 @@ impl FloatLoop {
         FloatKernelDesc {
             tier: self.tier,
             products: self.products,
-            weights: self.weights,
+            weights: self.weights.into(),
             expansion: self.expansion,
             a: self.a,
             rows: self.rows as u8,

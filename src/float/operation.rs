@@ -266,7 +266,7 @@ impl FloatGemm {
         Self::with(Weights::Float(packed.clone()))
     }
 
-    /// An operation with weights of 4 or 2 bits, which become f32 (exactly) block by block while it runs.
+    /// An operation with weights of 4 or 2 bits, which become f32 (exactly) in registers while it runs.
     ///
     /// # Examples
     /// ```
@@ -420,8 +420,7 @@ impl FloatGemm {
             rows: key.rows,
             k: self.weights.k(),
             cols: self.weights.n(),
-            weights: self.weights.stored(),
-            expands_first: self.weights.expand_first(),
+            weights: self.weights.packed(),
             in_place: key.in_place,
             function: self.function.kind(),
         }
@@ -462,9 +461,8 @@ impl FloatGemm {
         exists.then(|| FloatKernelDesc {
             tier: self.tier,
             products: self.products,
-            weights: self.weights.stored(),
+            weights: self.weights.packed(),
             expansion: match (plan.keeps, place.tile) {
-                _ if plan.expands_first => Expansion::Reused,
                 (false, _) => Expansion::InRegisters,
                 (true, TileRole::First) => Expansion::Kept,
                 (true, _) => Expansion::Reused,

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use gemmill_codegen::{FLOAT_PANEL, FloatType};
+use gemmill_codegen::{FLOAT_PANEL, FloatType, FloatWeights};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -142,7 +142,7 @@ impl PackedFloat {
 pub(crate) enum Weights {
     /// Kernels read them as they are.
     Float(PackedFloat),
-    /// They become f32 block by block, before kernels read them.
+    /// They have few bits, and become f32 in registers.
     Groupwise(PackedGroupwise),
 }
 
@@ -161,34 +161,45 @@ impl Weights {
         }
     }
 
-    /// The type that kernels read.
-    pub(crate) fn stored(&self) -> FloatType {
+    /// What kernels read.
+    pub(crate) fn packed(&self) -> FloatWeights {
         match self {
-            Weights::Float(packed) => packed.stored(),
-            Weights::Groupwise(_) => FloatType::F32,
+            Weights::Float(packed) => packed.stored().into(),
+            Weights::Groupwise(packed) => packed.float_weights(),
+        }
+    }
+
+    /// Bytes from panel to panel.
+    pub(crate) fn panel_bytes(&self) -> usize {
+        match self {
+            Weights::Float(packed) => packed.panel_bytes(),
+            Weights::Groupwise(packed) => packed.panel_bytes(),
+        }
+    }
+
+    /// The packed bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Weights::Float(packed) => packed.bytes(),
+            Weights::Groupwise(packed) => packed.bytes(),
         }
     }
 
     /// Whether hardware dot products can multiply them.
     pub(crate) fn check_bf16(&self) -> Result<()> {
-        let what = match (self, self.stored()) {
-            (_, FloatType::Bf16) => return Ok(()),
-            (Weights::Groupwise(_), _) => {
+        let what = match self.packed() {
+            FloatWeights::Numbers(FloatType::Bf16) => return Ok(()),
+            FloatWeights::Groups(_) => {
                 "hardware dot products expect weights packed as bf16, given groups of 4 or 2 bits"
             }
-            (_, FloatType::F32) => {
+            FloatWeights::Numbers(FloatType::F32) => {
                 "hardware dot products expect weights packed as bf16 (FloatPackBuilder::store), given f32"
             }
-            (_, FloatType::F16) => {
+            FloatWeights::Numbers(FloatType::F16) => {
                 "hardware dot products expect weights packed as bf16 (FloatPackBuilder::store), given f16"
             }
         };
         Err(Error::Unsupported { what })
-    }
-
-    /// Whether they become f32 before kernels read them.
-    pub(crate) fn expand_first(&self) -> bool {
-        matches!(self, Weights::Groupwise(_))
     }
 }
 

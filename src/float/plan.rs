@@ -5,7 +5,8 @@
 //! f32, which the others read from the first-level cache.
 
 use gemmill_codegen::{
-    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatTile, FloatType, Tier, float_lanes, float_tiles_of,
+    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatTile, FloatType, FloatWeights, Tier, float_lanes,
+    float_tiles_of,
 };
 
 use crate::plan::{Resources, RowTiles, parts};
@@ -19,9 +20,7 @@ pub(crate) struct FloatProblem {
     pub(crate) rows: usize,
     pub(crate) k: usize,
     pub(crate) cols: usize,
-    pub(crate) weights: FloatType,
-    /// Whether weights become f32 before kernels read them.
-    pub(crate) expands_first: bool,
+    pub(crate) weights: FloatWeights,
     /// Whether A can be read where it lies.
     pub(crate) in_place: bool,
     /// The function of the epilogue.
@@ -48,8 +47,6 @@ pub(crate) struct FloatPlan {
     pub(crate) packs_a: bool,
     /// Whether the first micro-tile of a block keeps weights for the others, or, in tiles, for itself.
     pub(crate) keeps: bool,
-    /// Whether weights become f32 before kernels read them.
-    pub(crate) expands_first: bool,
     /// Whether weights come from beyond the second-level cache, for one micro-tile, and are prefetched.
     pub(crate) prefetch: bool,
     /// Whether sums are in tile registers, and pass through scratch memory.
@@ -72,7 +69,7 @@ impl FloatPlan {
     pub(crate) fn new(p: &FloatProblem) -> FloatPlan {
         let lanes = float_lanes(p.tier);
         let tiles_of_tier = float_tiles_of(p.tier, p.products);
-        let max_rows = |tile: &FloatTile| tile.max_rows_with(p.function);
+        let max_rows = |tile: &FloatTile| tile.max_rows_with(p.function, p.weights);
         let fitting = tiles_of_tier.iter().find(|tile| p.rows <= max_rows(tile)).or(tiles_of_tier.last());
         let (widest, rows, max_rows) = fitting.map_or((2, 1, 1), |tile| (tile.vectors, tile.rows, max_rows(tile)));
         let vectors = widest.min(even_vectors(p.cols, lanes));
@@ -88,15 +85,16 @@ impl FloatPlan {
         let caches = p.resources.caches;
         let slots = p.products.slots(p.k.max(1));
         let most = (caches.l1 * 2 / 3 / (strip * size_of::<f32>())).min(LARGEST_KC) * p.products.depth_of_slot();
-        let keeps = (many_tiles && p.weights != FloatType::F32 && !p.expands_first) || in_tiles;
-        let in_blocks = many_tiles || keeps || p.expands_first;
-        let kc = if in_blocks { even_blocks(p.k, most, KC_UNIT.max(p.products.group())) } else { p.k };
+        let keeps = (many_tiles && p.weights != FloatType::F32.into()) || in_tiles;
+        let in_blocks = many_tiles || keeps;
+        let kc =
+            if in_blocks { even_blocks(p.k, most, KC_UNIT.max(p.products.group()).max(p.weights.unit())) } else { p.k };
         let tile_bytes = tiles.height.max(1).saturating_mul(slots).saturating_mul(size_of::<f32>());
         let tiles_per_block = (caches.l2 / 4 / tile_bytes).max(LEAST_TILES_PER_BLOCK);
-        let b_bytes = p.k.saturating_mul(p.cols).saturating_mul(p.weights.bytes());
+        let b_bytes = p.weights.bytes_of(p.k.saturating_mul(p.cols));
         let prefetch = !in_blocks && b_bytes > caches.l2 / 2;
         // A tile prefetches a line for every two k.
-        let lines_of_row = FLOAT_PANEL * p.weights.bytes() / 64;
+        let tiles_of_panel = p.weights.bytes_of(2 * FLOAT_PANEL).div_ceil(64);
         let (row_parts, strip_parts) = split(p, tiles.count(), strips);
         FloatPlan {
             tiles,
@@ -108,14 +106,9 @@ impl FloatPlan {
             tiles_per_block,
             packs_a: !p.in_place,
             keeps,
-            expands_first: p.expands_first,
             prefetch,
             in_tiles,
-            prefetching_tiles: if many_tiles && !p.expands_first && !in_tiles && b_bytes > caches.l2 / 4 {
-                2 * lines_of_row
-            } else {
-                0
-            },
+            prefetching_tiles: if many_tiles && !in_tiles && b_bytes > caches.l2 / 4 { tiles_of_panel } else { 0 },
             row_parts,
             strip_parts,
         }

@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 
 use gemmill_codegen::{
-    Caches, FloatFunction, FloatProducts, FloatType, HardwareDot, Tier, float_lanes, float_tiles_of,
+    Caches, FloatFunction, FloatProducts, FloatType, FloatWeights, GroupLayout, GroupScales, GroupZeroPoints,
+    HardwareDot, Tier, WeightGroups, float_lanes, float_tiles_of,
 };
 
 use super::plan::{FloatPlan, FloatProblem};
@@ -42,14 +43,19 @@ const SHAPES: [(usize, usize, usize); 16] = [
 
 fn problem(tier: Tier, caches: Caches, (rows, cols, k): (usize, usize, usize)) -> FloatProblem {
     let resources = Resources { caches, threads: 4, macs_per_thread: MACS_PER_THREAD };
-    let (weights, function, products) = (FloatType::F16, FloatFunction::Identity, FloatProducts::Chain);
-    FloatProblem { tier, products, resources, rows, k, cols, weights, expands_first: false, in_place: true, function }
+    let (weights, function, products) = (FloatType::F16.into(), FloatFunction::Identity, FloatProducts::Chain);
+    FloatProblem { tier, products, resources, rows, k, cols, weights, in_place: true, function }
+}
+
+fn four_bits() -> FloatWeights {
+    let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
+    FloatWeights::Groups(WeightGroups { layout, size: 128, scales: GroupScales::Moderate })
 }
 
 /// The same with hardware dot products, on the highest tier that has them.
 fn dot_problem(dot: HardwareDot, caches: Caches, shape: (usize, usize, usize)) -> FloatProblem {
     let products = FloatProducts::Dot(dot);
-    FloatProblem { products, weights: FloatType::Bf16, ..problem(Tier::Amx, caches, shape) }
+    FloatProblem { products, weights: FloatType::Bf16.into(), ..problem(Tier::Amx, caches, shape) }
 }
 
 fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
@@ -60,7 +66,6 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
     };
     let options = [
         (plan.keeps, "keeps"),
-        (plan.expands_first, "expands"),
         (plan.packs_a, "packs"),
         (plan.prefetch, "ahead"),
         (plan.prefetching_tiles > 0, "next"),
@@ -89,9 +94,13 @@ fn table() -> String {
                 let p = problem(tier, caches, shape);
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
-            for weights in [FloatType::F32, FloatType::F16] {
+            for weights in [FloatType::F32.into(), FloatType::F16.into(), four_bits()] {
                 let p = problem(tier, caches, (64, 1024, 1024));
-                let p = FloatProblem { weights, expands_first: weights == FloatType::F32, in_place: false, ..p };
+                let p = FloatProblem { weights, in_place: false, ..p };
+                writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
+            }
+            for shape in [(1, 4096, 4096), (7, 512, 512), (1024, 1024, 1000)] {
+                let p = FloatProblem { weights: four_bits(), ..problem(tier, caches, shape) };
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
         }
@@ -129,7 +138,9 @@ fn plans_cover_everything_and_fit_the_registry() {
                 for (k, p) in [0, 1, 7, 255, 256, 257, 513, 4096].into_iter().flat_map(|k| {
                     let shape = (rows, cols, k);
                     let of_dot = |dot| FloatProblem { tier, ..dot_problem(dot, MACHINES[1].1, shape) };
-                    let all = [problem(tier, MACHINES[1].1, shape)].into_iter().chain(HardwareDot::ALL.map(of_dot));
+                    let of_numbers = problem(tier, MACHINES[1].1, shape);
+                    let of_groups = FloatProblem { weights: four_bits(), ..of_numbers };
+                    let all = [of_numbers, of_groups].into_iter().chain(HardwareDot::ALL.map(of_dot));
                     all.map(move |p| (k, p))
                 }) {
                     let plan = FloatPlan::new(&p);
@@ -147,7 +158,8 @@ fn plans_cover_everything_and_fit_the_registry() {
                     assert!(plan.kc * plan.passes(k) >= k && plan.kc > 0, "{p:?}: {plan:?}");
                     assert!(k == 0 || plan.kc * (plan.passes(k) - 1) < k, "{p:?}: {plan:?}");
                     assert!(!plan.keeps || plan.vectors == 2, "{p:?}: {plan:?}");
-                    let whole_groups = plan.passes(k) == 1 || plan.kc.is_multiple_of(p.products.group());
+                    let unit = p.products.group().max(p.weights.unit());
+                    let whole_groups = plan.passes(k) == 1 || plan.kc.is_multiple_of(unit);
                     assert!(whole_groups, "{p:?}: {plan:?}");
                     assert!(
                         !plan.in_tiles || plan.keeps && !plan.prefetch && plan.prefetching_tiles == 0,

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, Kernel};
+use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatWeights, Kernel};
 use half::bf16;
 
 use super::{Destination, from, piece};
@@ -20,7 +20,6 @@ use crate::aligned::Lines;
 use crate::error::{Error, Result, expect};
 use crate::float::plan::FloatPlan;
 use crate::float::{Float, InPlace, Source, Weights};
-use crate::groupwise::PackedGroupwise;
 use crate::matrix::{MatRef, taken_stride};
 use crate::parallel::{ParallelFor, run_parts};
 use crate::plan::Run;
@@ -127,6 +126,7 @@ impl FloatKernels {
 #[derive(Default)]
 struct Workspace {
     packed_a: Lines,
+    constants: Lines,
     expanded: Lines,
     partial: Lines,
 }
@@ -162,7 +162,7 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
     for first in tiles.clone().step_by(plan.tiles_per_block) {
         let tiles = first..tiles.end.min(first + plan.tiles_per_block);
         let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
-        let Workspace { packed_a, expanded, partial } = &mut *workspace;
+        let Workspace { packed_a, constants, expanded, partial } = &mut *workspace;
         let a = match job.a.in_place(job.products) {
             Some(InPlace { data, row_stride }) if !plan.packs_a => {
                 Rows { data: &data[(rows.start * row_stride).min(data.len())..], row_stride, first: rows.start }
@@ -177,8 +177,8 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
                 Rows { data: packed_a.of(), row_stride, first: rows.start }
             }
         };
-        let expands = plan.keeps || plan.expands_first;
-        expanded.grow(if expands { job.products.slots(plan.kc) * plan.strip * size_of::<f32>() } else { 0 });
+        constants.grow(job.weights.packed().constants_len(plan.strip) * size_of::<f32>());
+        expanded.grow(if plan.keeps { job.products.slots(plan.kc) * plan.strip * size_of::<f32>() } else { 0 });
         let partial_rows = match (plan.passes(k) > 1, plan.in_tiles) {
             (true, _) => rows.len(),
             (false, true) => plan.tiles.height,
@@ -186,7 +186,12 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
         };
         partial.grow(partial_rows * plan.strip * size_of::<f32>());
         for strip in strips.clone() {
-            run_strip(job, &a, &tiles, strip, expanded.of_mut(), partial.of_mut());
+            let scratch = Scratch {
+                constants: constants.of_mut().as_mut_ptr(),
+                expanded: expanded.of_mut().as_mut_ptr(),
+                partial: partial.of_mut(),
+            };
+            run_strip(job, &a, &tiles, strip, scratch);
         }
     }
 }
@@ -255,24 +260,25 @@ fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
     });
 }
 
+/// Memory of a strip.
+struct Scratch<'a> {
+    /// Of a group of weights of few bits.
+    constants: *mut f32,
+    /// Weights that the first micro-tile keeps.
+    expanded: *mut f32,
+    /// Sums between passes of K.
+    partial: &'a mut [f32],
+}
+
 /// LOOP 3: one strip against the block of rows.
-fn run_strip(
-    job: &FloatJob<'_>,
-    a: &Rows<'_>,
-    tiles: &Range<usize>,
-    strip: usize,
-    expanded: &mut [f32],
-    partial: &mut [f32],
-) {
+fn run_strip(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strip: usize, scratch: Scratch<'_>) {
+    let Scratch { constants, expanded, partial } = scratch;
     let (plan, k) = (job.plan, job.weights.k());
     let last_strip = strip + 1 == plan.strips;
     let width = if last_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
     let passes = plan.passes(k);
     for pass in 0..passes {
         let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
-        if let Weights::Groupwise(packed) = job.weights {
-            expand(packed, depth.clone(), strip * plan.strip, width, expanded);
-        }
         let mut first_tile = true;
         // The panel after this one, while its last strip is multiplied.
         let ends_panel = ((strip + 1) * plan.strip).is_multiple_of(FLOAT_PANEL);
@@ -301,7 +307,8 @@ fn run_strip(
                     column: strip * plan.strip,
                     depth: depth.clone(),
                     a,
-                    expanded: expanded.as_mut_ptr(),
+                    constants,
+                    expanded,
                     partial: match (passes > 1, plan.in_tiles) {
                         (true, _) => partial[done * width..].as_mut_ptr(),
                         (false, true) => partial.as_mut_ptr(),
@@ -323,51 +330,30 @@ struct Call<'a> {
     column: usize,
     depth: Range<usize>,
     a: &'a Rows<'a>,
+    constants: *mut f32,
     expanded: *mut f32,
     partial: *mut f32,
 }
 
-/// Real weights of some columns from `column` on, `width` for each k.
-fn expand(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
-    #[inline(always)]
-    fn panels(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
-        for first in (column..column + width).step_by(FLOAT_PANEL) {
-            let in_panel = first % FLOAT_PANEL;
-            let columns = in_panel..FLOAT_PANEL.min(in_panel + column + width - first);
-            packed.expand(depth.clone(), first / FLOAT_PANEL, columns, &mut out[first - column..], width);
-        }
-    }
-    // Too large for the compiler to inline it into `vectorize`.
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn with_avx2(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: usize, out: &mut [f32]) {
-            panels(packed, depth, column, width, out);
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: the two features that the function is compiled for were detected on the line above.
-            return unsafe { with_avx2(packed, depth, column, width, out) };
-        }
-    }
-    panels(packed, depth, column, width, out);
-}
-
-/// Where kernels begin to read packed weights; nowhere, where they read expanded ones.
+/// Where kernels begin to read packed weights.
 struct PackedPart {
     start: *const u8,
+    scales_from_start: isize,
     panel_stride: usize,
 }
 
 impl PackedPart {
+    /// The strip that begins with `column`, from `k` on: the first k of a group, where weights have some.
     fn new(weights: &Weights, column: usize, k: usize) -> PackedPart {
-        let Weights::Float(packed) = weights else {
-            return PackedPart { start: std::ptr::null(), panel_stride: 0 };
+        let (packed, panel_stride, before) = (weights.packed(), weights.panel_bytes(), column % FLOAT_PANEL);
+        let (in_row, scales_from_start) = match packed {
+            FloatWeights::Numbers(of) => (of.place(before) * of.bytes(), 0),
+            FloatWeights::Groups(_) => (before * size_of::<u32>(), -((before * size_of::<bf16>()) as isize)),
         };
-        let (stored, panel_stride) = (packed.stored(), packed.panel_bytes());
-        let in_panel = (k * FLOAT_PANEL + stored.place(column % FLOAT_PANEL)) * stored.bytes();
-        let at = column / FLOAT_PANEL * panel_stride + in_panel;
+        let at = column / FLOAT_PANEL * panel_stride + packed.panel_bytes(k) + in_row;
         // Without any k there is nothing to read.
-        PackedPart { start: packed.bytes()[at.min(packed.bytes().len())..].as_ptr(), panel_stride }
+        let start = weights.bytes()[at.min(weights.bytes().len())..].as_ptr();
+        PackedPart { start, scales_from_start, panel_stride }
     }
 }
 
@@ -386,6 +372,8 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
         a_row_stride: a.row_stride,
         a_tile_stride: run.height * a.row_stride,
         b: b.start,
+        scales_from_b: b.scales_from_start,
+        constants: call.constants,
         b_panel_stride: b.panel_stride,
         next: b.start.wrapping_add(b.panel_stride),
         depth: depth.len(),
@@ -405,6 +393,6 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
         args.residual_row_stride = residual.row_stride_bytes;
     }
     // SAFETY: a `FloatJob` has operands and a destination of the sizes that its kernels were described with; `run_part`
-    // provides the run's rows and room for expanded weights and partial sums; nobody else has this part's rectangle of C.
+    // provides the run's rows and room for constants, expanded weights and partial sums; nobody else has this part's rectangle of C.
     unsafe { kernel.run(&mut args) }
 }

@@ -2,7 +2,7 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart};
+use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart, FloatType};
 use super::{epilogue, main_loop, tiles};
 use crate::CodegenError;
 use crate::tier::Tier;
@@ -196,7 +196,7 @@ impl<L: Lowering> Builder<L> {
 
     /// Brings pairs of accumulators from the order of columns in which bf16 panels make them into the natural one, or back.
     pub(super) fn exchange_halves(&mut self) {
-        if self.desc.weights != super::desc::FloatType::Bf16 || self.desc.lanes() == 8 {
+        if self.desc.weights != FloatType::Bf16.into() || self.desc.lanes() == 8 {
             return;
         }
         let accs: Vec<Vector> = self.accs().collect();

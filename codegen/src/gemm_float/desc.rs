@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::dot::HardwareDot;
+use super::weights::FloatWeights;
 use crate::tier::Tier;
 
 /// Columns of a packed panel of floating-point weights, on every tier.
@@ -210,7 +211,7 @@ impl FloatFunction {
 /// let desc = FloatKernelDesc {
 ///     tier: Tier::Avx2,
 ///     products: FloatProducts::Chain,
-///     weights: FloatType::Bf16,
+///     weights: FloatType::Bf16.into(),
 ///     expansion: Expansion::InRegisters,
 ///     a: FloatRows::Strided,
 ///     rows: 6,
@@ -229,8 +230,8 @@ pub struct FloatKernelDesc {
     pub tier: Tier,
     /// How products are summed.
     pub products: FloatProducts,
-    /// The type of packed weights; bf16 for hardware dot products.
-    pub weights: FloatType,
+    /// Packed weights; bf16 for hardware dot products.
+    pub weights: FloatWeights,
     /// Where they are taken from.
     pub expansion: Expansion,
     /// How A lies in memory.
@@ -273,11 +274,6 @@ impl FloatKernelDesc {
     /// Whether sums are in tile registers while products are added.
     pub const fn has_tiles(&self) -> bool {
         self.products.in_tiles(self.tier)
-    }
-
-    /// Bytes of a panel's weights for one k.
-    pub const fn panel_row_bytes(&self) -> usize {
-        FLOAT_PANEL * self.weights.bytes()
     }
 }
 
@@ -353,13 +349,20 @@ pub struct FloatKernelArgs {
     /// Bytes from micro-tile to micro-tile of A.
     pub a_tile_stride: usize,
     /// The strip's first weights at the first k: readable for `depth` rows of each of its panels. Unused by
-    /// [`Expansion::Reused`].
+    /// [`Expansion::Reused`]. Of weights of few bits, the first group's first byte, and behind it four for each column of the
+    /// panel before the strip's first one; groups of `depth` k are readable.
     pub b: *const u8,
+    /// From `b` to where weights of few bits have the scale of the strip's first column, less than zero: two bytes for each
+    /// column of the panel before it.
+    pub scales_from_b: isize,
+    /// Room for [`FloatWeights::constants_len`] elements, if weights have few bits and are not [`Expansion::Reused`].
+    pub constants: *mut f32,
     /// Bytes from panel to panel.
     pub b_panel_stride: usize,
     /// Where [`FloatPrefetch::Next`] goes on; any address is allowed.
     pub next: *const u8,
-    /// Number of k; may be zero. Parts of K but the last one are multiples of [`FloatProducts::group`].
+    /// Number of k; may be zero. Parts of K but the last one are multiples of [`FloatProducts::group`]
+    /// and [`FloatWeights::unit`].
     pub depth: usize,
     /// Number of micro-tiles; not zero.
     pub row_tiles: usize,
@@ -393,6 +396,8 @@ impl FloatKernelArgs {
         a_row_stride: 0,
         a_tile_stride: 0,
         b: std::ptr::null(),
+        scales_from_b: 0,
+        constants: std::ptr::null_mut(),
         b_panel_stride: 0,
         next: std::ptr::null(),
         depth: 0,

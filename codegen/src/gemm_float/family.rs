@@ -8,6 +8,7 @@ use super::desc::{
 use super::dot::HardwareDot;
 use super::portable;
 use super::registry::max_rows;
+use super::weights::WeightGroups;
 use crate::cache::KernelCache;
 use crate::kernel::{CodegenError, Description, Family};
 use crate::tier::Tier;
@@ -24,7 +25,7 @@ impl FloatKernelDesc {
         if !dot.is_of(self.tier) {
             return Err(CodegenError::Unsupported("the tier has no such dot products"));
         }
-        if self.weights != FloatType::Bf16 {
+        if self.weights != FloatType::Bf16.into() {
             return Err(CodegenError::Unsupported("hardware dot products are of bf16"));
         }
         if self.a != FloatRows::Strided {
@@ -40,6 +41,19 @@ impl FloatKernelDesc {
         }
         Ok(())
     }
+}
+
+/// What weights of few bits ask for.
+fn check_groups(desc: &FloatKernelDesc, groups: WeightGroups) -> Result<(), CodegenError> {
+    if !matches!(groups.layout.bits, 2 | 4) || !matches!(groups.size, 32 | 64 | 128) {
+        return Err(CodegenError::Unsupported("weights have 2 or 4 bits, groups 32, 64 or 128 k"));
+    }
+    if desc.prefetch == FloatPrefetch::Next && desc.expansion != Expansion::Reused {
+        return Err(CodegenError::Unsupported(
+            "kernels that expand weights of few bits do not prefetch the next panel",
+        ));
+    }
+    Ok(())
 }
 
 impl Family for FloatKernelDesc {
@@ -68,6 +82,9 @@ impl Family for FloatKernelDesc {
         }
         if self.expansion == Expansion::Kept && vectors != 2 && self.tier != Tier::Portable {
             return Err(CodegenError::Unsupported("strips of two vectors are kept, no others"));
+        }
+        if let Some(groups) = self.weights.groups() {
+            check_groups(self, groups)?;
         }
         match self.products {
             FloatProducts::Chain => Ok(()),

@@ -6,7 +6,9 @@
 
 use super::builder::{Builder, LINE_BYTES, arg, role};
 use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows, FloatType};
-use crate::x86::asm::{Mem, Scale};
+use super::groups;
+use super::weights::FloatWeights;
+use crate::x86::asm::{Assembler, Mem, Scale};
 use crate::x86::lowering::{Lowering, Vector};
 
 /// What a step multiplies.
@@ -29,6 +31,9 @@ impl Step {
 
 /// All of k.
 pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
+    if let (Some(groups), false) = (b.desc.weights.groups(), b.desc.expansion == Expansion::Reused) {
+        return groups::all(b, groups);
+    }
     let (end, again, many, few) = (b.low.asm().label(), b.low.asm().label(), b.low.asm().label(), b.low.asm().label());
     let panels = b.desc.strip_cols().div_ceil(FLOAT_PANEL);
     let expands = b.desc.expansion != Expansion::InRegisters;
@@ -47,9 +52,7 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
         asm.shift_right_imm(role::COUNT, 1);
     }
     if panels > 1 {
-        let [one, three] = role::PANELS;
-        asm.load64(one, arg!(b_panel_stride));
-        asm.lea(three, Mem { base: one, index: Some((one, Scale::X2)), disp: 0 });
+        load_panel_distances(asm);
     }
     if expands {
         asm.load64(role::EXPANDED, arg!(expanded));
@@ -90,6 +93,13 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     }
 }
 
+/// Loads what [`panel`] takes for panels behind the first one.
+pub(super) fn load_panel_distances(asm: &mut Assembler) {
+    let [one, three] = role::PANELS;
+    asm.load64(one, arg!(b_panel_stride));
+    asm.lea(three, Mem { base: one, index: Some((one, Scale::X2)), disp: 0 });
+}
+
 /// Steps per iteration: enough that the loop's own instructions, some of which take a multiplier's port, hardly count.
 /// MEASURED on Emerald Rapids at 6 × 2 vectors: 8 make 1024³ 3 to 5 % faster than 2; 16 are no better.
 fn unroll<L: Lowering>(b: &Builder<L>) -> usize {
@@ -97,7 +107,7 @@ fn unroll<L: Lowering>(b: &Builder<L>) -> usize {
 }
 
 /// Bytes of expanded weights for one step.
-fn expanded_bytes<L: Lowering>(b: &Builder<L>) -> usize {
+pub(super) fn expanded_bytes<L: Lowering>(b: &Builder<L>) -> usize {
     b.desc.strip_cols() * size_of::<f32>()
 }
 
@@ -127,7 +137,7 @@ fn advance<L: Lowering>(b: &mut Builder<L>, steps: usize) {
 
 /// Bytes of a panel's weights for one step.
 fn step_bytes<L: Lowering>(b: &Builder<L>) -> usize {
-    b.desc.panel_row_bytes() * b.desc.products.depth_of_slot()
+    b.desc.weights.panel_bytes(1) * b.desc.products.depth_of_slot()
 }
 
 /// One k, or one pair of k.
@@ -179,7 +189,7 @@ fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
 }
 
 /// `acc += a · weights`
-fn accumulate<L: Lowering>(b: &mut Builder<L>, acc: Vector, a: Vector, weights: Vector) {
+pub(super) fn accumulate<L: Lowering>(b: &mut Builder<L>, acc: Vector, a: Vector, weights: Vector) {
     match b.desc.products {
         FloatProducts::Chain => b.low.accumulate_f32(acc, a, weights.into()),
         FloatProducts::Dot(_) => b.low.dot_bf16(acc, a, weights.into()),
@@ -187,7 +197,7 @@ fn accumulate<L: Lowering>(b: &mut Builder<L>, acc: Vector, a: Vector, weights: 
 }
 
 /// Row `r` of A at the `i`-th step to all lanes.
-fn broadcast<L: Lowering>(b: &mut Builder<L>, r: usize, i: usize, dst: Vector) {
+pub(super) fn broadcast<L: Lowering>(b: &mut Builder<L>, r: usize, i: usize, dst: Vector) {
     let at = match b.desc.a {
         FloatRows::Strided => b.row_of_a(r).offset(i * size_of::<f32>()),
         FloatRows::Interleaved => Mem::at(role::A, (i * b.rows() + r) * size_of::<f32>()),
@@ -196,7 +206,7 @@ fn broadcast<L: Lowering>(b: &mut Builder<L>, r: usize, i: usize, dst: Vector) {
 }
 
 /// Panel `p`, at the current step.
-fn panel(p: usize) -> Mem {
+pub(super) fn panel(p: usize) -> Mem {
     let [one, three] = role::PANELS;
     let index = match p {
         0 => None,
@@ -226,13 +236,16 @@ fn packed_weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Ve
     let row = panel(v / per_panel).offset(step.index() * step_bytes(b));
     if b.desc.products != FloatProducts::Chain {
         let second = match step {
-            Step::Whole(_) => Some(row.offset(b.desc.panel_row_bytes())),
+            Step::Whole(_) => Some(row.offset(b.desc.weights.panel_bytes(1))),
             Step::Half => None,
         };
         return pairs(b, v % per_panel, row, second, dst);
     }
-    let (within, bytes) = (v % per_panel, b.desc.lanes() * b.desc.weights.bytes());
-    match b.desc.weights {
+    let FloatWeights::Numbers(numbers) = b.desc.weights else {
+        return b.low.asm().fail("weights of few bits have a main loop of their own");
+    };
+    let (within, bytes) = (v % per_panel, b.desc.lanes() * numbers.bytes());
+    match numbers {
         FloatType::F32 => b.low.load(dst, row.offset(within * bytes).into()),
         FloatType::F16 => b.low.load_f16(dst, row.offset(within * bytes)),
         FloatType::Bf16 if within % 2 == 0 => b.low.load_even_bf16(dst, row.offset(within * bytes)),
@@ -250,7 +263,7 @@ pub(super) fn pairs<L: Lowering>(b: &mut Builder<L>, within: usize, first: Mem, 
 
 /// How far ahead an iteration asks for one line of each panel, into the second-level cache: the hardware's prefetcher goes on
 /// from there. MEASURED on Emerald Rapids, one row of f16 from memory: 7 % faster in the mean of three runs; bf16 no change.
-const FAR_AHEAD: usize = 4 * FLOAT_PREFETCH;
+pub(super) const FAR_AHEAD: usize = 4 * FLOAT_PREFETCH;
 
 /// The lines of all panels that will be needed some time from now.
 fn prefetch<L: Lowering>(b: &mut Builder<L>, i: usize) {

@@ -2,7 +2,7 @@
 //! is asked for, the CPU's own dot products of bf16.
 //!
 //! [`desc`] says what a kernel is, [`registry`] which there are. Start with `builder::generate`: it reads like the kernel's
-//! loops. `main_loop` multiplies, in vectors or by `tiles`, `epilogue` finishes, [`portable`] does both in plain Rust;
+//! loops. `main_loop` multiplies, in vectors or by `tiles`, weights of few bits by `groups`; `epilogue` finishes, [`portable`] does both in plain Rust;
 //! [`function`] has the numbers that both make exponentials of, [`dot`] what hardware dot products are.
 
 #[cfg(target_arch = "x86_64")]
@@ -14,8 +14,11 @@ mod epilogue;
 mod family;
 pub mod function;
 #[cfg(target_arch = "x86_64")]
+mod groups;
+#[cfg(target_arch = "x86_64")]
 mod main_loop;
 mod portable;
 pub(crate) mod registry;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+pub(crate) mod weights;

@@ -6,6 +6,8 @@ use super::desc::{
 };
 use super::dot::HardwareDot;
 use super::function::float_function;
+use super::weights::{FloatWeights, WeightGroups};
+use crate::gemm_groups::desc::{GROUP_PANEL, GroupZeroPoints};
 use half::{bf16, f16};
 
 /// Most accumulators of a micro-tile, of any tier: 15 × 32, 3 × 128, or 32 × 32 in tiles.
@@ -70,9 +72,18 @@ unsafe fn multiply(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f3
                 Expansion::Reused => unsafe { kept.read() },
                 Expansion::InRegisters | Expansion::Kept => {
                     let panel = args.b.wrapping_add(j / FLOAT_PANEL * args.b_panel_stride);
-                    let row = panel.wrapping_add(k * desc.panel_row_bytes());
-                    // SAFETY: the caller provides `depth` rows of each panel.
-                    unsafe { read(desc.weights, row, desc.weights.place(j % FLOAT_PANEL)) }
+                    // SAFETY: the caller provides `depth` k of each panel.
+                    unsafe {
+                        match desc.weights {
+                            FloatWeights::Numbers(of) => {
+                                let row = panel.wrapping_add(desc.weights.panel_bytes(k));
+                                read(of, row, of.place(j % FLOAT_PANEL))
+                            }
+                            FloatWeights::Groups(groups) => {
+                                small_weight(groups, args.scales_from_b, panel, k, j % FLOAT_PANEL)
+                            }
+                        }
+                    }
                 }
             };
             if desc.expansion == Expansion::Kept {
@@ -92,6 +103,30 @@ unsafe fn multiply(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f3
     }
 }
 
+/// A weight of few bits, as f32.
+///
+/// # Safety
+/// `b` points to the columns' dwords of a panel, were they at the start of the first group; the panel has `k`.
+unsafe fn small_weight(groups: WeightGroups, scales_from_b: isize, b: *const u8, k: usize, j: usize) -> f32 {
+    let WeightGroups { layout, size, .. } = groups;
+    let (group, within) = (FloatWeights::Groups(groups).panel_bytes(k), k % usize::from(size));
+    let (step, in_step) = (within / layout.step_depth(), within % layout.step_depth());
+    let half = |at: usize| {
+        let at = b.wrapping_add(group + at).wrapping_offset(scales_from_b).cast::<u16>();
+        // SAFETY: every group has a header, with scales and, if columns have their own, zero points.
+        unsafe { at.add(j).read_unaligned() }
+    };
+    let dword = b.wrapping_add(group + layout.header_bytes() + (step * GROUP_PANEL + j) * 4).cast::<u32>();
+    // SAFETY: the caller's promise.
+    let dword = unsafe { dword.read_unaligned() };
+    let q = dword >> layout.offset_in_dword(in_step) & ((1 << layout.bits) - 1);
+    let zero_point = match layout.zero_points {
+        GroupZeroPoints::Middle => layout.middle().into(),
+        GroupZeroPoints::PerColumn => half(GROUP_PANEL * size_of::<u16>()),
+    };
+    bf16::from_bits(half(0)).to_f32() * (q as f32 - f32::from(zero_point))
+}
+
 /// Most k of a group of hardware dot products.
 const MAX_GROUP: usize = 32;
 
@@ -107,8 +142,8 @@ unsafe fn add_dots(desc: &FloatKernelDesc, dot: HardwareDot, args: &FloatKernelA
             let mut b = [bf16::ZERO; MAX_GROUP];
             for (k, weight) in b[..group].iter_mut().enumerate() {
                 let panel = args.b.wrapping_add(j / FLOAT_PANEL * args.b_panel_stride);
-                let row = panel.wrapping_add((first + k) * desc.panel_row_bytes());
-                let at = row.wrapping_add(desc.weights.place(j % FLOAT_PANEL) * desc.weights.bytes());
+                let row = panel.wrapping_add(desc.weights.panel_bytes(first + k));
+                let at = row.wrapping_add(FloatType::Bf16.place(j % FLOAT_PANEL) * FloatType::Bf16.bytes());
                 if desc.expansion == Expansion::Reused {
                     // SAFETY: the caller provides room for whole groups, which an earlier kernel filled.
                     *weight = unsafe { in_pairs(k).read() };

@@ -1,6 +1,7 @@
 //! The micro-tiles of the float family. Planning, tests and benchmarks all read this table.
 
 use super::desc::{FloatFinish, FloatFunction, FloatKernelDesc, FloatProducts, float_lanes};
+use super::weights::FloatWeights;
 use crate::tier::Tier;
 
 /// A shape of micro-kernels: every number of rows from 1 to `max_rows` can be generated.
@@ -16,17 +17,19 @@ pub struct FloatTile {
 }
 
 impl FloatTile {
-    /// Most rows where the epilogue has this function.
+    /// Most rows where the epilogue has this function, with these weights.
     ///
     /// # Examples
     /// ```
-    /// use gemmill_codegen::{FloatFunction, Tier, float_tiles};
-    /// let narrow = float_tiles(Tier::Avx2)[2];
-    /// assert_eq!(narrow.max_rows_with(FloatFunction::Clamp), 7);
-    /// assert_eq!(narrow.max_rows_with(FloatFunction::Gelu), 6);
+    /// use gemmill_codegen::{FloatFunction, FloatType, Tier, float_tiles};
+    /// let (narrow, weights) = (float_tiles(Tier::Avx2)[2], FloatType::F16.into());
+    /// assert_eq!(narrow.max_rows_with(FloatFunction::Clamp, weights), 7);
+    /// assert_eq!(narrow.max_rows_with(FloatFunction::Gelu, weights), 6);
     /// ```
-    pub fn max_rows_with(&self, function: FloatFunction) -> usize {
-        if function.registers() > LEAST_FREE { self.rows } else { self.max_rows }
+    pub fn max_rows_with(&self, function: FloatFunction, weights: FloatWeights) -> usize {
+        // Expanding weights of few bits takes four registers, which `rows` leave.
+        let several = function.registers() > LEAST_FREE || weights.groups().is_some();
+        if several { self.rows } else { self.max_rows }
     }
 }
 
@@ -96,5 +99,5 @@ pub(crate) fn max_rows(desc: &FloatKernelDesc) -> usize {
     };
     let vectors = usize::from(desc.vectors);
     let fitting = float_tiles_of(desc.tier, desc.products).iter().rev().find(|tile| vectors <= tile.vectors);
-    fitting.map_or(0, |tile| tile.max_rows_with(function))
+    fitting.map_or(0, |tile| tile.max_rows_with(function, desc.weights))
 }

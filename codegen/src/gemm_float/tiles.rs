@@ -122,7 +122,7 @@ fn step<L: Lowering>(b: &mut Builder<L>) {
 /// Makes pairs of the packed panel, with zeros behind them up to whole tiles.
 fn keep<L: Lowering>(b: &mut Builder<L>) {
     let [again, half, pad, pad_again, end] = [(); 5].map(|()| b.low.asm().label());
-    let row_bytes = b.desc.panel_row_bytes();
+    let row_bytes = b.desc.weights.panel_bytes(1);
     let (first, second) = (Mem::at(role::B, 0), Mem::at(role::B, row_bytes));
     let store = |b: &mut Builder<L>, second: Option<Mem>| {
         for vector in 0..VECTORS {

@@ -6,7 +6,7 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelDesc, vectors_at_a_time};
+use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupZeroPoints, vectors_at_a_time};
 use crate::CodegenError;
 use crate::tier::Tier;
 use crate::x86::asm::{Gpr, MachineCode, Mem};
@@ -142,7 +142,7 @@ impl<L: Lowering> Builder<L> {
 
     /// One group for some vectors of columns, `first` and those behind it.
     fn group(&mut self, first: usize, is_last: bool) {
-        let header = self.desc.header_bytes();
+        let header = self.desc.layout.header_bytes();
         let columns = first * self.vector_bytes();
         self.start(first);
         let again = self.low.asm().label();
@@ -152,7 +152,7 @@ impl<L: Lowering> Builder<L> {
         asm.load32(role::COUNT, Mem::at(role::CHUNKS, 0));
         asm.place(again);
         self.chunk(is_last);
-        let bytes = GROUP_CHUNK / self.desc.step_depth() * GROUP_PANEL * 4;
+        let bytes = GROUP_CHUNK / self.desc.layout.step_depth() * GROUP_PANEL * 4;
         let asm = self.low.asm();
         asm.add_imm(role::WEIGHTS, bytes);
         asm.add_imm(role::CHUNK, GROUP_CHUNK);
@@ -165,7 +165,7 @@ impl<L: Lowering> Builder<L> {
         let rows = self.rows();
         for v in 0..self.vectors {
             let zero_point = self.temp(0);
-            if self.desc.correction == GroupCorrection::PerColumn {
+            if self.desc.layout.zero_points == GroupZeroPoints::PerColumn {
                 let at = 2 * (GROUP_PANEL + (first + v) * self.lanes);
                 self.low.load_first16(zero_point, Mem::at(role::B, at), self.lanes);
                 self.low.widen16(zero_point, zero_point);
@@ -173,7 +173,7 @@ impl<L: Lowering> Builder<L> {
             for r in 0..rows {
                 let sum = self.sum(r, v);
                 self.low.broadcast32(sum, Mem::at(role::TERMS, 4 * r));
-                if self.desc.correction == GroupCorrection::PerColumn {
+                if self.desc.layout.zero_points == GroupZeroPoints::PerColumn {
                     self.low.op(Op::MulI32, sum, sum, zero_point.into());
                 }
             }
@@ -183,11 +183,11 @@ impl<L: Lowering> Builder<L> {
     /// A chunk of k.
     fn chunk(&mut self, prefetches: bool) {
         let (weights, bytes, mask, a) = (self.temp(0), self.temp(1), self.temp(2), self.temp(3));
-        let fields = 8 / usize::from(self.desc.bits);
-        let field_mask = [0x0303_0303, 0x0f0f_0f0f][usize::from(self.desc.bits == 4)];
+        let fields = 8 / usize::from(self.desc.layout.bits);
+        let field_mask = [0x0303_0303, 0x0f0f_0f0f][usize::from(self.desc.layout.bits == 4)];
         let constant = self.repeated(field_mask);
         self.low.load(mask, Source::Constant(constant));
-        let steps = GROUP_CHUNK / self.desc.step_depth();
+        let steps = GROUP_CHUNK / self.desc.layout.step_depth();
         if prefetches && self.rows() <= STREAMED_ROWS {
             for line in (0..steps * GROUP_PANEL * 4).step_by(LINE_BYTES) {
                 self.low.asm().prefetch_l2(Mem::at(role::WEIGHTS, PREFETCH + line));
@@ -199,11 +199,11 @@ impl<L: Lowering> Builder<L> {
                 self.low.load(weights, Mem::at(role::WEIGHTS, at).into());
                 for field in 0..fields {
                     if field > 0 {
-                        self.low.shift_right32(weights, weights, self.desc.bits);
+                        self.low.shift_right32(weights, weights, self.desc.layout.bits);
                     }
                     self.low.op(Op::And, bytes, weights, mask.into());
                     for r in 0..self.rows() {
-                        let k = step * self.desc.step_depth() + field * 4;
+                        let k = step * self.desc.layout.step_depth() + field * 4;
                         self.low.broadcast32(a, RowStrides(&role::STRIDES).row(role::CHUNK, r).offset(k));
                         self.multiply(r, v, bytes, a, step == 0 && field == 0);
                     }

@@ -9,9 +9,7 @@ pub const GROUP_PANEL: usize = 32;
 /// Groups are whole chunks of so many k: what 16-bit sums hold, and what padding of K fills up.
 pub const GROUP_CHUNK: usize = 32;
 
-/// A micro-kernel of the groupwise family: a micro-tile of `rows` rows and [`GROUP_PANEL`] columns.
-///
-/// A packed panel is a sequence of groups, each of them:
+/// How packed weights of few bits lie in a panel of [`GROUP_PANEL`] columns: a sequence of groups, each of them:
 ///
 /// ```text
 /// scales:       32 bf16                                  by column
@@ -24,33 +22,34 @@ pub const GROUP_CHUNK: usize = 32;
 ///
 /// # Examples
 /// ```
-/// use gemmill_codegen::{GroupCorrection, GroupKernelDesc, Tier};
-/// let desc = GroupKernelDesc { tier: Tier::Avx2, bits: 4, rows: 6, correction: GroupCorrection::PerRow };
-/// assert_eq!(desc.to_string(), "q4gemm_avx2_6x32");
-/// assert_eq!(desc.group_bytes(128), 64 + 128 * 32 / 2);
+/// use gemmill_codegen::{GroupLayout, GroupZeroPoints};
+/// let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
+/// assert_eq!((layout.step_depth(), layout.middle()), (8, 8));
+/// assert_eq!(layout.group_bytes(128), 64 + 128 * 32 / 2);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupKernelDesc {
-    /// Instruction set.
-    pub tier: Tier,
+pub struct GroupLayout {
     /// Bits of a weight: 4 or 2.
     pub bits: u8,
-    /// Rows of the micro-tile, at most [`group_rows`].
-    pub rows: u8,
-    /// How zero points of weights are taken out.
-    pub correction: GroupCorrection,
+    /// Whether columns have their own zero points.
+    pub zero_points: GroupZeroPoints,
 }
 
-/// How zero points of weights are taken out of a group's sum.
+/// Zero points of weights, and how kernels of integers take them out of a group's sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum GroupCorrection {
-    /// They are all the same: `correction = term[g][row]`.
-    PerRow,
-    /// Columns have their own: `correction = term[g][row] * zero_point[g][column]`.
+pub enum GroupZeroPoints {
+    /// All are [`GroupLayout::middle`]: `correction = term[g][row]`.
+    Middle,
+    /// Columns have their own in each group: `correction = term[g][row] * zero_point[g][column]`.
     PerColumn,
 }
 
-impl GroupKernelDesc {
+impl GroupLayout {
+    /// The zero point of weights that have none of their own.
+    pub const fn middle(&self) -> u8 {
+        1 << (self.bits - 1)
+    }
+
     /// k of a vector of packed dwords.
     pub const fn step_depth(&self) -> usize {
         32 / self.bits as usize
@@ -58,9 +57,9 @@ impl GroupKernelDesc {
 
     /// Bytes of scales and zero points of a group.
     pub const fn header_bytes(&self) -> usize {
-        match self.correction {
-            GroupCorrection::PerRow => GROUP_PANEL * 2,
-            GroupCorrection::PerColumn => GROUP_PANEL * 4,
+        match self.zero_points {
+            GroupZeroPoints::Middle => GROUP_PANEL * 2,
+            GroupZeroPoints::PerColumn => GROUP_PANEL * 4,
         }
     }
 
@@ -68,6 +67,30 @@ impl GroupKernelDesc {
     pub const fn group_bytes(&self, depth: usize) -> usize {
         self.header_bytes() + depth / self.step_depth() * GROUP_PANEL * 4
     }
+
+    /// Where the `in_step`-th k of a step stands in its column's dword.
+    pub(crate) const fn offset_in_dword(&self, in_step: usize) -> usize {
+        in_step % 4 * 8 + in_step / 4 * self.bits as usize
+    }
+}
+
+/// A micro-kernel of the groupwise family: a micro-tile of `rows` rows and [`GROUP_PANEL`] columns.
+///
+/// # Examples
+/// ```
+/// use gemmill_codegen::{GroupKernelDesc, GroupLayout, GroupZeroPoints, Tier};
+/// let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
+/// let desc = GroupKernelDesc { tier: Tier::Avx2, layout, rows: 6 };
+/// assert_eq!(desc.to_string(), "q4gemm_avx2_6x32");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKernelDesc {
+    /// Instruction set.
+    pub tier: Tier,
+    /// How packed weights lie.
+    pub layout: GroupLayout,
+    /// Rows of the micro-tile, at most [`group_rows`].
+    pub rows: u8,
 }
 
 /// Whether a tier has 32-bit dot products of bytes.
@@ -106,10 +129,10 @@ pub const fn group_rows(tier: Tier) -> usize {
 
 impl fmt::Display for GroupKernelDesc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "q{}gemm_{}_{}x{GROUP_PANEL}", self.bits, self.tier, self.rows)?;
-        f.write_str(match self.correction {
-            GroupCorrection::PerRow => "",
-            GroupCorrection::PerColumn => "_zero_points",
+        write!(f, "q{}gemm_{}_{}x{GROUP_PANEL}", self.layout.bits, self.tier, self.rows)?;
+        f.write_str(match self.layout.zero_points {
+            GroupZeroPoints::Middle => "",
+            GroupZeroPoints::PerColumn => "_zero_points",
         })
     }
 }

@@ -20,7 +20,7 @@ impl Family for GroupKernelDesc {
     }
 
     fn check(&self) -> Result<(), CodegenError> {
-        if !matches!(self.bits, 2 | 4) {
+        if !matches!(self.layout.bits, 2 | 4) {
             return Err(CodegenError::Unsupported("weights have 2 or 4 bits"));
         }
         // The portable tier runs every tier's kernels: it is their oracle.

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupCorrection, GroupKernelArgs, GroupKernelDesc};
+use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, GroupZeroPoints};
 
 /// Most rows of a micro-tile, of any tier.
 pub(super) const MAX_ROWS: usize = 12;
@@ -28,7 +28,7 @@ pub(super) unsafe fn run(desc: &GroupKernelDesc, args: &mut GroupKernelArgs) {
                 }
             }
             k += depth;
-            b = b.wrapping_add(desc.group_bytes(depth));
+            b = b.wrapping_add(desc.layout.group_bytes(depth));
         }
         args.a = args.a.wrapping_add(rows * args.a_row_stride);
         args.terms = args.terms.wrapping_add(rows * args.groups);
@@ -42,19 +42,19 @@ pub(super) unsafe fn run(desc: &GroupKernelDesc, args: &mut GroupKernelArgs) {
 /// `group` is a packed group of `a.len()` k.
 unsafe fn add_group(desc: &GroupKernelDesc, a: &[i8], group: *const u8, term: i32, sums: &mut [f32]) {
     // SAFETY: the caller's promise.
-    let group = unsafe { std::slice::from_raw_parts(group, desc.group_bytes(a.len())) };
+    let group = unsafe { std::slice::from_raw_parts(group, desc.layout.group_bytes(a.len())) };
     let half = |at: usize| u16::from_le_bytes([group[at], group[at + 1]]);
-    let weights = &group[desc.header_bytes()..];
-    let mask = (1u8 << desc.bits) - 1;
+    let weights = &group[desc.layout.header_bytes()..];
+    let mask = (1u8 << desc.layout.bits) - 1;
     for (j, sum) in sums.iter_mut().enumerate() {
-        let mut s = match desc.correction {
-            GroupCorrection::PerRow => term,
-            GroupCorrection::PerColumn => term.wrapping_mul(half(2 * (GROUP_PANEL + j)).into()),
+        let mut s = match desc.layout.zero_points {
+            GroupZeroPoints::Middle => term,
+            GroupZeroPoints::PerColumn => term.wrapping_mul(half(2 * (GROUP_PANEL + j)).into()),
         };
         for (k, &x) in a.iter().enumerate() {
-            let (step, within) = (k / desc.step_depth(), k % desc.step_depth());
+            let (step, within) = (k / desc.layout.step_depth(), k % desc.layout.step_depth());
             let byte = weights[(step * GROUP_PANEL + j) * 4 + within % 4];
-            let q = byte >> (within / 4 * usize::from(desc.bits)) & mask;
+            let q = byte >> (within / 4 * usize::from(desc.layout.bits)) & mask;
             s = s.wrapping_add(i32::from(x) * i32::from(q));
         }
         *sum = (s as f32).mul_add(bf16::from_bits(half(2 * j)).to_f32(), *sum);

@@ -191,6 +191,11 @@ impl Lowering for Avx2 {
         dynasm!(self.asm.ops ; .arch x64 ; vcvtps2dq Ry(dst.0), Ry(src.0));
     }
 
+    fn select_bits(&mut self, dst: Vector, src: Vector, mask: Source, bits: Source) {
+        self.op(Op::And, dst, src, mask);
+        self.op(Op::Or, dst, dst, bits);
+    }
+
     fn high_bytes(&mut self, dst: Vector, src: Vector) {
         dynasm!(self.asm.ops ; .arch x64 ; vpsrlw Ry(dst.0), Ry(src.0), 8);
     }

@@ -210,6 +210,12 @@ impl Lowering for Avx512 {
         self.two(&table::VCVTPS2DQ, dst, src.into());
     }
 
+    fn select_bits(&mut self, dst: Vector, src: Vector, mask: Source, bits: Source) {
+        // One instruction would have to begin with `bits` in `dst`, which takes as many.
+        self.op(Op::And, dst, src, mask);
+        self.op(Op::Or, dst, dst, bits);
+    }
+
     fn high_bytes(&mut self, dst: Vector, src: Vector) {
         self.asm.emit(&table::VPSRLW_IMM, Width::Z, Operands::new(0, dst.0, Rm::Register(src.0)).imm(8));
     }

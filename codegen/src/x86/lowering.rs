@@ -172,6 +172,8 @@ pub(crate) trait Lowering {
     fn shift_right32(&mut self, dst: Vector, src: Vector, bits: u8);
     /// `a` = the lower halves of `a` and `b`, `b` = the upper halves. On tiers of 512 bits. `temp` is a free register.
     fn exchange_halves(&mut self, a: Vector, b: Vector, temp: Vector);
+    /// `dst = (src & mask) | bits`
+    fn select_bits(&mut self, dst: Vector, src: Vector, mask: Source, bits: Source);
     /// The upper byte of each 16-bit lane, as a number.
     fn high_bytes(&mut self, dst: Vector, src: Vector);
     /// Lane `i` of `dst` is lane `order[i]` of `src`; `order` in a register.

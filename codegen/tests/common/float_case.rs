@@ -19,6 +19,8 @@ pub struct Case {
     /// Elements of `a`.
     a_row_stride: usize,
     b: Vec<u8>,
+    /// Where the strip begins in its panel.
+    first_column: usize,
     pub c: Vec<u8>,
     pub c_row_stride: usize,
     bias: Vec<f32>,
@@ -51,6 +53,22 @@ const FUNCTIONS: [FloatFunction; 4] =
     [FloatFunction::Identity, FloatFunction::Clamp, FloatFunction::Gelu, FloatFunction::Silu];
 
 const PARTS: [&[usize]; 8] = [&[0], &[1], &[2], &[3], &[13], &[5, 1], &[8, 9], &[4, 3, 2]];
+
+/// Depths of parts for weights of few bits: groups, and what the last part has besides.
+const PARTS_OF_GROUPS: [(&[usize], usize); 12] = [
+    (&[], 0),
+    (&[], 1),
+    (&[], 7),
+    (&[], 8),
+    (&[], 31),
+    (&[1], 0),
+    (&[1], 1),
+    (&[2], 0),
+    (&[1, 1], 0),
+    (&[2, 1], 25),
+    (&[1, 3], 15),
+    (&[4], 16),
+];
 
 /// Depths of parts for hardware dot products: groups, and what the last part has besides.
 const GROUPS: [(&[usize], usize); 12] = [
@@ -87,6 +105,38 @@ fn numbers(of: FloatType, count: usize, rng: &mut Rng) -> Vec<u8> {
         FloatType::Bf16 => bf16::from_f32(number(rng)).to_le_bytes().to_vec(),
     };
     (0..count).flat_map(|_| one(rng)).collect()
+}
+
+/// A panel of groups of few bits, as packing leaves it: zeros behind `depth`.
+fn small_weights(of: WeightGroups, depth: usize, rng: &mut Rng) -> Vec<u8> {
+    let (mut panel, size) = (Vec::new(), usize::from(of.size));
+    for first in (0..depth).step_by(size) {
+        let depth = size.min(depth - first);
+        for _ in 0..GROUP_PANEL {
+            let scale = match (rng.below(16), of.scales) {
+                (0, _) => bf16::from_bits(1 + rng.below(200) as u16).to_f32(),
+                (1, GroupScales::Moderate) => 1.5 * 2f32.powi(110),
+                (1 | 2, GroupScales::Any) => 1.5 * 2f32.powi(122),
+                _ => (1 + rng.below(1000)) as f32 / 8192.0,
+            };
+            panel.extend(bf16::from_f32(scale).to_le_bytes());
+        }
+        if of.layout.zero_points == GroupZeroPoints::PerColumn {
+            (0..GROUP_PANEL).for_each(|_| panel.extend((rng.below(1 << of.layout.bits) as u16).to_le_bytes()));
+        }
+        let padded = depth.next_multiple_of(GROUP_CHUNK);
+        for step in 0..padded / of.layout.step_depth() {
+            for _ in 0..GROUP_PANEL {
+                let mut bytes = [0; 4];
+                for k in 0..of.layout.step_depth().min(depth.saturating_sub(step * of.layout.step_depth())) {
+                    let q = rng.below(1 << of.layout.bits) as u8;
+                    bytes[k % 4] |= q << (k / 4 * usize::from(of.layout.bits));
+                }
+                panel.extend(bytes);
+            }
+        }
+    }
+    panel
 }
 
 /// A number of bf16 whose products vanish or are flushed now and then, beside usual ones.
@@ -128,7 +178,11 @@ impl Case {
             row_tiles,
             a,
             a_row_stride,
-            b: numbers(desc.weights, panels * depth * FLOAT_PANEL, rng),
+            b: match desc.weights {
+                FloatWeights::Numbers(of) => numbers(of, panels * depth * FLOAT_PANEL, rng),
+                FloatWeights::Groups(of) => (0..panels).flat_map(|_| small_weights(of, depth, rng)).collect(),
+            },
+            first_column: if desc.strip_cols() == FLOAT_PANEL / 2 { rng.pick(&[0, FLOAT_PANEL / 2]) } else { 0 },
             c: numbers(desc.c, c_row_stride * (rows - 1) + usize::from(desc.cols), rng),
             c_row_stride,
             bias: (0..panels * FLOAT_PANEL).map(|_| number(rng)).collect(),
@@ -145,7 +199,7 @@ impl Case {
         let desc = FloatKernelDesc {
             tier,
             products: FloatProducts::Chain,
-            weights: rng.pick(&FloatType::ALL),
+            weights: rng.pick(&FloatType::ALL).into(),
             expansion: [Expansion::InRegisters, Expansion::Kept][rng.below(expansions)],
             a: rng.pick(&[FloatRows::Strided, FloatRows::Interleaved]),
             rows: rows as u8,
@@ -158,7 +212,7 @@ impl Case {
         };
         let tile = float_tiles(tier).iter().rev().find(|tile| vectors <= tile.vectors).expect("a micro-tile so wide");
         let mut epilogue = random_epilogue(rng);
-        while rows > tile.max_rows_with(epilogue.function) {
+        while rows > tile.max_rows_with(epilogue.function, desc.weights) {
             epilogue.function = rng.pick(&FUNCTIONS);
         }
         let parts = rng.pick(&PARTS);
@@ -166,12 +220,35 @@ impl Case {
         Case::new(desc, epilogue, parts, row_tiles, rng)
     }
 
+    /// The same with weights of few bits; `rows` as far as registers allow.
+    pub fn random_groups(tier: Tier, rows: usize, vectors: usize, rng: &mut Rng) -> Case {
+        let Case { desc, .. } = Case::random(tier, 1, vectors, rng);
+        let layout = GroupLayout {
+            bits: rng.pick(&[2, 4]),
+            zero_points: rng.pick(&[GroupZeroPoints::Middle, GroupZeroPoints::PerColumn]),
+        };
+        let (size, scales) = (rng.pick(&[32u8, 64, 128]), rng.pick(&[GroupScales::Moderate, GroupScales::Any]));
+        let desc = FloatKernelDesc {
+            weights: FloatWeights::Groups(WeightGroups { layout, size, scales }),
+            rows: rows as u8,
+            prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead]),
+            ..desc
+        };
+        let (groups, rest) = rng.pick(&PARTS_OF_GROUPS);
+        let mut parts: Vec<usize> = groups.iter().map(|count| count * usize::from(size)).collect();
+        if rest > 0 || parts.is_empty() {
+            parts.push(rest);
+        }
+        let (epilogue, row_tiles) = (random_epilogue(rng), rng.pick(&[1, 1, 2, 3]));
+        Case::new(desc, epilogue, &parts, row_tiles, rng)
+    }
+
     /// The same with hardware dot products.
     pub fn random_dot(tier: Tier, dot: HardwareDot, rows: usize, vectors: usize, rng: &mut Rng) -> Case {
         let Case { desc, .. } = Case::random(tier, 1, vectors, rng);
         let desc = FloatKernelDesc {
             products: FloatProducts::Dot(dot),
-            weights: FloatType::Bf16,
+            weights: FloatType::Bf16.into(),
             a: FloatRows::Strided,
             rows: rows as u8,
             ..desc
@@ -220,6 +297,11 @@ impl Case {
         let (c, bias, residual) = (c_room.put(&self.c), bias_room.put(&self.bias), residual_room.put(&self.residual));
         let mut scratch = vec![f32::NAN; strip * height * self.row_tiles];
         let element = self.desc.c.bytes();
+        let in_panel = match self.desc.weights {
+            FloatWeights::Numbers(of) => of.place(self.first_column) * of.bytes(),
+            FloatWeights::Groups(_) => self.first_column * 4,
+        };
+        let panels = strip.div_ceil(FLOAT_PANEL);
         let mut first = 0;
         for (i, &part) in self.parts.iter().enumerate() {
             let last = i + 1 == self.parts.len();
@@ -228,6 +310,7 @@ impl Case {
                 finish: if last { FloatFinish::Epilogue(self.epilogue) } else { FloatFinish::Scratch },
                 ..of_tier
             };
+            let mut constants = vec![f32::NAN; desc.weights.constants_len(strip)];
             let mut expanded = vec![f32::NAN; desc.products.slots(part) * strip];
             let (a_offset, tile_elements) = match desc.a {
                 FloatRows::Strided => (first / desc.products.depth_of_slot(), height * self.a_row_stride),
@@ -237,8 +320,10 @@ impl Case {
                 a: a.wrapping_add(a_offset).cast(),
                 a_row_stride: self.a_row_stride * size_of::<f32>(),
                 a_tile_stride: tile_elements * size_of::<f32>(),
-                b: b.wrapping_add(first * desc.panel_row_bytes()),
-                b_panel_stride: depth * desc.panel_row_bytes(),
+                b: b.wrapping_add(desc.weights.panel_bytes(first) + in_panel),
+                scales_from_b: -2 * self.first_column as isize,
+                constants: constants.as_mut_ptr(),
+                b_panel_stride: self.b.len() / panels,
                 next: std::ptr::null(),
                 depth: part,
                 row_tiles: self.row_tiles,

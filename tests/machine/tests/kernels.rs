@@ -146,6 +146,27 @@ fn float_kernels_do_what_the_cpu_does() {
     eprintln!("{kernels} kernels compared, {instructions} instructions");
 }
 
+/// The same with weights of few bits.
+#[test]
+fn kernels_of_groups_do_what_the_cpu_does() {
+    let (mut rng, mut memory) = (Rng(17), float_case::Memory::new());
+    let (mut kernels, mut instructions) = (0, 0);
+    for tier in native_tiers("kernels_of_groups_do_what_the_cpu_does") {
+        for tile in float_tiles(tier) {
+            for rows in 1..=tile.rows {
+                for vectors in (2..=tile.vectors).step_by(2) {
+                    for _ in 0..12 {
+                        let case = float_case::Case::random_groups(tier, rows, vectors, &mut rng);
+                        instructions += compare_floats(&case, &mut memory);
+                        kernels += 1;
+                    }
+                }
+            }
+        }
+    }
+    eprintln!("{kernels} kernels compared, {instructions} instructions");
+}
+
 /// The same with hardware dot products, by those that this CPU has.
 #[test]
 fn hardware_dots_do_what_the_cpu_does() {
