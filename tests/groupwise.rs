@@ -29,13 +29,18 @@ fn format(rng: &mut Rng) -> GroupwiseFormat {
 
 /// Weights of all values, or of the extreme ones alone.
 fn weights(rng: &mut Rng, k: usize, n: usize, format: GroupwiseFormat) -> GroupwiseWeights {
+    let exponent = rng.pick(&[-9, 0, 20]);
+    weights_of(rng, (k, n), format, exponent)
+}
+
+/// The same with scales of about `2^exponent`.
+fn weights_of(rng: &mut Rng, (k, n): (usize, usize), format: GroupwiseFormat, exponent: i32) -> GroupwiseWeights {
     let highest = format.bits.highest();
     let extreme = rng.one_in(3);
     let value =
         |rng: &mut Rng| if extreme { rng.pick(&[0, highest]) } else { rng.below(usize::from(highest) + 1) as u8 };
     let values = (0..k * n).map(|_| value(rng)).collect();
     let groups = format.groups(k) * n;
-    let exponent = rng.pick(&[-9, 0, 20]);
     let scale = |rng: &mut Rng| bf16::from_f32((rng.unit() + 0.01) * 2f32.powi(exponent));
     let zero_points = if format.zero_points == ZeroPoints::Each { groups } else { 0 };
     GroupwiseWeights::from_parts(GroupwiseParts {
@@ -245,7 +250,8 @@ fn rows_of_special_numbers() {
     }
 }
 
-/// Infinities and NaN are what f32 makes of them where activations stay what they are.
+/// Infinities and NaN are what f32 makes of them where activations stay what they are; scales may be as small as f32 holds,
+/// and as large as weights allow.
 #[test]
 fn floating_point_activations_may_be_anything() {
     let rng = &mut Rng::new(seed() + 4);
@@ -253,9 +259,11 @@ fn floating_point_activations_may_be_anything() {
     for _ in 0..share_of(30) {
         let (m, n, k) = (1 + rng.below(20), 1 + rng.below(70), 1 + rng.below(200));
         let format = format(rng);
-        let b = weights(rng, k, n, format);
+        let exponent = rng.pick(&[-127, -9, 0, 110, 113, 122]);
+        let b = weights_of(rng, (k, n), format, exponent);
         let packed = PackedGroupwise::new(&b).unwrap();
-        let a = stored::<f32>(rng, (m, k), Order::RowMajor, Numbers::Special);
+        let numbers = rng.pick(&[Numbers::Special, Numbers::Usual, Numbers::Tiny, Numbers::AllMagnitudes]);
+        let a = stored::<f32>(rng, (m, k), Order::RowMajor, numbers);
         let expected = weight_only(a.view(), &b, None);
         for &tier in &tiers {
             let mut c = vec![0f32; m * n];
@@ -264,7 +272,7 @@ fn floating_point_activations_may_be_anything() {
             // Which NaN it is, is not specified.
             let same =
                 |(c, expected): (&f32, &f32)| c.to_bits() == expected.to_bits() || c.is_nan() && expected.is_nan();
-            assert!(c.iter().zip(&expected).all(same), "{m}x{n}x{k} {format:?} on {tier}");
+            assert!(c.iter().zip(&expected).all(same), "{m}x{n}x{k} {format:?}, scales of 2^{exponent}, on {tier}");
         }
     }
 }

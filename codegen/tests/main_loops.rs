@@ -250,6 +250,41 @@ fn main_loops_store_and_spill_nothing() {
     each_float_loop(test, |tile, main_loop| stores_and_spills_nothing(tile.desc(), main_loop));
 }
 
+/// A weight of few bits costs two instructions to be found in a mantissa, one to be scaled, and one for each row; a dword
+/// is loaded once, and shifted at most once for each k. Nothing is stored.
+#[test]
+fn loops_of_groups_make_a_weight_of_three_instructions() {
+    use Mnemonic::*;
+    for tier in machine_tiers("loops_of_groups_make_a_weight_of_three_instructions") {
+        for (tile, bits) in float_tiles(tier).iter().flat_map(|tile| [2u8, 4].map(|bits| (tile, bits))) {
+            for (rows, vectors) in (1..=tile.rows).flat_map(|r| (2..=tile.vectors).step_by(2).map(move |v| (r, v))) {
+                let layout = GroupLayout { bits, zero_points: GroupZeroPoints::PerColumn };
+                let groups = WeightGroups { layout, size: 128, scales: GroupScales::Moderate };
+                let of_numbers = FloatLoop {
+                    tier,
+                    products: FloatProducts::Chain,
+                    weights: FloatType::F32,
+                    expansion: Expansion::InRegisters,
+                    a: FloatRows::Strided,
+                    rows,
+                    vectors,
+                };
+                let desc = FloatKernelDesc { weights: FloatWeights::Groups(groups), ..of_numbers.desc() };
+                let kernel = Kernel::generate(&desc).unwrap();
+                let main_loop = MainLoop { code: longest_loop(desc.to_string(), kernel.bytes()), groups: 1 };
+                stores_and_spills_nothing(desc, &main_loop);
+                let count = |of: &[Mnemonic]| main_loop.code.iter().filter(|i| of.contains(&i.mnemonic())).count();
+                let weights = vectors * layout.step_depth();
+                assert_eq!(count(&[Vfmadd231ps]), rows * weights, "{desc}");
+                assert_eq!(count(&[Vfmadd213ps]), weights, "{desc}");
+                let (two, one) = (count(&[Vpand, Vpandd, Vpor, Vpord]), count(&[Vpternlogd]));
+                assert_eq!(two / 2 + one, weights, "{desc}");
+                assert!(count(&[Vpslld, Vpsrld]) <= weights, "{desc}");
+            }
+        }
+    }
+}
+
 /// Panics if a loop copies a register.
 fn moves_nothing_between_registers(name: impl Display, main_loop: &MainLoop) {
     use Mnemonic::*;

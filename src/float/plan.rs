@@ -70,7 +70,11 @@ impl FloatPlan {
         let lanes = float_lanes(p.tier);
         let tiles_of_tier = float_tiles_of(p.tier, p.products);
         let max_rows = |tile: &FloatTile| tile.max_rows_with(p.function, p.weights);
-        let fitting = tiles_of_tier.iter().find(|tile| p.rows <= max_rows(tile)).or(tiles_of_tier.last());
+        // Accumulators of a tile of one row leave constants of groups no registers. MEASURED on Emerald Rapids, `avx2`: 1 × 4
+        // vectors instead of 1 × 8 are 12 % faster.
+        let has_room = |tile: &&FloatTile| p.weights.groups().is_none() || tile.rows > 1;
+        let mut tiles_for_weights = tiles_of_tier.iter().filter(has_room);
+        let fitting = tiles_for_weights.find(|tile| p.rows <= max_rows(tile)).or(tiles_of_tier.last());
         let (widest, rows, max_rows) = fitting.map_or((2, 1, 1), |tile| (tile.vectors, tile.rows, max_rows(tile)));
         let vectors = widest.min(even_vectors(p.cols, lanes));
         // One tile less is worth higher ones where there are few.

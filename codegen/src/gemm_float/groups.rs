@@ -19,9 +19,8 @@ use std::ops::Range;
 
 use super::builder::{Builder, LINE_BYTES, arg, role};
 use super::desc::{Expansion, FLOAT_PANEL, FloatPrefetch, FloatRows};
-use super::main_loop::{FAR_AHEAD, accumulate, broadcast, expanded_bytes, load_panel_distances, panel};
+use super::main_loop::{accumulate, broadcast, expanded_bytes, load_panel_distances, panel};
 use super::weights::{GroupScales, WeightGroups, constants_per_column, places};
-use crate::FLOAT_PREFETCH;
 use crate::gemm_groups::desc::{GROUP_PANEL, GroupLayout, GroupZeroPoints};
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
@@ -30,6 +29,9 @@ use crate::x86::lowering::{Lowering, Op, Source, Vector};
 const MANTISSA: usize = 23;
 /// The exponent of 1.0.
 const EXPONENT_OF_ONE: u32 = 127;
+/// How far ahead weights are prefetched, into the second-level cache. MEASURED on Emerald Rapids, one row from memory: with
+/// `avx512` 15 % faster than half as far ahead into the first-level one, with `avx2` no change.
+const PREFETCH: usize = 8192;
 /// Bytes of a step of a panel.
 const STEP_BYTES: usize = GROUP_PANEL * 4;
 
@@ -225,9 +227,8 @@ impl Groups {
         let depth = self.of.layout.step_depth();
         if b.desc.prefetch == FloatPrefetch::Ahead {
             for p in 0..b.desc.strip_cols().div_ceil(FLOAT_PANEL) {
-                b.low.asm().prefetch_l2(panel(p).offset(FAR_AHEAD));
                 for line in (0..STEP_BYTES).step_by(LINE_BYTES) {
-                    b.low.asm().prefetch(panel(p).offset(FLOAT_PREFETCH + line));
+                    b.low.asm().prefetch_l2(panel(p).offset(PREFETCH + line));
                 }
             }
         }

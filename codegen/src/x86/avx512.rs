@@ -19,6 +19,8 @@ const LOWER_HALVES: u8 = 2;
 const UPPER_HALVES_OF_LANES: u8 = 3;
 /// The order of VSHUFI32X4 that takes the upper halves of both sources.
 const UPPER_HALVES: u8 = 0b11_10_11_10;
+/// The truth table of `a | (b & c)`, for VPTERNLOGD.
+const FIRST_OR_BOTH_OTHERS: u8 = 0xf8;
 /// Free where masks are set: in the epilogue.
 const MASK_BITS: Gpr = Gpr::Rdx;
 
@@ -211,9 +213,13 @@ impl Lowering for Avx512 {
     }
 
     fn select_bits(&mut self, dst: Vector, src: Vector, mask: Source, bits: Source) {
-        // One instruction would have to begin with `bits` in `dst`, which takes as many.
-        self.op(Op::And, dst, src, mask);
-        self.op(Op::Or, dst, dst, bits);
+        if dst == src {
+            self.op(Op::And, dst, src, mask);
+            return self.op(Op::Or, dst, dst, bits);
+        }
+        // The move takes no port of the multipliers.
+        self.load(dst, bits);
+        self.asm.emit(&table::VPTERNLOGD, Width::Z, Operands::new(dst.0, src.0, mask).imm(FIRST_OR_BOTH_OTHERS));
     }
 
     fn high_bytes(&mut self, dst: Vector, src: Vector) {
