@@ -188,16 +188,21 @@ fn run_panel<C: Float>(
     let column = panel * GROUP_PANEL;
     let cols = GROUP_PANEL.min(job.packed.n() - column);
     let bias = job.bias.get(column..column + cols);
-    for (i, sums) in workspace.sums.chunks_exact(GROUP_PANEL).enumerate() {
-        let at = c.at(first_row + i, column).cast::<C>();
-        // SAFETY: these elements are C's, and nobody else writes this part's rectangle of it.
-        let out = unsafe { std::slice::from_raw_parts_mut(at, cols) };
-        finish(sums, workspace.scales[i], bias, job.function, out);
-    }
+    let rows =
+        workspace.sums.chunks_exact(GROUP_PANEL).zip(&workspace.scales).enumerate().map(|(i, (sums, &scale))| {
+            let at = c.at(first_row + i, column).cast::<C>();
+            // SAFETY: these elements are C's, and nobody else writes this part's rectangle of it.
+            (sums, scale, unsafe { std::slice::from_raw_parts_mut(at, cols) })
+        });
+    finish(rows, bias, job.function);
 }
 
-/// The epilogue of a row.
-fn finish<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
+/// The epilogue of rows: of sums, with their scale, to where they go.
+fn finish<'a, C: Float>(
+    rows: impl Iterator<Item = (&'a [f32], f32, &'a mut [C])>,
+    bias: Option<&[f32]>,
+    function: Function,
+) {
     #[inline(always)]
     fn row<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
         let out = out.iter_mut().zip(sums);
@@ -212,17 +217,31 @@ fn finish<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Fu
             }
         }
     }
+    #[inline(always)]
+    fn all<'a, C: Float>(
+        rows: impl Iterator<Item = (&'a [f32], f32, &'a mut [C])>,
+        bias: Option<&[f32]>,
+        function: Function,
+    ) {
+        for (sums, scale, out) in rows {
+            row(sums, scale, bias, function, out);
+        }
+    }
     // Too large for the compiler to inline it into `vectorize`: each multiply-add would be a call.
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
-        fn with_avx2<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
-            row(sums, scale, bias, function, out);
+        fn with_avx2<'a, C: Float>(
+            rows: impl Iterator<Item = (&'a [f32], f32, &'a mut [C])>,
+            bias: Option<&[f32]>,
+            function: Function,
+        ) {
+            all(rows, bias, function);
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             // SAFETY: the two features that the function is compiled for were detected on the line above.
-            return unsafe { with_avx2(sums, scale, bias, function, out) };
+            return unsafe { with_avx2(rows, bias, function) };
         }
     }
-    row(sums, scale, bias, function, out);
+    all(rows, bias, function);
 }

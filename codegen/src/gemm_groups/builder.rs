@@ -4,6 +4,8 @@
 //! columns as registers allow are summed at a time, over its chunks of 32 k. Without 32-bit dot products a chunk's pair
 //! products are added in 16 bits (at most `16 * 15 * 128 = 30720`) and widened once.
 
+use std::ops::Range;
+
 use dynasmrt::DynamicLabel;
 
 use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupZeroPoints, vectors_at_a_time};
@@ -64,6 +66,8 @@ struct Builder<L> {
     lanes: usize,
     /// Vectors of columns that are summed at a time.
     vectors: usize,
+    /// Those of them whose weights are in registers at a time.
+    shared: usize,
     dots: bool,
 }
 
@@ -182,8 +186,7 @@ impl<L: Lowering> Builder<L> {
 
     /// A chunk of k.
     fn chunk(&mut self, prefetches: bool) {
-        let (weights, bytes, mask, a) = (self.temp(0), self.temp(1), self.temp(2), self.temp(3));
-        let fields = 8 / usize::from(self.desc.layout.bits);
+        let mask = self.temp(0);
         let field_mask = [0x0303_0303, 0x0f0f_0f0f][usize::from(self.desc.layout.bits == 4)];
         let constant = self.repeated(field_mask);
         self.low.load(mask, Source::Constant(constant));
@@ -194,20 +197,9 @@ impl<L: Lowering> Builder<L> {
             }
         }
         for step in 0..steps {
-            for v in 0..self.vectors {
-                let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
-                self.low.load(weights, Mem::at(role::WEIGHTS, at).into());
-                for field in 0..fields {
-                    if field > 0 {
-                        self.low.shift_right32(weights, weights, self.desc.layout.bits);
-                    }
-                    self.low.op(Op::And, bytes, weights, mask.into());
-                    for r in 0..self.rows() {
-                        let k = step * self.desc.layout.step_depth() + field * 4;
-                        self.low.broadcast32(a, RowStrides(&role::STRIDES).row(role::CHUNK, r).offset(k));
-                        self.multiply(r, v, bytes, a, step == 0 && field == 0);
-                    }
-                }
+            // As many vectors at a time as registers hold the weights of: their products share elements of A.
+            for first in (0..self.vectors).step_by(self.shared) {
+                self.step(step, first..first + self.shared, mask);
             }
         }
         if !self.dots {
@@ -217,6 +209,32 @@ impl<L: Lowering> Builder<L> {
                     let (narrow, sum) = (self.narrow(r, v), self.sum(r, v));
                     self.low.op(Op::MulPairsI16, narrow, narrow, Source::Constant(ones));
                     self.low.op(Op::AddI32, sum, sum, narrow.into());
+                }
+            }
+        }
+    }
+
+    /// A step of some vectors of columns.
+    fn step(&mut self, step: usize, vectors: Range<usize>, mask: Vector) {
+        let (a, bits) = (self.temp(1), self.desc.layout.bits);
+        let (weights, bytes) = (|v: usize| 2 + 2 * v, |v: usize| 3 + 2 * v);
+        for (i, v) in vectors.clone().enumerate() {
+            let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
+            self.low.load(self.temp(weights(i)), Mem::at(role::WEIGHTS, at).into());
+        }
+        for field in 0..8 / usize::from(bits) {
+            for i in 0..vectors.len() {
+                let (weights, bytes) = (self.temp(weights(i)), self.temp(bytes(i)));
+                if field > 0 {
+                    self.low.shift_right32(weights, weights, bits);
+                }
+                self.low.op(Op::And, bytes, weights, mask.into());
+            }
+            for r in 0..self.rows() {
+                let k = step * self.desc.layout.step_depth() + field * 4;
+                self.low.broadcast32(a, RowStrides(&role::STRIDES).row(role::CHUNK, r).offset(k));
+                for (i, v) in vectors.clone().enumerate() {
+                    self.multiply(r, v, self.temp(bytes(i)), a, step == 0 && field == 0);
                 }
             }
         }
@@ -267,7 +285,10 @@ pub(super) fn generate(desc: GroupKernelDesc) -> Result<MachineCode, CodegenErro
 
 fn build<L: Lowering>(desc: GroupKernelDesc, low: L, lanes: usize, dots: bool) -> Result<MachineCode, CodegenError> {
     let vectors = vectors_at_a_time(desc.tier, desc.rows.into());
-    let mut builder = Builder { desc, low, lanes, vectors, dots };
+    let sums = usize::from(desc.rows) * vectors * if dots { 1 } else { 2 };
+    // A mask and an element of A, then two registers for each vector. Without dot products, A's register takes products.
+    let shared = if dots && L::REGISTERS - sums >= 2 + 2 * vectors { vectors } else { 1 };
+    let mut builder = Builder { desc, low, lanes, vectors, shared, dots };
     builder.kernel();
     builder.low.finish()
 }
