@@ -3,7 +3,7 @@
 //! ```text
 //! parts (threads):  rows × strips                      each part writes its own piece of C
 //!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or rounded to bf16, or read where it lies
-//!     LOOP 2  strips of NR columns
+//!     LOOP 2  strips of NR columns                      the kernel's own, where loops 1 and 3 have one turn each
 //!       LOOP 3  K in passes of KC                      partial sums of MC × NR between them
 //!         kernel: micro-tiles of the block of rows     the first may keep the strip's weights as f32
 //! ```
@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, Kernel};
+use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatSweep, Kernel};
 use half::bf16;
 
 use super::{Destination, from, piece};
@@ -66,7 +66,8 @@ impl<'a> FloatResidual<'a> {
 /// Where a kernel stands among those of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KernelPlace {
-    pub(crate) last_strip: bool,
+    /// The last one, if it is narrower than the others.
+    pub(crate) narrow_strip: bool,
     /// The shorter of the two tile heights.
     pub(crate) short_tile: bool,
     pub(crate) first_pass: bool,
@@ -93,13 +94,13 @@ impl KernelPlace {
     pub(crate) fn all() -> impl Iterator<Item = KernelPlace> {
         (0..KERNEL_PLACES).map(|i| {
             let bit = |b: usize| i >> b & 1 == 1;
-            let (last_strip, short_tile, first_pass, last_pass) = (bit(0), bit(1), bit(2), bit(3));
-            KernelPlace { last_strip, short_tile, first_pass, last_pass, tile: TileRole::ALL[i >> 4] }
+            let (narrow_strip, short_tile, first_pass, last_pass) = (bit(0), bit(1), bit(2), bit(3));
+            KernelPlace { narrow_strip, short_tile, first_pass, last_pass, tile: TileRole::ALL[i >> 4] }
         })
     }
 
     fn index(self) -> usize {
-        let bits = [self.last_strip, self.short_tile, self.first_pass, self.last_pass];
+        let bits = [self.narrow_strip, self.short_tile, self.first_pass, self.last_pass];
         let bits: usize = bits.into_iter().enumerate().map(|(i, bit)| usize::from(bit) << i).sum();
         (self.tile as usize) << 4 | bits
     }
@@ -185,7 +186,14 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             (false, false) => 0,
         };
         partial.grow(partial_rows * plan.strip * size_of::<f32>());
-        for strip in strips.clone() {
+        let in_row = match plan.sweep {
+            FloatSweep::Column => strips.start..strips.start,
+            FloatSweep::Row => strips.start..strips.end.min(plan.whole_strips),
+        };
+        if !in_row.is_empty() {
+            run_row(job, &a, &tiles, in_row.clone());
+        }
+        for strip in in_row.end..strips.end {
             run_strip(job, &a, &tiles, strip, expanded.of_mut(), partial.of_mut());
         }
     }
@@ -255,6 +263,29 @@ fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
     });
 }
 
+/// LOOP 2 and LOOP 3 in one call: strips of full width against a block of one micro-tile, all of K.
+fn run_row(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range<usize>) {
+    let (plan, k) = (job.plan, job.weights.k());
+    let [run, _] = plan.tiles.runs(tiles.start, tiles.end);
+    let place = KernelPlace {
+        narrow_strip: false,
+        short_tile: false,
+        first_pass: true,
+        last_pass: true,
+        tile: TileRole::First,
+    };
+    let call = Call {
+        run,
+        tiles: strips.len(),
+        column: strips.start * plan.strip,
+        depth: 0..k,
+        a,
+        expanded: std::ptr::null_mut(),
+        partial: std::ptr::null_mut(),
+    };
+    call_kernel(job, place, call);
+}
+
 /// LOOP 3: one strip against the block of rows.
 fn run_strip(
     job: &FloatJob<'_>,
@@ -265,8 +296,8 @@ fn run_strip(
     partial: &mut [f32],
 ) {
     let (plan, k) = (job.plan, job.weights.k());
-    let last_strip = strip + 1 == plan.strips;
-    let width = if last_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
+    let (narrow_strip, last_strip) = (strip >= plan.whole_strips, strip + 1 == plan.strips);
+    let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
     let passes = plan.passes(k);
     for pass in 0..passes {
         let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
@@ -290,14 +321,15 @@ fn run_strip(
                     prefetching -= count;
                 }
                 let place = KernelPlace {
-                    last_strip,
+                    narrow_strip,
                     short_tile: short_tile == 1,
                     first_pass: pass == 0,
                     last_pass: pass + 1 == passes,
                     tile,
                 };
                 let call = Call {
-                    run: Run { tiles: count, ..left },
+                    run: left,
+                    tiles: count,
                     column: strip * plan.strip,
                     depth: depth.clone(),
                     a,
@@ -317,9 +349,10 @@ fn run_strip(
     }
 }
 
-/// One kernel call: a run of micro-tiles against a part of a strip.
+/// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
 struct Call<'a> {
     run: Run,
+    tiles: usize,
     column: usize,
     depth: Range<usize>,
     a: &'a Rows<'a>,
@@ -355,19 +388,25 @@ fn expand(packed: &PackedGroupwise, depth: Range<usize>, column: usize, width: u
 /// Where kernels begin to read packed weights; nowhere, where they read expanded ones.
 struct PackedPart {
     start: *const u8,
+    strip_stride: usize,
     panel_stride: usize,
 }
 
 impl PackedPart {
-    fn new(weights: &Weights, column: usize, k: usize) -> PackedPart {
+    fn new(weights: &Weights, column: usize, k: usize, strip: usize) -> PackedPart {
         let Weights::Float(packed) = weights else {
-            return PackedPart { start: std::ptr::null(), panel_stride: 0 };
+            return PackedPart { start: std::ptr::null(), strip_stride: 0, panel_stride: 0 };
         };
         let (stored, panel_stride) = (packed.stored(), packed.panel_bytes());
-        let in_panel = (k * FLOAT_PANEL + stored.place(column % FLOAT_PANEL)) * stored.bytes();
-        let at = column / FLOAT_PANEL * panel_stride + in_panel;
+        let place = |column: usize| {
+            let in_panel = (k * FLOAT_PANEL + stored.place(column % FLOAT_PANEL)) * stored.bytes();
+            column / FLOAT_PANEL * panel_stride + in_panel
+        };
+        let at = place(column);
+        // Going back where panels have no bytes: then nothing is read.
+        let strip_stride = place(column + strip).wrapping_sub(at);
         // Without any k there is nothing to read.
-        PackedPart { start: packed.bytes()[at.min(packed.bytes().len())..].as_ptr(), panel_stride }
+        PackedPart { start: packed.bytes()[at.min(packed.bytes().len())..].as_ptr(), strip_stride, panel_stride }
     }
 }
 
@@ -380,16 +419,17 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
         FloatRows::Interleaved => slots * run.height,
         FloatRows::Strided => slots,
     };
-    let b = PackedPart::new(job.weights, column, depth.start);
+    let b = PackedPart::new(job.weights, column, depth.start, job.plan.strip);
     let mut args = FloatKernelArgs {
         a: a.data[(before + within).min(a.data.len())..].as_ptr().cast(),
         a_row_stride: a.row_stride,
         a_tile_stride: run.height * a.row_stride,
         b: b.start,
+        b_strip_stride: b.strip_stride,
         b_panel_stride: b.panel_stride,
         next: b.start.wrapping_add(b.panel_stride),
         depth: depth.len(),
-        row_tiles: run.tiles,
+        tiles: call.tiles,
         expanded: call.expanded,
         c: job.c.at(run.first_row, column),
         c_row_stride: job.c.row_stride_bytes,

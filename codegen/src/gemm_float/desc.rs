@@ -128,6 +128,15 @@ pub enum FloatRows {
     Interleaved,
 }
 
+/// Which micro-tiles a call goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatSweep {
+    /// A column of them: rows of A, micro-tile after micro-tile, against one strip.
+    Column,
+    /// A row of them: the same rows of A against one strip of full width after the other.
+    Row,
+}
+
 /// Where a micro-tile's accumulators begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FloatStart {
@@ -213,6 +222,7 @@ impl FloatFunction {
 ///     weights: FloatType::Bf16,
 ///     expansion: Expansion::InRegisters,
 ///     a: FloatRows::Strided,
+///     sweep: FloatSweep::Column,
 ///     rows: 6,
 ///     vectors: 2,
 ///     cols: 16,
@@ -235,6 +245,8 @@ pub struct FloatKernelDesc {
     pub expansion: Expansion,
     /// How A lies in memory.
     pub a: FloatRows,
+    /// Which micro-tiles a call goes through.
+    pub sweep: FloatSweep,
     /// Rows of the micro-tile.
     pub rows: u8,
     /// Vectors of accumulators per row; an even number.
@@ -268,6 +280,11 @@ impl FloatKernelDesc {
     /// f32 elements of scratch memory per micro-tile.
     pub const fn scratch_len(&self) -> usize {
         self.rows as usize * self.strip_cols()
+    }
+
+    /// Whether strips are half a panel wide.
+    pub const fn has_half_panels(&self) -> bool {
+        self.strip_cols() == FLOAT_PANEL / 2
     }
 
     /// Whether sums are in tile registers while products are added.
@@ -307,6 +324,10 @@ impl fmt::Display for FloatKernelDesc {
             FloatRows::Strided => "",
             FloatRows::Interleaved => "_interleaved",
         })?;
+        f.write_str(match self.sweep {
+            FloatSweep::Column => "",
+            FloatSweep::Row => "_row",
+        })?;
         f.write_str(match self.expansion {
             Expansion::InRegisters => "",
             Expansion::Kept => "_kept",
@@ -339,9 +360,9 @@ impl fmt::Display for FloatKernelDesc {
     }
 }
 
-/// Arguments of one call: a column of `row_tiles` micro-tiles of C against one strip of panels.
+/// Arguments of one call: `tiles` micro-tiles of C, a column or a row of them.
 ///
-/// The kernel moves `a`, `c`, `scratch` and `residual` forward as it goes: a block serves one call.
+/// The kernel moves pointers and `b_strip_stride` forward as it goes: a block serves one call.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct FloatKernelArgs {
@@ -350,11 +371,14 @@ pub struct FloatKernelArgs {
     pub a: *const f32,
     /// Bytes from row to row of A, where rows are [`FloatRows::Strided`].
     pub a_row_stride: usize,
-    /// Bytes from micro-tile to micro-tile of A.
+    /// Bytes from micro-tile to micro-tile of A; unused by [`FloatSweep::Row`].
     pub a_tile_stride: usize,
-    /// The strip's first weights at the first k: readable for `depth` rows of each of its panels. Unused by
+    /// The first strip's first weights at the first k: readable for `depth` rows of each panel of all strips. Unused by
     /// [`Expansion::Reused`].
     pub b: *const u8,
+    /// Bytes from the first strip to the second one, for [`FloatSweep::Row`]. Where strips are half a panel, the next
+    /// distance is what it lacks to `b_panel_stride`, and so on in turns.
+    pub b_strip_stride: usize,
     /// Bytes from panel to panel.
     pub b_panel_stride: usize,
     /// Where [`FloatPrefetch::Next`] goes on; any address is allowed.
@@ -362,7 +386,7 @@ pub struct FloatKernelArgs {
     /// Number of k; may be zero. Parts of K but the last one are multiples of [`FloatProducts::group`].
     pub depth: usize,
     /// Number of micro-tiles; not zero.
-    pub row_tiles: usize,
+    pub tiles: usize,
     /// [`FloatProducts::slots`] of `depth`, times `strip_cols`, elements for all expansions but [`Expansion::InRegisters`].
     pub expanded: *mut f32,
     /// Element (0, 0) of the first micro-tile of C.
@@ -378,7 +402,7 @@ pub struct FloatKernelArgs {
     pub low: f32,
     /// Largest result of [`FloatFunction::Clamp`].
     pub high: f32,
-    /// f32 per column: readable for whole strips.
+    /// f32 per column: readable for whole strips, all of them.
     pub bias: *const f32,
     /// Element (0, 0) of the first micro-tile of the residual.
     pub residual: *const u8,
@@ -393,10 +417,11 @@ impl FloatKernelArgs {
         a_row_stride: 0,
         a_tile_stride: 0,
         b: std::ptr::null(),
+        b_strip_stride: 0,
         b_panel_stride: 0,
         next: std::ptr::null(),
         depth: 0,
-        row_tiles: 0,
+        tiles: 0,
         expanded: std::ptr::null_mut(),
         c: std::ptr::null_mut(),
         c_row_stride: 0,

@@ -226,6 +226,11 @@ impl Assembler {
         dynasm!(self.ops ; .arch x64 ; add Rq(dst.id()), Rq(src.id()));
     }
 
+    /// Adds a 64-bit number in memory.
+    pub(crate) fn add_from(&mut self, dst: Gpr, mem: Mem) {
+        load!(self, mem; add Rq(dst.id()), QWORD);
+    }
+
     pub(crate) fn add_imm(&mut self, dst: Gpr, imm: usize) {
         let imm = imm as i32;
         match i8::try_from(imm) {
