@@ -44,7 +44,7 @@ pub use desc::{
 };
 pub use gemm_float::desc::{
     Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
-    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, FloatType, float_lanes,
+    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, FloatSweep, FloatType, float_lanes,
 };
 pub use gemm_float::dot::HardwareDot;
 pub use gemm_float::function::float_function;

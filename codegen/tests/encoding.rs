@@ -89,6 +89,7 @@ fn hardware_dots_are_in_kernels_that_ask_for_them() {
         weights: FloatType::Bf16.into(),
         expansion: Expansion::Kept,
         a: FloatRows::Strided,
+        sweep: FloatSweep::Column,
         rows: 14,
         vectors: 2,
         cols: 31,

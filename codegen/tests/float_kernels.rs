@@ -23,7 +23,7 @@ fn compare(case: &Case, memory: &mut Memory) {
     for (at, (e, f)) in expected.chunks(element).zip(found.chunks(element)).enumerate() {
         let place = (at / case.c_row_stride, at % case.c_row_stride);
         assert!(e == f || both_nan(case.desc.c, e, f), "{name}, parts {:?}: {place:?}: {e:x?} is {f:x?}", case.parts);
-        let inside = place.1 < case.desc.cols.into();
+        let inside = place.1 < case.cols();
         let was = &case.c[at * element..][..element];
         assert!(inside || was == f, "{name}: wrote outside C at {place:?}");
     }
@@ -119,6 +119,7 @@ fn impossible_kernels_are_refused() {
         weights: FloatType::F16.into(),
         expansion: Expansion::InRegisters,
         a: FloatRows::Strided,
+        sweep: FloatSweep::Column,
         rows: 6,
         vectors: 2,
         cols: 16,
@@ -164,6 +165,12 @@ fn impossible_kernels_are_refused() {
         FloatKernelDesc { expansion: Expansion::InRegisters, ..tiles },
         FloatKernelDesc { prefetch: FloatPrefetch::Ahead, ..tiles },
         FloatKernelDesc { rows: 33, ..tiles },
+        FloatKernelDesc { sweep: FloatSweep::Row, cols: 15, ..desc },
+        FloatKernelDesc { sweep: FloatSweep::Row, expansion: Expansion::Kept, ..desc },
+        FloatKernelDesc { sweep: FloatSweep::Row, expansion: Expansion::Reused, ..desc },
+        FloatKernelDesc { sweep: FloatSweep::Row, prefetch: FloatPrefetch::Next, ..desc },
+        FloatKernelDesc { sweep: FloatSweep::Row, vectors: 6, rows: 1, cols: 48, ..desc },
+        FloatKernelDesc { sweep: FloatSweep::Row, cols: 32, ..tiles },
         FloatKernelDesc { vectors: 4, ..tiles },
     ] {
         assert!(matches!(Kernel::generate(&wrong), Err(CodegenError::Unsupported(_))), "{wrong}");

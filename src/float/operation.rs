@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gemmill_codegen::{
     Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatProducts,
-    FloatStart, FloatType, HardwareDot, KernelCache, Tier, TierError,
+    FloatStart, FloatSweep, FloatType, HardwareDot, KernelCache, Tier, TierError,
 };
 
 use super::element::{Float, Source};
@@ -442,18 +442,21 @@ impl FloatGemm {
         let (tiles, passes) = (plan.tiles, plan.passes(self.weights.k()));
         let (height, count) =
             if place.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
-        let vectors = if place.last_strip { plan.last_vectors } else { plan.vectors };
-        let before = plan.strips.saturating_sub(1) * plan.strip;
-        let cols = if place.last_strip { self.weights.n() - before } else { plan.strip };
+        let (vectors, cols, sweep, strips) = if place.narrow_strip {
+            let cols = self.weights.n() - plan.whole_strips * plan.strip;
+            (plan.last_vectors, cols, FloatSweep::Column, plan.strips - plan.whole_strips)
+        } else {
+            (plan.vectors, plan.strip, plan.sweep, plan.whole_strips)
+        };
         let exists = count > 0
-            && (place.last_strip || plan.strips > 1)
+            && strips > 0
             && (place.first_pass || passes > 1)
             && (place.last_pass || passes > 1)
             && (place.first_pass || place.last_pass || passes > 2)
             && !(place.first_pass && place.last_pass && passes > 1)
             && match place.tile {
                 TileRole::First => true,
-                TileRole::Prefetching => plan.prefetching_tiles > 0 && !place.last_strip,
+                TileRole::Prefetching => plan.prefetching_tiles > 0 && !place.narrow_strip,
                 TileRole::Plain => plan.tiles.count() > 1,
             };
         let epilogue =
@@ -468,6 +471,7 @@ impl FloatGemm {
                 (true, _) => Expansion::Reused,
             },
             a: plan.rows_of_a(self.products),
+            sweep,
             rows: height as u8,
             vectors: vectors as u8,
             cols: cols as u8,

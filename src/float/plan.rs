@@ -5,8 +5,8 @@
 //! f32, which the others read from the first-level cache.
 
 use gemmill_codegen::{
-    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatTile, FloatType, FloatWeights, Tier, float_lanes,
-    float_tiles_of,
+    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatSweep, FloatTile, FloatType, FloatWeights, Tier,
+    float_lanes, float_tiles_of,
 };
 
 use crate::plan::{Resources, RowTiles, parts};
@@ -39,6 +39,10 @@ pub(crate) struct FloatPlan {
     pub(crate) strip: usize,
     /// Number of strips.
     pub(crate) strips: usize,
+    /// Those of full width: all, or all but the last.
+    pub(crate) whole_strips: usize,
+    /// Which micro-tiles a kernel call goes through: of strips of full width.
+    pub(crate) sweep: FloatSweep,
     /// KC: how much of K a kernel call goes through.
     pub(crate) kc: usize,
     /// Micro-tiles per block of rows: MC = `tiles_per_block * MR`.
@@ -81,7 +85,7 @@ impl FloatPlan {
         let mr = if p.rows.div_ceil(max_rows) <= 2 { max_rows } else { rows };
         let tiles = RowTiles::cut(p.rows, p.rows.div_ceil(mr));
         let strip = vectors * lanes;
-        let strips = p.cols.div_ceil(strip);
+        let (strips, whole_strips) = (p.cols.div_ceil(strip), p.cols / strip);
         let last_vectors = even_vectors(p.cols - strips.saturating_sub(1) * strip, lanes);
 
         let many_tiles = tiles.count() > 1;
@@ -106,6 +110,9 @@ impl FloatPlan {
             last_vectors,
             strip,
             strips,
+            whole_strips,
+            // One call is for one micro-tile of rows, all of K and weights that are read once.
+            sweep: if in_blocks || whole_strips < 2 { FloatSweep::Column } else { FloatSweep::Row },
             kc: kc.max(1),
             tiles_per_block,
             packs_a: !p.in_place,

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use gemmill_codegen::{
-    Caches, FloatFunction, FloatProducts, FloatType, FloatWeights, GroupLayout, GroupScales, GroupZeroPoints,
-    HardwareDot, Tier, WeightGroups, float_lanes, float_tiles_of,
+    Caches, FLOAT_PANEL, FloatFunction, FloatProducts, FloatSweep, FloatType, FloatWeights, GroupLayout, GroupScales,
+    GroupZeroPoints, HardwareDot, Tier, WeightGroups, float_lanes, float_tiles_of,
 };
 
 use super::plan::{FloatPlan, FloatProblem};
@@ -69,6 +69,7 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
         (plan.packs_a, "packs"),
         (plan.prefetch, "ahead"),
         (plan.prefetching_tiles > 0, "next"),
+        (plan.sweep == FloatSweep::Row, "row"),
     ];
     let options: Vec<&str> = options.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
     format!(
@@ -154,7 +155,14 @@ fn plans_cover_everything_and_fit_the_registry() {
                     let before = (plan.strips - 1) * plan.strip;
                     assert_eq!(plan.strip, plan.vectors * lanes);
                     assert!(before < cols && cols <= before + plan.last_vectors * lanes, "{p:?}: {plan:?}");
+                    let narrow = plan.strips - plan.whole_strips;
+                    assert!(plan.whole_strips == cols / plan.strip && narrow < 2, "{p:?}: {plan:?}");
                     assert_eq!(plan.tiles.row(plan.tiles.count()), rows);
+                    if plan.sweep == FloatSweep::Row {
+                        let once = plan.tiles.count() == 1 && plan.passes(k) == 1 && !plan.keeps;
+                        let half_or_whole = plan.strip == FLOAT_PANEL / 2 || plan.strip.is_multiple_of(FLOAT_PANEL);
+                        assert!(once && half_or_whole && !plan.in_tiles, "{p:?}: {plan:?}");
+                    }
                     assert!(plan.kc * plan.passes(k) >= k && plan.kc > 0, "{p:?}: {plan:?}");
                     assert!(k == 0 || plan.kc * (plan.passes(k) - 1) < k, "{p:?}: {plan:?}");
                     assert!(!plan.keeps || plan.vectors == 2, "{p:?}: {plan:?}");

@@ -3,7 +3,7 @@
 //! ```text
 //! parts (threads):  rows × strips                      each part writes its own piece of C
 //!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or rounded to bf16, or read where it lies
-//!     LOOP 2  strips of NR columns
+//!     LOOP 2  strips of NR columns                      the kernel's own, where loops 1 and 3 have one turn each
 //!       LOOP 3  K in passes of KC                      partial sums of MC × NR between them
 //!         kernel: micro-tiles of the block of rows     the first may keep the strip's weights as f32
 //! ```
@@ -12,7 +12,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatWeights, Kernel};
+use gemmill_codegen::{
+    FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatSweep, FloatWeights, Kernel,
+};
 use half::bf16;
 
 use super::{Destination, from, piece};
@@ -65,7 +67,8 @@ impl<'a> FloatResidual<'a> {
 /// Where a kernel stands among those of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KernelPlace {
-    pub(crate) last_strip: bool,
+    /// The last one, if it is narrower than the others.
+    pub(crate) narrow_strip: bool,
     /// The shorter of the two tile heights.
     pub(crate) short_tile: bool,
     pub(crate) first_pass: bool,
@@ -92,13 +95,13 @@ impl KernelPlace {
     pub(crate) fn all() -> impl Iterator<Item = KernelPlace> {
         (0..KERNEL_PLACES).map(|i| {
             let bit = |b: usize| i >> b & 1 == 1;
-            let (last_strip, short_tile, first_pass, last_pass) = (bit(0), bit(1), bit(2), bit(3));
-            KernelPlace { last_strip, short_tile, first_pass, last_pass, tile: TileRole::ALL[i >> 4] }
+            let (narrow_strip, short_tile, first_pass, last_pass) = (bit(0), bit(1), bit(2), bit(3));
+            KernelPlace { narrow_strip, short_tile, first_pass, last_pass, tile: TileRole::ALL[i >> 4] }
         })
     }
 
     fn index(self) -> usize {
-        let bits = [self.last_strip, self.short_tile, self.first_pass, self.last_pass];
+        let bits = [self.narrow_strip, self.short_tile, self.first_pass, self.last_pass];
         let bits: usize = bits.into_iter().enumerate().map(|(i, bit)| usize::from(bit) << i).sum();
         (self.tile as usize) << 4 | bits
     }
@@ -185,12 +188,16 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             (false, false) => 0,
         };
         partial.grow(partial_rows * plan.strip * size_of::<f32>());
-        for strip in strips.clone() {
-            let scratch = Scratch {
-                constants: constants.of_mut().as_mut_ptr(),
-                expanded: expanded.of_mut().as_mut_ptr(),
-                partial: partial.of_mut(),
-            };
+        let constants = constants.of_mut().as_mut_ptr();
+        let in_row = match plan.sweep {
+            FloatSweep::Column => strips.start..strips.start,
+            FloatSweep::Row => strips.start..strips.end.min(plan.whole_strips),
+        };
+        if !in_row.is_empty() {
+            run_row(job, &a, &tiles, in_row.clone(), constants);
+        }
+        for strip in in_row.end..strips.end {
+            let scratch = Scratch { constants, expanded: expanded.of_mut().as_mut_ptr(), partial: partial.of_mut() };
             run_strip(job, &a, &tiles, strip, scratch);
         }
     }
@@ -270,12 +277,36 @@ struct Scratch<'a> {
     partial: &'a mut [f32],
 }
 
+/// LOOP 2 and LOOP 3 in one call: strips of full width against a block of one micro-tile, all of K.
+fn run_row(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range<usize>, constants: *mut f32) {
+    let (plan, k) = (job.plan, job.weights.k());
+    let [run, _] = plan.tiles.runs(tiles.start, tiles.end);
+    let place = KernelPlace {
+        narrow_strip: false,
+        short_tile: false,
+        first_pass: true,
+        last_pass: true,
+        tile: TileRole::First,
+    };
+    let call = Call {
+        run,
+        tiles: strips.len(),
+        column: strips.start * plan.strip,
+        depth: 0..k,
+        a,
+        constants,
+        expanded: std::ptr::null_mut(),
+        partial: std::ptr::null_mut(),
+    };
+    call_kernel(job, place, call);
+}
+
 /// LOOP 3: one strip against the block of rows.
 fn run_strip(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strip: usize, scratch: Scratch<'_>) {
     let Scratch { constants, expanded, partial } = scratch;
     let (plan, k) = (job.plan, job.weights.k());
-    let last_strip = strip + 1 == plan.strips;
-    let width = if last_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
+    let (narrow_strip, last_strip) = (strip >= plan.whole_strips, strip + 1 == plan.strips);
+    let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
     let passes = plan.passes(k);
     for pass in 0..passes {
         let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
@@ -296,14 +327,15 @@ fn run_strip(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strip: usiz
                     prefetching -= count;
                 }
                 let place = KernelPlace {
-                    last_strip,
+                    narrow_strip,
                     short_tile: short_tile == 1,
                     first_pass: pass == 0,
                     last_pass: pass + 1 == passes,
                     tile,
                 };
                 let call = Call {
-                    run: Run { tiles: count, ..left },
+                    run: left,
+                    tiles: count,
                     column: strip * plan.strip,
                     depth: depth.clone(),
                     a,
@@ -324,9 +356,10 @@ fn run_strip(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strip: usiz
     }
 }
 
-/// One kernel call: a run of micro-tiles against a part of a strip.
+/// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
 struct Call<'a> {
     run: Run,
+    tiles: usize,
     column: usize,
     depth: Range<usize>,
     a: &'a Rows<'a>,
@@ -339,21 +372,26 @@ struct Call<'a> {
 struct PackedPart {
     start: *const u8,
     scales_from_start: isize,
+    strip_stride: usize,
     panel_stride: usize,
 }
 
 impl PackedPart {
-    /// The strip that begins with `column`, from `k` on: the first k of a group, where weights have some.
-    fn new(weights: &Weights, column: usize, k: usize) -> PackedPart {
+    /// The strip that begins with `column`, from `k` on: the first k of a group, where weights have some. The next one is
+    /// `strip` columns further.
+    fn new(weights: &Weights, column: usize, k: usize, strip: usize) -> PackedPart {
         let (packed, panel_stride, before) = (weights.packed(), weights.panel_bytes(), column % FLOAT_PANEL);
-        let (in_row, scales_from_start) = match packed {
-            FloatWeights::Numbers(of) => (of.place(before) * of.bytes(), 0),
-            FloatWeights::Groups(_) => (before * size_of::<u32>(), -((before * size_of::<bf16>()) as isize)),
+        let scales_from_start = match packed {
+            FloatWeights::Numbers(_) => 0,
+            FloatWeights::Groups(_) => -((before * size_of::<bf16>()) as isize),
         };
-        let at = column / FLOAT_PANEL * panel_stride + packed.panel_bytes(k) + in_row;
+        let place = |column: usize| column / FLOAT_PANEL * panel_stride + packed.place(k, column % FLOAT_PANEL);
+        let at = place(column);
+        // Going back where panels have no bytes: then nothing is read.
+        let strip_stride = place(column + strip).wrapping_sub(at);
         // Without any k there is nothing to read.
         let start = weights.bytes()[at.min(weights.bytes().len())..].as_ptr();
-        PackedPart { start, scales_from_start, panel_stride }
+        PackedPart { start, scales_from_start, strip_stride, panel_stride }
     }
 }
 
@@ -366,18 +404,19 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
         FloatRows::Interleaved => slots * run.height,
         FloatRows::Strided => slots,
     };
-    let b = PackedPart::new(job.weights, column, depth.start);
+    let b = PackedPart::new(job.weights, column, depth.start, job.plan.strip);
     let mut args = FloatKernelArgs {
         a: a.data[(before + within).min(a.data.len())..].as_ptr().cast(),
         a_row_stride: a.row_stride,
         a_tile_stride: run.height * a.row_stride,
         b: b.start,
+        b_strip_stride: b.strip_stride,
         scales_from_b: b.scales_from_start,
         constants: call.constants,
         b_panel_stride: b.panel_stride,
         next: b.start.wrapping_add(b.panel_stride),
         depth: depth.len(),
-        row_tiles: run.tiles,
+        tiles: call.tiles,
         expanded: call.expanded,
         c: job.c.at(run.first_row, column),
         c_row_stride: job.c.row_stride_bytes,

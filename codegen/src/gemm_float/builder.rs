@@ -2,7 +2,7 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart, FloatType};
+use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart, FloatSweep, FloatType};
 use super::{epilogue, main_loop, tiles};
 use crate::CodegenError;
 use crate::tier::Tier;
@@ -163,7 +163,7 @@ impl<L: Lowering> Builder<L> {
             }
         }
         self.advance();
-        self.low.asm().dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+        self.low.asm().dec_mem_jump_not_zero(arg!(tiles), next_tile);
         if has_tiles {
             self.low.tile(TileOp::Release);
         }
@@ -204,25 +204,69 @@ impl<L: Lowering> Builder<L> {
         accs.chunks_exact(2).for_each(|pair| self.low.exchange_halves(pair[0], pair[1], temp));
     }
 
-    /// Moves A, C and scratch memory to the next micro-tile.
+    /// Moves pointers to the next micro-tile.
     fn advance(&mut self) {
-        let (rows, scratch_bytes) = (self.rows(), self.desc.scratch_len() * size_of::<f32>());
-        let finishes = self.desc.finish != FloatFinish::Scratch;
-        let has_scratch = self.desc.start == FloatStart::Scratch || !finishes;
-        let reads_c = self.desc.start == FloatStart::Beta;
-        let residual = matches!(self.desc.finish, FloatFinish::Epilogue(e) if e.residual);
+        let scratch_bytes = self.desc.scratch_len() * size_of::<f32>();
+        let has_scratch = self.desc.start == FloatStart::Scratch || self.desc.finish == FloatFinish::Scratch;
+        match self.desc.sweep {
+            FloatSweep::Column => self.advance_down(),
+            FloatSweep::Row => self.advance_across(),
+        }
+        if has_scratch {
+            self.low.asm().add_imm_to(arg!(scratch), scratch_bytes);
+        }
+    }
+
+    /// To the next rows of A, C and the residual.
+    fn advance_down(&mut self) {
+        let (rows, touches_c, epilogue) = (self.rows(), self.touches_c(), self.desc.finish);
         let asm = self.low.asm();
         asm.load64(role::SCRATCH, arg!(a_tile_stride));
         asm.add_to(arg!(a), role::SCRATCH);
-        if finishes || reads_c {
+        if touches_c {
             advance_by_rows(asm, arg!(c), arg!(c_row_stride), rows);
         }
-        if residual {
+        if matches!(epilogue, FloatFinish::Epilogue(e) if e.residual) {
             advance_by_rows(asm, arg!(residual), arg!(residual_row_stride), rows);
         }
-        if has_scratch {
-            asm.add_imm_to(arg!(scratch), scratch_bytes);
+    }
+
+    /// To the next strip of B, and the next columns of C, the residual and the bias.
+    fn advance_across(&mut self) {
+        let (cols, c_bytes, half_panels) = (self.desc.strip_cols(), self.desc.c.bytes(), self.desc.has_half_panels());
+        let (touches_c, epilogue) = (self.touches_c(), self.desc.finish);
+        let has_scales = self.desc.weights.groups().is_some();
+        let asm = self.low.asm();
+        asm.load64(role::SCRATCH, arg!(b_strip_stride));
+        asm.add_to(arg!(b), role::SCRATCH);
+        if half_panels {
+            asm.negate(role::SCRATCH);
+            asm.add_from(role::SCRATCH, arg!(b_panel_stride));
+            asm.store64(arg!(b_strip_stride), role::SCRATCH);
+            if has_scales {
+                // The distance to scales is 0 and what a half panel has of them in turns.
+                asm.load64(role::SCRATCH, arg!(scales_from_b));
+                asm.add_imm(role::SCRATCH, cols * size_of::<u16>());
+                asm.negate(role::SCRATCH);
+                asm.store64(arg!(scales_from_b), role::SCRATCH);
+            }
         }
+        if touches_c {
+            asm.add_imm_to(arg!(c), cols * c_bytes);
+        }
+        if let FloatFinish::Epilogue(e) = epilogue {
+            if e.residual {
+                asm.add_imm_to(arg!(residual), cols * c_bytes);
+            }
+            if e.bias {
+                asm.add_imm_to(arg!(bias), cols * size_of::<f32>());
+            }
+        }
+    }
+
+    /// Whether C is read or written.
+    fn touches_c(&self) -> bool {
+        self.desc.finish != FloatFinish::Scratch || self.desc.start == FloatStart::Beta
     }
 
     /// `dst = op(a, b)`

@@ -129,6 +129,15 @@ pub enum FloatRows {
     Interleaved,
 }
 
+/// Which micro-tiles a call goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FloatSweep {
+    /// A column of them: rows of A, micro-tile after micro-tile, against one strip.
+    Column,
+    /// A row of them: the same rows of A against one strip of full width after the other.
+    Row,
+}
+
 /// Where a micro-tile's accumulators begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FloatStart {
@@ -214,6 +223,7 @@ impl FloatFunction {
 ///     weights: FloatType::Bf16.into(),
 ///     expansion: Expansion::InRegisters,
 ///     a: FloatRows::Strided,
+///     sweep: FloatSweep::Column,
 ///     rows: 6,
 ///     vectors: 2,
 ///     cols: 16,
@@ -236,6 +246,8 @@ pub struct FloatKernelDesc {
     pub expansion: Expansion,
     /// How A lies in memory.
     pub a: FloatRows,
+    /// Which micro-tiles a call goes through.
+    pub sweep: FloatSweep,
     /// Rows of the micro-tile.
     pub rows: u8,
     /// Vectors of accumulators per row; an even number.
@@ -271,6 +283,11 @@ impl FloatKernelDesc {
         self.rows as usize * self.strip_cols()
     }
 
+    /// Whether strips are half a panel wide.
+    pub const fn has_half_panels(&self) -> bool {
+        self.strip_cols() == FLOAT_PANEL / 2
+    }
+
     /// Whether sums are in tile registers while products are added.
     pub const fn has_tiles(&self) -> bool {
         self.products.in_tiles(self.tier)
@@ -302,6 +319,10 @@ impl fmt::Display for FloatKernelDesc {
         f.write_str(match self.a {
             FloatRows::Strided => "",
             FloatRows::Interleaved => "_interleaved",
+        })?;
+        f.write_str(match self.sweep {
+            FloatSweep::Column => "",
+            FloatSweep::Row => "_row",
         })?;
         f.write_str(match self.expansion {
             Expansion::InRegisters => "",
@@ -335,9 +356,9 @@ impl fmt::Display for FloatKernelDesc {
     }
 }
 
-/// Arguments of one call: a column of `row_tiles` micro-tiles of C against one strip of panels.
+/// Arguments of one call: `tiles` micro-tiles of C, a column or a row of them.
 ///
-/// The kernel moves `a`, `c`, `scratch` and `residual` forward as it goes: a block serves one call.
+/// The kernel moves pointers and `b_strip_stride` forward as it goes: a block serves one call.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct FloatKernelArgs {
@@ -346,14 +367,17 @@ pub struct FloatKernelArgs {
     pub a: *const f32,
     /// Bytes from row to row of A, where rows are [`FloatRows::Strided`].
     pub a_row_stride: usize,
-    /// Bytes from micro-tile to micro-tile of A.
+    /// Bytes from micro-tile to micro-tile of A; unused by [`FloatSweep::Row`].
     pub a_tile_stride: usize,
-    /// The strip's first weights at the first k: readable for `depth` rows of each of its panels. Unused by
+    /// The first strip's first weights at the first k: readable for `depth` rows of each panel of all strips. Unused by
     /// [`Expansion::Reused`]. Of weights of few bits, the first group's first byte, and behind it four for each column of the
     /// panel before the strip's first one; groups of `depth` k are readable.
     pub b: *const u8,
-    /// From `b` to where weights of few bits have the scale of the strip's first column, less than zero: two bytes for each
-    /// column of the panel before it.
+    /// Bytes from the first strip to the second one, for [`FloatSweep::Row`]. Where strips are half a panel, the next
+    /// distance is what it lacks to `b_panel_stride`, and so on in turns.
+    pub b_strip_stride: usize,
+    /// From `b` to where weights of few bits have the scale of the strip's first column, not more than zero: two bytes for
+    /// each column of the panel before it.
     pub scales_from_b: isize,
     /// Room for [`FloatWeights::constants_len`] elements, if weights have few bits and are not [`Expansion::Reused`].
     pub constants: *mut f32,
@@ -365,7 +389,7 @@ pub struct FloatKernelArgs {
     /// and [`FloatWeights::unit`].
     pub depth: usize,
     /// Number of micro-tiles; not zero.
-    pub row_tiles: usize,
+    pub tiles: usize,
     /// [`FloatProducts::slots`] of `depth`, times `strip_cols`, elements for all expansions but [`Expansion::InRegisters`].
     pub expanded: *mut f32,
     /// Element (0, 0) of the first micro-tile of C.
@@ -381,7 +405,7 @@ pub struct FloatKernelArgs {
     pub low: f32,
     /// Largest result of [`FloatFunction::Clamp`].
     pub high: f32,
-    /// f32 per column: readable for whole strips.
+    /// f32 per column: readable for whole strips, all of them.
     pub bias: *const f32,
     /// Element (0, 0) of the first micro-tile of the residual.
     pub residual: *const u8,
@@ -396,12 +420,13 @@ impl FloatKernelArgs {
         a_row_stride: 0,
         a_tile_stride: 0,
         b: std::ptr::null(),
+        b_strip_stride: 0,
         scales_from_b: 0,
         constants: std::ptr::null_mut(),
         b_panel_stride: 0,
         next: std::ptr::null(),
         depth: 0,
-        row_tiles: 0,
+        tiles: 0,
         expanded: std::ptr::null_mut(),
         c: std::ptr::null_mut(),
         c_row_stride: 0,

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use super::desc::{
-    Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatType,
+    Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatSweep,
+    FloatType,
 };
 use super::dot::HardwareDot;
 use super::portable;
@@ -20,6 +21,23 @@ impl Description for FloatKernelDesc {
 }
 
 impl FloatKernelDesc {
+    /// What a row of micro-tiles asks for.
+    fn check_row(&self) -> Result<(), CodegenError> {
+        if !self.has_half_panels() && !self.strip_cols().is_multiple_of(FLOAT_PANEL) {
+            return Err(CodegenError::Unsupported("strips of a row are half a panel or whole ones"));
+        }
+        if usize::from(self.cols) != self.strip_cols() {
+            return Err(CodegenError::Unsupported("strips of a row have full width"));
+        }
+        if self.expansion != Expansion::InRegisters {
+            return Err(CodegenError::Unsupported("strips of a row have no expanded weights"));
+        }
+        if self.prefetch == FloatPrefetch::Next {
+            return Err(CodegenError::Unsupported("strips of a row do not prefetch each other"));
+        }
+        Ok(())
+    }
+
     /// What hardware dot products ask for.
     fn check_dot(&self, dot: HardwareDot) -> Result<(), CodegenError> {
         if !dot.is_of(self.tier) {
@@ -82,6 +100,9 @@ impl Family for FloatKernelDesc {
         }
         if self.expansion == Expansion::Kept && vectors != 2 && self.tier != Tier::Portable {
             return Err(CodegenError::Unsupported("strips of two vectors are kept, no others"));
+        }
+        if self.sweep == FloatSweep::Row {
+            self.check_row()?;
         }
         if let Some(groups) = self.weights.groups() {
             check_groups(self, groups)?;

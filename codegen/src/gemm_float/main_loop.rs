@@ -2,7 +2,8 @@
 //! pair of k two of them.
 //!
 //! Vectors of B stay in registers while rows of A are broadcast one by one; or, in wide tiles of few rows, rows of A stay
-//! while vectors of B pass. Where accumulators leave room for neither, both pass.
+//! while vectors of B pass. Where accumulators leave room for neither, both pass; where they leave room for both, both stay,
+//! if that pays.
 
 use super::builder::{Builder, LINE_BYTES, arg, role};
 use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows, FloatType};
@@ -162,6 +163,22 @@ fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
         }
         return;
     }
+    if takes_all_first(b) {
+        let row = |b: &Builder<L>, r: usize| b.temp(vectors + r);
+        for r in 0..rows {
+            let row = row(b, r);
+            broadcast(b, r, i, row);
+        }
+        for v in 0..vectors {
+            let vector = b.temp(v);
+            weights(b, v, step, vector);
+        }
+        for (v, r) in (0..vectors).flat_map(|v| (0..rows).map(move |r| (v, r))) {
+            let (acc, row, vector) = (b.acc(r, v), row(b, r), b.temp(v));
+            accumulate(b, acc, row, vector);
+        }
+        return;
+    }
     if b.free() <= vectors {
         let (vector, from_a) = (b.temp(0), b.temp(1));
         for v in 0..vectors {
@@ -186,6 +203,14 @@ fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
             accumulate(b, acc, from_a, vector);
         }
     }
+}
+
+/// Whether a step has all its operands in registers before it multiplies. With no more chains than the multipliers' latency
+/// asks for, a late operand holds them up. MEASURED on Emerald Rapids, 4 rows × 2 vectors on AVX2: f16 3 % faster, which is
+/// then at the bound of its ports; f32 no change; bf16 1 to 2 % slower.
+fn takes_all_first<L: Lowering>(b: &Builder<L>) -> bool {
+    let (rows, vectors) = (b.rows(), b.vectors());
+    b.desc.weights == FloatType::F16.into() && rows * vectors <= 8 && rows + vectors <= b.free()
 }
 
 /// `acc += a · weights`

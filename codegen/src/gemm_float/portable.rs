@@ -2,7 +2,7 @@
 
 use super::desc::{
     Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatStart,
-    FloatType,
+    FloatSweep, FloatType,
 };
 use super::dot::HardwareDot;
 use super::function::float_function;
@@ -13,13 +13,16 @@ use half::{bf16, f16};
 /// Most accumulators of a micro-tile, of any tier: 15 × 32, 3 × 128, or 32 × 32 in tiles.
 pub(super) const MAX_ACCUMULATORS: usize = 1024;
 
+/// Bytes of scales from a panel's first half to its second one.
+const HALF_PANEL_OF_SCALES: isize = (FLOAT_PANEL / 2 * size_of::<bf16>()) as isize;
+
 /// Runs the kernel that `desc` describes.
 ///
 /// # Safety
 /// As [`crate::Kernel::run`].
 pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
     let (rows, cols) = (usize::from(desc.rows), desc.strip_cols());
-    for _ in 0..args.row_tiles {
+    for _ in 0..args.tiles {
         let mut acc = [0f32; MAX_ACCUMULATORS];
         let acc = &mut acc[..rows * cols];
         // SAFETY: passed on from the caller, who provides scratch memory for each micro-tile.
@@ -34,9 +37,25 @@ pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
                 FloatFinish::Epilogue(_) => finish(desc, args, acc),
             }
         }
-        args.a = args.a.wrapping_byte_add(args.a_tile_stride);
-        args.c = args.c.wrapping_add(rows * args.c_row_stride);
-        args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
+        match desc.sweep {
+            FloatSweep::Column => {
+                args.a = args.a.wrapping_byte_add(args.a_tile_stride);
+                args.c = args.c.wrapping_add(rows * args.c_row_stride);
+                args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
+            }
+            FloatSweep::Row => {
+                args.b = args.b.wrapping_add(args.b_strip_stride);
+                if desc.has_half_panels() {
+                    args.b_strip_stride = args.b_panel_stride.wrapping_sub(args.b_strip_stride);
+                    if let FloatWeights::Groups(_) = desc.weights {
+                        args.scales_from_b = -HALF_PANEL_OF_SCALES - args.scales_from_b;
+                    }
+                }
+                args.c = args.c.wrapping_add(cols * desc.c.bytes());
+                args.residual = args.residual.wrapping_add(cols * desc.c.bytes());
+                args.bias = args.bias.wrapping_add(cols);
+            }
+        }
         args.scratch = args.scratch.wrapping_add(acc.len());
     }
 }

@@ -97,6 +97,23 @@ impl FloatWeights {
         }
     }
 
+    /// Bytes from a panel's start to where a kernel reads that begins with `k`, the first of a group where weights have some,
+    /// and the panel's column `column`, the first of a strip.
+    ///
+    /// ```
+    /// use gemmill_codegen::{FloatType, FloatWeights};
+    ///
+    /// // The second half of a panel of 32 columns of bf16, whose rows take 64 bytes.
+    /// assert_eq!(FloatWeights::from(FloatType::Bf16).place(3, 16), 3 * 64 + 32);
+    /// ```
+    pub const fn place(self, k: usize, column: usize) -> usize {
+        let in_row = match self {
+            FloatWeights::Numbers(of) => of.place(column) * of.bytes(),
+            FloatWeights::Groups(_) => column * 4,
+        };
+        self.panel_bytes(k) + in_row
+    }
+
     /// About the bytes that `count` weights take, without scales.
     pub const fn bytes_of(self, count: usize) -> usize {
         match self {

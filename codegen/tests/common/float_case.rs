@@ -13,14 +13,17 @@ pub struct Case {
     pub epilogue: FloatEpilogue,
     /// Depth of each part.
     pub parts: Vec<usize>,
-    row_tiles: usize,
+    /// Micro-tiles, in the direction of the kernel's sweep.
+    tiles: usize,
+    /// The column of its panel that the first strip begins with.
+    first_column: usize,
     /// f32, or pairs of bf16 as their bits.
     a: Vec<u32>,
     /// Elements of `a`.
     a_row_stride: usize,
+    /// Panels, one behind the other.
     b: Vec<u8>,
-    /// Where the strip begins in its panel.
-    first_column: usize,
+    panels: usize,
     pub c: Vec<u8>,
     pub c_row_stride: usize,
     bias: Vec<f32>,
@@ -69,6 +72,9 @@ const PARTS_OF_GROUPS: [(&[usize], usize); 12] = [
     (&[1, 3], 15),
     (&[4], 16),
 ];
+
+/// Micro-tiles of a case.
+const TILES: [usize; 5] = [1, 1, 2, 3, 4];
 
 /// Depths of parts for hardware dot products: groups, and what the last part has besides.
 const GROUPS: [(&[usize], usize); 12] = [
@@ -156,11 +162,29 @@ fn pairs(rows: usize, stride: usize, depth: usize, slots: usize, rng: &mut Rng) 
     (0..rows).flat_map(|_| (0..stride).map(&mut slot).collect::<Vec<u32>>()).collect()
 }
 
+/// A kernel that goes through strips instead of rows, if there can be such a one.
+fn swept_in_a_row(desc: FloatKernelDesc, rng: &mut Rng) -> FloatKernelDesc {
+    if !desc.has_half_panels() && !desc.strip_cols().is_multiple_of(FLOAT_PANEL) {
+        return desc;
+    }
+    FloatKernelDesc {
+        sweep: FloatSweep::Row,
+        cols: desc.strip_cols() as u8,
+        expansion: Expansion::InRegisters,
+        prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead]),
+        ..desc
+    }
+}
+
 impl Case {
-    fn new(desc: FloatKernelDesc, epilogue: FloatEpilogue, parts: &[usize], row_tiles: usize, rng: &mut Rng) -> Case {
+    fn new(desc: FloatKernelDesc, epilogue: FloatEpilogue, parts: &[usize], tiles: usize, rng: &mut Rng) -> Case {
         let depth: usize = parts.iter().sum();
         let slots = desc.products.slots(depth);
-        let rows = usize::from(desc.rows) * row_tiles;
+        let (row_tiles, strips) = match desc.sweep {
+            FloatSweep::Column => (tiles, 1),
+            FloatSweep::Row => (1, tiles),
+        };
+        let (rows, cols) = (usize::from(desc.rows) * row_tiles, usize::from(desc.cols) * strips);
         let a_row_stride = match desc.a {
             FloatRows::Strided => slots + rng.below(5),
             FloatRows::Interleaved => slots,
@@ -169,24 +193,26 @@ impl Case {
             FloatProducts::Chain => (0..a_row_stride * rows).map(|_| number(rng).to_bits()).collect(),
             FloatProducts::Dot(_) => pairs(rows, a_row_stride, depth, slots, rng),
         };
-        let panels = desc.strip_cols().div_ceil(FLOAT_PANEL);
-        let c_row_stride = usize::from(desc.cols) + rng.below(4);
+        let first_column = if desc.has_half_panels() { rng.pick(&[0, FLOAT_PANEL / 2]) } else { 0 };
+        let panels = (first_column + desc.strip_cols() * strips).div_ceil(FLOAT_PANEL);
+        let c_row_stride = cols + rng.below(4);
         Case {
             desc,
             epilogue,
             parts: parts.to_vec(),
-            row_tiles,
+            tiles,
+            first_column,
             a,
             a_row_stride,
             b: match desc.weights {
                 FloatWeights::Numbers(of) => numbers(of, panels * depth * FLOAT_PANEL, rng),
                 FloatWeights::Groups(of) => (0..panels).flat_map(|_| small_weights(of, depth, rng)).collect(),
             },
-            first_column: if desc.strip_cols() == FLOAT_PANEL / 2 { rng.pick(&[0, FLOAT_PANEL / 2]) } else { 0 },
-            c: numbers(desc.c, c_row_stride * (rows - 1) + usize::from(desc.cols), rng),
+            panels,
+            c: numbers(desc.c, c_row_stride * (rows - 1) + cols, rng),
             c_row_stride,
-            bias: (0..panels * FLOAT_PANEL).map(|_| number(rng)).collect(),
-            residual: numbers(desc.c, c_row_stride * (rows - 1) + usize::from(desc.cols), rng),
+            bias: (0..desc.strip_cols() * strips).map(|_| number(rng)).collect(),
+            residual: numbers(desc.c, c_row_stride * (rows - 1) + cols, rng),
             beta: number(rng),
         }
     }
@@ -202,6 +228,7 @@ impl Case {
             weights: rng.pick(&FloatType::ALL).into(),
             expansion: [Expansion::InRegisters, Expansion::Kept][rng.below(expansions)],
             a: rng.pick(&[FloatRows::Strided, FloatRows::Interleaved]),
+            sweep: FloatSweep::Column,
             rows: rows as u8,
             vectors: vectors as u8,
             cols: if rng.below(2) == 0 { strip } else { 1 + rng.below(strip) } as u8,
@@ -210,14 +237,15 @@ impl Case {
             c: rng.pick(&FloatType::ALL),
             prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead, next]),
         };
+        let desc = if rng.below(2) == 0 { swept_in_a_row(desc, rng) } else { desc };
         let tile = float_tiles(tier).iter().rev().find(|tile| vectors <= tile.vectors).expect("a micro-tile so wide");
         let mut epilogue = random_epilogue(rng);
         while rows > tile.max_rows_with(epilogue.function, desc.weights) {
             epilogue.function = rng.pick(&FUNCTIONS);
         }
         let parts = rng.pick(&PARTS);
-        let row_tiles = rng.pick(&[1, 1, 2, 3]);
-        Case::new(desc, epilogue, parts, row_tiles, rng)
+        let tiles = rng.pick(&TILES);
+        Case::new(desc, epilogue, parts, tiles, rng)
     }
 
     /// The same with weights of few bits; `rows` as far as registers allow.
@@ -239,8 +267,8 @@ impl Case {
         if rest > 0 || parts.is_empty() {
             parts.push(rest);
         }
-        let (epilogue, row_tiles) = (random_epilogue(rng), rng.pick(&[1, 1, 2, 3]));
-        Case::new(desc, epilogue, &parts, row_tiles, rng)
+        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(&TILES));
+        Case::new(desc, epilogue, &parts, tiles, rng)
     }
 
     /// The same with hardware dot products.
@@ -254,7 +282,8 @@ impl Case {
             ..desc
         };
         let desc = if desc.has_tiles() {
-            FloatKernelDesc { expansion: Expansion::Kept, prefetch: FloatPrefetch::None, ..desc }
+            let (expansion, sweep) = (Expansion::Kept, FloatSweep::Column);
+            FloatKernelDesc { expansion, sweep, prefetch: FloatPrefetch::None, ..desc }
         } else {
             desc
         };
@@ -263,8 +292,16 @@ impl Case {
         if rest > 0 || parts.is_empty() {
             parts.push(rest);
         }
-        let (epilogue, row_tiles) = (random_epilogue(rng), rng.pick(&[1, 1, 2, 3]));
-        Case::new(desc, epilogue, &parts, row_tiles, rng)
+        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(&TILES));
+        Case::new(desc, epilogue, &parts, tiles, rng)
+    }
+
+    /// Columns of C.
+    pub fn cols(&self) -> usize {
+        match self.desc.sweep {
+            FloatSweep::Column => self.desc.cols.into(),
+            FloatSweep::Row => usize::from(self.desc.cols) * self.tiles,
+        }
     }
 
     /// The name of the kernel that ends it.
@@ -295,13 +332,12 @@ impl Case {
         let [a_room, b_room, c_room, bias_room, residual_room] = &mut memory.0;
         let (a, b) = (a_room.put(&self.a), b_room.put(&self.b));
         let (c, bias, residual) = (c_room.put(&self.c), bias_room.put(&self.bias), residual_room.put(&self.residual));
-        let mut scratch = vec![f32::NAN; strip * height * self.row_tiles];
-        let element = self.desc.c.bytes();
-        let in_panel = match self.desc.weights {
-            FloatWeights::Numbers(of) => of.place(self.first_column) * of.bytes(),
-            FloatWeights::Groups(_) => self.first_column * 4,
+        let mut scratch = vec![f32::NAN; strip * height * self.tiles];
+        let b_panel_stride = self.b.len() / self.panels;
+        let place = |k: usize, column: usize| {
+            column / FLOAT_PANEL * b_panel_stride + self.desc.weights.place(k, column % FLOAT_PANEL)
         };
-        let panels = strip.div_ceil(FLOAT_PANEL);
+        let element = self.desc.c.bytes();
         let mut first = 0;
         for (i, &part) in self.parts.iter().enumerate() {
             let last = i + 1 == self.parts.len();
@@ -320,13 +356,14 @@ impl Case {
                 a: a.wrapping_add(a_offset).cast(),
                 a_row_stride: self.a_row_stride * size_of::<f32>(),
                 a_tile_stride: tile_elements * size_of::<f32>(),
-                b: b.wrapping_add(desc.weights.panel_bytes(first) + in_panel),
+                b: b.wrapping_add(place(first, self.first_column)),
+                b_strip_stride: place(0, self.first_column + strip).wrapping_sub(place(0, self.first_column)),
                 scales_from_b: -2 * self.first_column as isize,
                 constants: constants.as_mut_ptr(),
-                b_panel_stride: self.b.len() / panels,
+                b_panel_stride,
                 next: std::ptr::null(),
                 depth: part,
-                row_tiles: self.row_tiles,
+                tiles: self.tiles,
                 expanded: expanded.as_mut_ptr(),
                 c,
                 c_row_stride: self.c_row_stride * element,
@@ -344,14 +381,14 @@ impl Case {
             };
             if desc.expansion == Expansion::Kept {
                 // The first tile keeps what the others take.
-                run(desc, FloatKernelArgs { row_tiles: 1, ..args });
-                if self.row_tiles > 1 {
+                run(desc, FloatKernelArgs { tiles: 1, ..args });
+                if self.tiles > 1 {
                     let rest = FloatKernelArgs {
                         a: args.a.wrapping_byte_add(args.a_tile_stride),
                         c: args.c.wrapping_add(height * args.c_row_stride),
                         residual: args.residual.wrapping_add(height * args.residual_row_stride),
                         scratch: args.scratch.wrapping_add(desc.scratch_len()),
-                        row_tiles: self.row_tiles - 1,
+                        tiles: self.tiles - 1,
                         b: std::ptr::null(),
                         ..args
                     };
