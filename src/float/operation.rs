@@ -456,7 +456,7 @@ impl FloatGemm {
             && !(place.first_pass && place.last_pass && passes > 1)
             && match place.tile {
                 TileRole::First => true,
-                TileRole::Prefetching => plan.prefetching_tiles > 0 && !place.narrow_strip,
+                TileRole::Prefetching => plan.prefetching_tiles > 0 && !(place.narrow_strip && place.last_pass),
                 TileRole::Plain => plan.tiles.count() > 1,
             };
         let epilogue =

@@ -55,7 +55,7 @@ pub(crate) struct FloatPlan {
     pub(crate) prefetch: bool,
     /// Whether sums are in tile registers, and pass through scratch memory.
     pub(crate) in_tiles: bool,
-    /// Micro-tiles of a block that prefetch the next panel meanwhile.
+    /// Micro-tiles of a pass through a panel that prefetch the weights that come next.
     pub(crate) prefetching_tiles: usize,
     /// Parts among which rows are split.
     pub(crate) row_parts: usize,
@@ -131,6 +131,11 @@ impl FloatPlan {
             FloatProducts::Chain if self.packs_a => FloatRows::Interleaved,
             _ => FloatRows::Strided,
         }
+    }
+
+    /// Strips that a panel is cut into.
+    pub(crate) fn strips_of_panel(&self) -> usize {
+        (FLOAT_PANEL / self.strip).max(1)
     }
 
     /// Parts of K.

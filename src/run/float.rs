@@ -3,9 +3,10 @@
 //! ```text
 //! parts (threads):  rows × strips                      each part writes its own piece of C
 //!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or rounded to bf16, or read where it lies
-//!     LOOP 2  strips of NR columns                      the kernel's own, where loops 1 and 3 have one turn each
-//!       LOOP 3  K in passes of KC                      partial sums of MC × NR between them
-//!         kernel: micro-tiles of the block of rows     the first may keep the strip's weights as f32
+//!     LOOP 2  panels of columns
+//!       LOOP 3  K in passes of KC                      partial sums of the panel between them; the next pass's B is prefetched
+//!         LOOP 4  strips of NR columns, of the panel   the kernel's own, where loops 1 and 3 have one turn each
+//!           kernel: micro-tiles of the block of rows   the first may keep the strip's weights as f32
 //! ```
 
 use std::cell::RefCell;
@@ -81,7 +82,7 @@ pub(crate) struct KernelPlace {
 pub(crate) enum TileRole {
     /// The first of a block: it keeps weights for the others, where the plan says so.
     First,
-    /// It prefetches the next panel.
+    /// It prefetches the weights that come next.
     Prefetching,
     /// Nothing.
     Plain,
@@ -187,7 +188,7 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             (false, true) => plan.tiles.height,
             (false, false) => 0,
         };
-        partial.grow(partial_rows * plan.strip * size_of::<f32>());
+        partial.grow(partial_rows * plan.strip * plan.strips_of_panel() * size_of::<f32>());
         let constants = constants.of_mut().as_mut_ptr();
         let in_row = match plan.sweep {
             FloatSweep::Column => strips.start..strips.start,
@@ -196,9 +197,12 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
         if !in_row.is_empty() {
             run_row(job, &a, &tiles, in_row.clone(), constants);
         }
-        for strip in in_row.end..strips.end {
+        let mut first = in_row.end;
+        while first < strips.end {
+            let end = strips.end.min((first + 1).next_multiple_of(plan.strips_of_panel()));
             let scratch = Scratch { constants, expanded: expanded.of_mut().as_mut_ptr(), partial: partial.of_mut() };
-            run_strip(job, &a, &tiles, strip, scratch);
+            run_panel(job, &a, &tiles, first..end, scratch);
+            first = end;
         }
     }
 }
@@ -267,7 +271,7 @@ fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
     });
 }
 
-/// Memory of a strip.
+/// Memory of a panel's strips.
 struct Scratch<'a> {
     /// Of a group of weights of few bits.
     constants: *mut f32,
@@ -277,7 +281,7 @@ struct Scratch<'a> {
     partial: &'a mut [f32],
 }
 
-/// LOOP 2 and LOOP 3 in one call: strips of full width against a block of one micro-tile, all of K.
+/// LOOP 2 to LOOP 4 in one call: strips of full width against a block of one micro-tile, all of K.
 fn run_row(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range<usize>, constants: *mut f32) {
     let (plan, k) = (job.plan, job.weights.k());
     let [run, _] = plan.tiles.runs(tiles.start, tiles.end);
@@ -297,63 +301,76 @@ fn run_row(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range
         constants,
         expanded: std::ptr::null_mut(),
         partial: std::ptr::null_mut(),
+        next: std::ptr::null(),
     };
     call_kernel(job, place, call);
 }
 
-/// LOOP 3: one strip against the block of rows.
-fn run_strip(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strip: usize, scratch: Scratch<'_>) {
+/// LOOP 3 and LOOP 4: strips of one panel, or one of several panels, against the block of rows.
+fn run_panel(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range<usize>, scratch: Scratch<'_>) {
     let Scratch { constants, expanded, partial } = scratch;
     let (plan, k) = (job.plan, job.weights.k());
-    let (narrow_strip, last_strip) = (strip >= plan.whole_strips, strip + 1 == plan.strips);
-    let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
+    let rows = plan.tiles.row(tiles.end) - plan.tiles.row(tiles.start);
     let passes = plan.passes(k);
     for pass in 0..passes {
         let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
-        let mut first_tile = true;
-        // The panel after this one, while its last strip is multiplied.
-        let ends_panel = ((strip + 1) * plan.strip).is_multiple_of(FLOAT_PANEL);
-        let mut prefetching = if ends_panel && !last_strip { plan.prefetching_tiles } else { 0 };
-        let mut done = 0;
-        for (short_tile, run) in plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
-            let mut left = run;
-            while left.tiles > 0 {
-                let (tile, count) = match (first_tile, prefetching) {
-                    (true, _) => (TileRole::First, 1),
-                    (false, 0) => (TileRole::Plain, left.tiles),
-                    (false, some) => (TileRole::Prefetching, some.min(left.tiles)),
-                };
-                if tile == TileRole::Prefetching {
-                    prefetching -= count;
+        // What the panel has behind this part is prefetched meanwhile, or the panel after it.
+        let ends = strips.end == plan.strips && pass + 1 == passes;
+        let mut prefetching = if ends { 0 } else { plan.prefetching_tiles };
+        let mut next = PackedPart::new(job.weights, strips.start * plan.strip, depth.end, plan.strip).start;
+        for strip in strips.clone() {
+            let narrow_strip = strip >= plan.whole_strips;
+            let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
+            let before = (strip - strips.start) * rows * plan.strip;
+            let mut first_tile = true;
+            let mut done = 0;
+            for (short_tile, run) in plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
+                let mut left = run;
+                while left.tiles > 0 {
+                    let (tile, count) = match (first_tile, prefetching) {
+                        (true, _) => (TileRole::First, 1),
+                        (false, 0) => (TileRole::Plain, left.tiles),
+                        (false, some) => (TileRole::Prefetching, some.min(left.tiles)),
+                    };
+                    let place = KernelPlace {
+                        narrow_strip,
+                        short_tile: short_tile == 1,
+                        first_pass: pass == 0,
+                        last_pass: pass + 1 == passes,
+                        tile,
+                    };
+                    let call = Call {
+                        run: left,
+                        tiles: count,
+                        column: strip * plan.strip,
+                        depth: depth.clone(),
+                        a,
+                        constants,
+                        expanded,
+                        partial: match (passes > 1, plan.in_tiles) {
+                            (true, _) => partial[before + done * width..].as_mut_ptr(),
+                            (false, true) => partial.as_mut_ptr(),
+                            (false, false) => std::ptr::null_mut(),
+                        },
+                        next,
+                    };
+                    call_kernel(job, place, call);
+                    if tile == TileRole::Prefetching {
+                        prefetching -= count;
+                        next = next.wrapping_add(count * prefetched_by_tile(depth.len()));
+                    }
+                    first_tile = false;
+                    done += count * left.height;
+                    left = Run { first_row: left.first_row + count * left.height, tiles: left.tiles - count, ..left };
                 }
-                let place = KernelPlace {
-                    narrow_strip,
-                    short_tile: short_tile == 1,
-                    first_pass: pass == 0,
-                    last_pass: pass + 1 == passes,
-                    tile,
-                };
-                let call = Call {
-                    run: left,
-                    tiles: count,
-                    column: strip * plan.strip,
-                    depth: depth.clone(),
-                    a,
-                    constants,
-                    expanded,
-                    partial: match (passes > 1, plan.in_tiles) {
-                        (true, _) => partial[done * width..].as_mut_ptr(),
-                        (false, true) => partial.as_mut_ptr(),
-                        (false, false) => std::ptr::null_mut(),
-                    },
-                };
-                call_kernel(job, place, call);
-                first_tile = false;
-                done += count * left.height;
-                left = Run { first_row: left.first_row + count * left.height, tiles: left.tiles - count, ..left };
             }
         }
     }
+}
+
+/// Bytes that a micro-tile prefetches: a line for every two k.
+fn prefetched_by_tile(depth: usize) -> usize {
+    depth / 2 * LINE_BYTES
 }
 
 /// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
@@ -366,6 +383,8 @@ struct Call<'a> {
     constants: *mut f32,
     expanded: *mut f32,
     partial: *mut f32,
+    /// What kernels that prefetch go on with.
+    next: *const u8,
 }
 
 /// Where kernels begin to read packed weights.
@@ -414,7 +433,7 @@ fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
         scales_from_b: b.scales_from_start,
         constants: call.constants,
         b_panel_stride: b.panel_stride,
-        next: b.start.wrapping_add(b.panel_stride),
+        next: call.next,
         depth: depth.len(),
         tiles: call.tiles,
         expanded: call.expanded,
