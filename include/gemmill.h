@@ -1823,7 +1823,7 @@ gemmill_status gemmill_float_gemm_create(const gemmill_float_weights *weights,
                                          gemmill_float_gemm **gemm);
 
 /**
- * *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) block by block while it
+ * *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) in registers while it
  * runs: B[k][j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size.
  *
  * Everything else as gemmill_float_gemm_create.

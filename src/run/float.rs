@@ -102,9 +102,9 @@ impl KernelPlace {
     }
 
     fn index(self) -> usize {
-        let bits = [self.narrow_strip, self.short_tile, self.first_pass, self.last_pass];
-        let bits: usize = bits.into_iter().enumerate().map(|(i, bit)| usize::from(bit) << i).sum();
-        (self.tile as usize) << 4 | bits
+        let KernelPlace { narrow_strip, short_tile, first_pass, last_pass, tile } = self;
+        let bits = [narrow_strip, short_tile, first_pass, last_pass].map(usize::from);
+        (tile as usize) << 4 | bits[3] << 3 | bits[2] << 2 | bits[1] << 1 | bits[0]
     }
 }
 
@@ -189,19 +189,35 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             (false, false) => 0,
         };
         partial.grow(partial_rows * plan.strip * plan.strips_of_panel() * size_of::<f32>());
-        let constants = constants.of_mut().as_mut_ptr();
+        let block = Block {
+            job,
+            runs: plan.tiles.runs(tiles.start, tiles.end),
+            rows: rows.len(),
+            common: FloatKernelArgs {
+                a_row_stride: a.row_stride,
+                b_panel_stride: job.weights.panel_bytes(),
+                constants: constants.of_mut().as_mut_ptr(),
+                expanded: expanded.of_mut().as_mut_ptr(),
+                c_row_stride: job.c.row_stride_bytes,
+                residual_row_stride: job.residual.map_or(0, |residual| residual.row_stride_bytes),
+                beta: job.beta,
+                low: job.low,
+                high: job.high,
+                ..FloatKernelArgs::EMPTY
+            },
+            a,
+        };
         let in_row = match plan.sweep {
             FloatSweep::Column => strips.start..strips.start,
             FloatSweep::Row => strips.start..strips.end.min(plan.whole_strips),
         };
         if !in_row.is_empty() {
-            run_row(job, &a, &tiles, in_row.clone(), constants);
+            block.run_row(in_row.clone());
         }
         let mut first = in_row.end;
         while first < strips.end {
             let end = strips.end.min((first + 1).next_multiple_of(plan.strips_of_panel()));
-            let scratch = Scratch { constants, expanded: expanded.of_mut().as_mut_ptr(), partial: partial.of_mut() };
-            run_panel(job, &a, &tiles, first..end, scratch);
+            block.run_panel(first..end, partial.of_mut());
             first = end;
         }
     }
@@ -271,101 +287,150 @@ fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
     });
 }
 
-/// Memory of a panel's strips.
-struct Scratch<'a> {
-    /// Of a group of weights of few bits.
-    constants: *mut f32,
-    /// Weights that the first micro-tile keeps.
-    expanded: *mut f32,
-    /// Sums between passes of K.
-    partial: &'a mut [f32],
+/// A block of rows against all columns of a part.
+struct Block<'a, 'j> {
+    job: &'a FloatJob<'j>,
+    a: Rows<'a>,
+    /// Its micro-tiles.
+    runs: [Run; 2],
+    /// Rows of all of them.
+    rows: usize,
+    /// What all calls have in common.
+    common: FloatKernelArgs,
 }
 
-/// LOOP 2 to LOOP 4 in one call: strips of full width against a block of one micro-tile, all of K.
-fn run_row(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range<usize>, constants: *mut f32) {
-    let (plan, k) = (job.plan, job.weights.k());
-    let [run, _] = plan.tiles.runs(tiles.start, tiles.end);
-    let place = KernelPlace {
-        narrow_strip: false,
-        short_tile: false,
-        first_pass: true,
-        last_pass: true,
-        tile: TileRole::First,
-    };
-    let call = Call {
-        run,
-        tiles: strips.len(),
-        column: strips.start * plan.strip,
-        depth: 0..k,
-        a,
-        constants,
-        expanded: std::ptr::null_mut(),
-        partial: std::ptr::null_mut(),
-        next: std::ptr::null(),
-    };
-    call_kernel(job, place, call);
-}
+impl Block<'_, '_> {
+    /// LOOP 2 to LOOP 4 in one call: strips of full width against a block of one micro-tile, all of K.
+    fn run_row(&self, strips: Range<usize>) {
+        let place = KernelPlace {
+            narrow_strip: false,
+            short_tile: false,
+            first_pass: true,
+            last_pass: true,
+            tile: TileRole::First,
+        };
+        let strip = self.strip(strips.start, 0..self.job.weights.k());
+        let [run, _] = self.runs;
+        self.call(
+            place,
+            &strip,
+            Call { run, tiles: strips.len(), partial: std::ptr::null_mut(), next: std::ptr::null() },
+        );
+    }
 
-/// LOOP 3 and LOOP 4: strips of one panel, or one of several panels, against the block of rows.
-fn run_panel(job: &FloatJob<'_>, a: &Rows<'_>, tiles: &Range<usize>, strips: Range<usize>, scratch: Scratch<'_>) {
-    let Scratch { constants, expanded, partial } = scratch;
-    let (plan, k) = (job.plan, job.weights.k());
-    let rows = plan.tiles.row(tiles.end) - plan.tiles.row(tiles.start);
-    let passes = plan.passes(k);
-    for pass in 0..passes {
-        let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
-        // What the panel has behind this part is prefetched meanwhile, or the panel after it.
-        let ends = strips.end == plan.strips && pass + 1 == passes;
-        let mut prefetching = if ends { 0 } else { plan.prefetching_tiles };
-        let mut next = PackedPart::new(job.weights, strips.start * plan.strip, depth.end, plan.strip).start;
-        for strip in strips.clone() {
-            let narrow_strip = strip >= plan.whole_strips;
-            let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
-            let before = (strip - strips.start) * rows * plan.strip;
-            let mut first_tile = true;
-            let mut done = 0;
-            for (short_tile, run) in plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
-                let mut left = run;
-                while left.tiles > 0 {
-                    let (tile, count) = match (first_tile, prefetching) {
-                        (true, _) => (TileRole::First, 1),
-                        (false, 0) => (TileRole::Plain, left.tiles),
-                        (false, some) => (TileRole::Prefetching, some.min(left.tiles)),
-                    };
-                    let place = KernelPlace {
-                        narrow_strip,
-                        short_tile: short_tile == 1,
-                        first_pass: pass == 0,
-                        last_pass: pass + 1 == passes,
-                        tile,
-                    };
-                    let call = Call {
-                        run: left,
-                        tiles: count,
-                        column: strip * plan.strip,
-                        depth: depth.clone(),
-                        a,
-                        constants,
-                        expanded,
-                        partial: match (passes > 1, plan.in_tiles) {
-                            (true, _) => partial[before + done * width..].as_mut_ptr(),
+    /// LOOP 3 and LOOP 4: strips of one panel, or one of several panels, against the block of rows.
+    fn run_panel(&self, strips: Range<usize>, partial: &mut [f32]) {
+        let (plan, k) = (self.job.plan, self.job.weights.k());
+        let passes = plan.passes(k);
+        for pass in 0..passes {
+            let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
+            // What the panel has behind this part is prefetched meanwhile, or the panel after it.
+            let ends = strips.end == plan.strips && pass + 1 == passes;
+            let mut prefetching = if ends { 0 } else { plan.prefetching_tiles };
+            let mut next = PackedPart::new(self.job.weights, strips.start * plan.strip, depth.end, plan.strip).start;
+            for number in strips.clone() {
+                let strip = self.strip(number, depth.clone());
+                let narrow_strip = number >= plan.whole_strips;
+                let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
+                let mut done = (number - strips.start) * self.rows * plan.strip;
+                let mut first_tile = true;
+                for (short_tile, run) in self.runs.into_iter().enumerate() {
+                    let mut left = run;
+                    while left.tiles > 0 {
+                        let (tile, tiles) = match (first_tile, prefetching) {
+                            (true, _) => (TileRole::First, 1),
+                            (false, 0) => (TileRole::Plain, left.tiles),
+                            (false, some) => (TileRole::Prefetching, some.min(left.tiles)),
+                        };
+                        let place = KernelPlace {
+                            narrow_strip,
+                            short_tile: short_tile == 1,
+                            first_pass: pass == 0,
+                            last_pass: pass + 1 == passes,
+                            tile,
+                        };
+                        let partial = match (passes > 1, plan.in_tiles) {
+                            (true, _) => partial[done..].as_mut_ptr(),
                             (false, true) => partial.as_mut_ptr(),
                             (false, false) => std::ptr::null_mut(),
-                        },
-                        next,
-                    };
-                    call_kernel(job, place, call);
-                    if tile == TileRole::Prefetching {
-                        prefetching -= count;
-                        next = next.wrapping_add(count * prefetched_by_tile(depth.len()));
+                        };
+                        self.call(place, &strip, Call { run: left, tiles, partial, next });
+                        if tile == TileRole::Prefetching {
+                            prefetching -= tiles;
+                            next = next.wrapping_add(tiles * prefetched_by_tile(depth.len()));
+                        }
+                        first_tile = false;
+                        done += tiles * left.height * width;
+                        left =
+                            Run { first_row: left.first_row + tiles * left.height, tiles: left.tiles - tiles, ..left };
                     }
-                    first_tile = false;
-                    done += count * left.height;
-                    left = Run { first_row: left.first_row + count * left.height, tiles: left.tiles - count, ..left };
                 }
             }
         }
     }
+
+    /// What calls have in common that multiply by a strip, in a pass of K.
+    fn strip(&self, strip: usize, depth: Range<usize>) -> Strip {
+        let (job, column) = (self.job, strip * self.job.plan.strip);
+        let b = PackedPart::new(job.weights, column, depth.start, job.plan.strip);
+        Strip {
+            column,
+            slots_before: depth.start / job.products.depth_of_slot(),
+            args: FloatKernelArgs {
+                b: b.start,
+                b_strip_stride: b.strip_stride,
+                scales_from_b: b.scales_from_start,
+                depth: depth.len(),
+                bias: from(job.bias, column),
+                ..self.common
+            },
+        }
+    }
+
+    fn call(&self, place: KernelPlace, strip: &Strip, call: Call) {
+        let (job, column, row) = (self.job, strip.column, call.run.first_row);
+        let kernel = job.kernels.0[place.index()].as_deref().expect("a job has every kernel of its plan");
+        let within = size_of::<f32>()
+            * match job.plan.rows_of_a(job.products) {
+                FloatRows::Interleaved => strip.slots_before * call.run.height,
+                FloatRows::Strided => strip.slots_before,
+            };
+        let before = (row - self.a.first) * self.a.row_stride + within;
+        let mut args = FloatKernelArgs {
+            a: self.a.data[before.min(self.a.data.len())..].as_ptr().cast(),
+            a_tile_stride: call.run.height * self.a.row_stride,
+            next: call.next,
+            tiles: call.tiles,
+            c: job.c.at(row, column),
+            scratch: call.partial,
+            residual: job.residual.map_or(std::ptr::null(), |residual| {
+                from(residual.data, row * residual.row_stride_bytes + column * job.c.element_bytes)
+            }),
+            ..strip.args
+        };
+        // SAFETY: a `FloatJob` has operands and a destination of the sizes that its kernels were described with; `run_part`
+        // provides the run's rows and room for constants, expanded weights and partial sums; nobody else has this part's
+        // rectangle of C.
+        unsafe { kernel.run(&mut args) }
+    }
+}
+
+/// A strip in a pass of K.
+struct Strip {
+    column: usize,
+    /// Slots of K before the pass.
+    slots_before: usize,
+    args: FloatKernelArgs,
+}
+
+/// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
+struct Call {
+    run: Run,
+    tiles: usize,
+    /// Where the run's partial sums are.
+    partial: *mut f32,
+    /// What kernels that prefetch go on with.
+    next: *const u8,
 }
 
 /// Bytes that a micro-tile prefetches: a line for every two k.
@@ -373,26 +438,11 @@ fn prefetched_by_tile(depth: usize) -> usize {
     depth / 2 * LINE_BYTES
 }
 
-/// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
-struct Call<'a> {
-    run: Run,
-    tiles: usize,
-    column: usize,
-    depth: Range<usize>,
-    a: &'a Rows<'a>,
-    constants: *mut f32,
-    expanded: *mut f32,
-    partial: *mut f32,
-    /// What kernels that prefetch go on with.
-    next: *const u8,
-}
-
 /// Where kernels begin to read packed weights.
 struct PackedPart {
     start: *const u8,
     scales_from_start: isize,
     strip_stride: usize,
-    panel_stride: usize,
 }
 
 impl PackedPart {
@@ -410,47 +460,6 @@ impl PackedPart {
         let strip_stride = place(column + strip).wrapping_sub(at);
         // Without any k there is nothing to read.
         let start = weights.bytes()[at.min(weights.bytes().len())..].as_ptr();
-        PackedPart { start, scales_from_start, strip_stride, panel_stride }
+        PackedPart { start, scales_from_start, strip_stride }
     }
-}
-
-fn call_kernel(job: &FloatJob<'_>, place: KernelPlace, call: Call<'_>) {
-    let Call { run, column, depth, a, .. } = call;
-    let kernel = job.kernels.0[place.index()].as_deref().expect("a job has every kernel of its plan");
-    let before = (run.first_row - a.first) * a.row_stride;
-    let slots = depth.start / job.products.depth_of_slot() * size_of::<f32>();
-    let within = match job.plan.rows_of_a(job.products) {
-        FloatRows::Interleaved => slots * run.height,
-        FloatRows::Strided => slots,
-    };
-    let b = PackedPart::new(job.weights, column, depth.start, job.plan.strip);
-    let mut args = FloatKernelArgs {
-        a: a.data[(before + within).min(a.data.len())..].as_ptr().cast(),
-        a_row_stride: a.row_stride,
-        a_tile_stride: run.height * a.row_stride,
-        b: b.start,
-        b_strip_stride: b.strip_stride,
-        scales_from_b: b.scales_from_start,
-        constants: call.constants,
-        b_panel_stride: b.panel_stride,
-        next: call.next,
-        depth: depth.len(),
-        tiles: call.tiles,
-        expanded: call.expanded,
-        c: job.c.at(run.first_row, column),
-        c_row_stride: job.c.row_stride_bytes,
-        scratch: call.partial,
-        beta: job.beta,
-        low: job.low,
-        high: job.high,
-        bias: from(job.bias, column),
-        ..FloatKernelArgs::EMPTY
-    };
-    if let Some(residual) = job.residual {
-        args.residual = from(residual.data, run.first_row * residual.row_stride_bytes + column * job.c.element_bytes);
-        args.residual_row_stride = residual.row_stride_bytes;
-    }
-    // SAFETY: a `FloatJob` has operands and a destination of the sizes that its kernels were described with; `run_part`
-    // provides the run's rows and room for constants, expanded weights and partial sums; nobody else has this part's rectangle of C.
-    unsafe { kernel.run(&mut args) }
 }

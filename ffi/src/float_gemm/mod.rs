@@ -29,7 +29,7 @@ pub struct FloatGemm {
 /// What A is multiplied by, and how.
 enum Weights {
     Float(PackedFloat),
-    /// In f32: weights become that block by block.
+    /// In f32: weights become that in registers.
     Expanded(PackedGroupwise),
     /// In integers: A is quantized row by row.
     Integer(PackedGroupwise),
@@ -156,7 +156,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_create(
     unsafe { create_with("gemmill_float_gemm_create", (a_type, c_type), gemm, weights) }
 }
 
-/// *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) block by block while it
+/// *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) in registers while it
 /// runs: B[k][j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size.
 ///
 /// Everything else as gemmill_float_gemm_create.
