@@ -18,15 +18,15 @@
 //!   multiplication by at least eight independent accumulators on two ports.
 //! - *Caches.* Half of the first level holds a block of a panel; a quarter of the second one a block of rows, whatever its
 //!   associativity. The last level is not reckoned with. A core's second thread is assumed to be idle.
-//! - *Prefetchers* of the hardware follow a panel's stream within a page, and stop at its end: weights from beyond the
-//!   second-level cache are prefetched by software ([`Plan::prefetch`]).
+//! - *Prefetchers* of the hardware differ by [`Core`]: Intel's follow a panel's stream within a page, and stop at its end;
+//!   Zen's go on if nothing breaks the stream ([`Plan::prefetch`]).
 
-use gemmill_codegen::{Caches, Layout, Section, Tier, micro_tile, sections};
+use gemmill_codegen::{Core, Layout, Machine, Prefetch, Section, Sweep, Tier, micro_tile, sections};
 
 /// What a product may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Resources {
-    pub(crate) caches: Caches,
+    pub(crate) machine: Machine,
     /// Most threads that may be used.
     pub(crate) threads: usize,
     /// Multiply-accumulates that a thread must have to itself.
@@ -68,10 +68,12 @@ pub(crate) struct Plan {
     pub(crate) panels_per_block: usize,
     /// Blocks of K that a kernel call goes through: all, or one with partial sums in scratch memory between.
     pub(crate) blocks_per_pass: usize,
-    /// Whether packed weights come from beyond the second-level cache and are prefetched.
-    pub(crate) prefetch: bool,
+    /// Which micro-tiles a kernel call goes through, in panels of full width.
+    pub(crate) sweep: Sweep,
+    /// What is prefetched of packed weights that come from beyond the second-level cache.
+    pub(crate) prefetch: Prefetch,
     /// Whether blocks of columns are gone through forwards and backwards in turns, for every block of rows and from product to
-    /// product: what the cache still holds of weights that don't fit it is then used again.
+    /// product: what the second-level cache still holds of weights that don't fit it is then used again.
     pub(crate) alternates: bool,
     /// Parts among which rows are split.
     pub(crate) row_parts: usize,
@@ -148,35 +150,36 @@ pub(crate) const MACS_PER_THREAD: usize = 1 << 20;
 
 impl Plan {
     pub(crate) fn new(p: &Problem) -> Plan {
+        let caches = p.resources.machine.caches;
         let tiles = row_tiles(p);
         let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
         // A quarter: a panel that comes from the next cache and partial sums pass through as well.
-        let tiles_per_block = (p.resources.caches.l2 / 4 / tile_bytes).max(1);
-        let blocks_per_pass = if p.blocks > 1 && tiles.count() >= TILES_WORTH_A_PASS { 1 } else { p.blocks };
+        let tiles_per_block = (caches.l2 / 4 / tile_bytes).max(1);
+        let sweep = sweep(p, tiles.count());
+        let in_passes = sweep == Sweep::Column && tiles.count() >= TILES_WORTH_A_PASS;
+        let blocks_per_pass = if in_passes { 1 } else { p.blocks };
         let panel_scratch =
             tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * p.layout.accumulator_bytes();
         // From here on, weights are gone by the time that a product of few rows ends.
-        let exceeds_l2 = p.b_bytes > p.resources.caches.l2 / 2;
+        let exceeds_l2 = p.b_bytes > caches.l2 / 2;
         let panels_per_block = if blocks_per_pass < p.blocks {
-            (p.resources.caches.l2 / 4 / panel_scratch).max(1)
+            (caches.l2 / 4 / panel_scratch).max(1)
         } else if exceeds_l2 {
-            (p.resources.caches.l2 / 4 / (p.b_bytes / p.panels.max(1)).max(1)).max(1)
+            (caches.l2 / 4 / (p.b_bytes / p.panels.max(1)).max(1)).max(1)
         } else {
             p.panels.max(1)
         };
         let (row_parts, panel_parts) = split(p, tiles.count());
-        // MEASURED on Emerald Rapids: a micro-tile that streams past weights is 1.1 to 1.3 times as fast from the third-level
-        // cache, and up to 1.6 times from memory; with several ones, dot products eat weights faster than prefetches into the
-        // first-level cache can have them under way (10 × 4096 × 1024: 182 instead of 208).
-        let dots = sections(p.tier).contains(Section::Dot);
-        let prefetch = exceeds_l2 && (tiles.count() <= 1 || !dots);
+        let prefetch = if exceeds_l2 { prefetch(p, tiles.count()) } else { Prefetch::None };
         Plan {
             tiles,
             tiles_per_block,
             panels_per_block,
             blocks_per_pass,
+            sweep,
             prefetch,
-            alternates: exceeds_l2,
+            // Weights that exceed the last level too come from memory, where a jump in a stream costs more.
+            alternates: exceeds_l2 && p.b_bytes <= caches.l3,
             row_parts,
             panel_parts,
         }
@@ -213,6 +216,45 @@ impl Plan {
 
 /// Fewer micro-tiles than this leave a panel's blocks too little used to store partial sums between them.
 const TILES_WORTH_A_PASS: usize = 4;
+
+/// Bytes of weights in a row of micro-tiles from which on its call takes much longer than making it.
+const LEAST_OF_A_ROW: usize = 8192;
+
+/// Rows of micro-tiles, each in one call that goes through panel after panel, or columns of them in a call for each panel.
+///
+/// Few tiles save calls by rows. With many there are as few calls either way: by columns a part of a panel stays in the first-level
+/// cache, and sums wait in memory while there are other parts; by rows a block of panels streams from the second-level
+/// cache for every tile.
+fn sweep(p: &Problem, tiles: usize) -> Sweep {
+    let lane_for_each_column = p.layout.lanes_per_column() == 1 && p.layout != Layout::Tiles;
+    // Nearly all of them take two bytes, of which as many products are made as elsewhere of one.
+    let wide = p.b_bytes / 3 * 2 > p.k.saturating_mul(p.cols);
+    let most = match p.resources.machine.core {
+        // MEASURED on Zen 4, `avx2`: one row is 1.1 to 1.5 times as fast as by columns, eight tiles of weights of one block of K
+        // 1.01 times, of several blocks any number of tiles 1.03 to 1.05 times; where most weights are wide, 0.95 times.
+        Core::Zen if !wide && p.b_bytes >= LEAST_OF_A_ROW => usize::MAX,
+        // ASSUMPTION, not measured: rows pay where calls are saved.
+        Core::Zen | Core::Intel => 8,
+    };
+    if lane_for_each_column && (1..=most).contains(&tiles) { Sweep::Row } else { Sweep::Column }
+}
+
+/// What is prefetched of weights that come from beyond the second-level cache.
+fn prefetch(p: &Problem, tiles: usize) -> Prefetch {
+    let dots = sections(p.tier).contains(Section::Dot);
+    match p.resources.machine.core {
+        // MEASURED on Zen 4: the hardware's prefetcher keeps up with one stream that has no gaps. Prefetches into the first level
+        // cost it up to a third. Where groups of steps and several rows of A break the stream, it needs help from memory: from
+        // three rows on 1.2 to 1.7 times as fast, from the third-level cache 2 % slower; two rows lose by it.
+        Core::Zen if dots || p.rows <= 2 => Prefetch::None,
+        Core::Zen => Prefetch::ToSecondLevel,
+        // MEASURED on Emerald Rapids: a micro-tile that streams past weights is 1.1 to 1.3 times as fast from the third-level
+        // cache, and up to 1.6 times from memory; with several ones, dot products eat weights faster than prefetches into the
+        // first-level cache can have them under way (10 × 4096 × 1024: 182 instead of 208).
+        Core::Intel if dots && tiles > 1 => Prefetch::None,
+        Core::Intel => Prefetch::ToFirstLevel,
+    }
+}
 
 /// Tiles of MR rows, or one or two taller ones if rows are few.
 fn row_tiles(p: &Problem) -> RowTiles {

@@ -17,12 +17,11 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use gemmill_codegen::{Byte, Kernel, KernelArgs, Layout};
+use gemmill_codegen::{Byte, Kernel, KernelArgs, Layout, Prefetch, Sweep};
 
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatMut, taken_stride};
 use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
-use crate::pack::layout::{Panel, PanelData};
 use crate::pack::packed::PackedView;
 use crate::pack::step::{group_row_bytes, packed_row_bytes};
 use crate::parallel::{ParallelFor, run_parts};
@@ -331,11 +330,18 @@ fn sum_groups(job: &Job<'_>, row: &[u8], k: usize, i: usize, count: usize, row_t
     }
 }
 
-/// How far ahead a panel is prefetched that a single micro-tile streams past. MEASURED on Emerald Rapids: from memory twice
-/// this is as good, from the third-level cache a few percent worse, and half of it is worse in both.
-const STREAM_AHEAD: usize = 8192;
+/// How far ahead packed vectors are prefetched that micro-tiles of a row stream past.
+fn stream_ahead(prefetch: Prefetch) -> usize {
+    match prefetch {
+        // MEASURED on Emerald Rapids: from memory twice this is as good, from the third-level cache a few percent worse, and half
+        // of it is worse in both.
+        Prefetch::None | Prefetch::ToFirstLevel => 8192,
+        // MEASURED on Zen 4, three and more rows from memory: 16 KiB is up to 10 % better than 8, and 32 no better.
+        Prefetch::ToSecondLevel => 16384,
+    }
+}
 
-/// LOOP 4: every panel against the block of rows, for one pass over K.
+/// LOOP 4: panels against the block of rows, for one pass over K.
 fn run_pass(
     job: &Job<'_>,
     a: &PreparedRows<'_>,
@@ -345,11 +351,10 @@ fn run_pass(
     partial: &mut Vec<i32>,
 ) {
     let blocks = job.packed.blocks();
-    let (first_pass, last_pass) = (pass.start == 0, pass.end == blocks.len());
     let vectors = job.packed.widest().map_or(1, |p| p.vectors);
     // Partial sums of a panel: whole vectors for each row.
     let panel_partial = a.count * vectors * job.packed.layout().lanes();
-    let has_partial = !(first_pass && last_pass);
+    let has_partial = pass.len() < blocks.len();
     let scratch_len = match job.packed.layout() {
         _ if has_partial => panels.len() * panel_partial,
         // Sums of tiles pass through scratch memory: one micro-tile after the other.
@@ -360,95 +365,126 @@ fn run_pass(
         partial.resize(scratch_len, 0);
     }
     let planes_before = job.packed.planes().count();
-    let a_offset: usize =
-        blocks[..pass.start].iter().map(|b| planes_before * b.plane_bytes(job.packed.layout().step_depth())).sum();
-    for (i, panel_index) in panels.clone().enumerate() {
-        let panel = &job.packed.panels()[panel_index];
-        let data = job.packed.panel_data(panel_index, pass.start);
-        let next_panel = job.packed.panel_bytes(panel_index);
-        let mut partial_at = i * panel_partial;
-        for (short_tile, run) in job.plan.tiles.runs(tiles.start, tiles.end).into_iter().enumerate() {
-            let index = KernelIndex {
-                narrow_panel: job.packed.widest().is_some_and(|p| p.cols != panel.cols),
-                short_tile: short_tile == 1,
-                first_pass,
-                last_pass,
-            };
-            if run.tiles == 0 {
-                continue;
+    let pass = Pass {
+        job,
+        a,
+        a_offset: blocks[..pass.start]
+            .iter()
+            .map(|b| planes_before * b.plane_bytes(job.packed.layout().step_depth()))
+            .sum(),
+        blocks: pass,
+    };
+    let runs = job.plan.tiles.runs(tiles.start, tiles.end);
+    match job.plan.sweep {
+        Sweep::Column => {
+            for (i, panel) in panels.clone().enumerate() {
+                let mut partial_at = i * panel_partial;
+                for (short_tile, run) in runs.into_iter().enumerate() {
+                    let scratch = if has_partial { &mut partial[partial_at..] } else { &mut partial[..] };
+                    // What is prefetched is the next panel, or this one's later vectors where they stream past once.
+                    let distance = match run.tiles {
+                        1 => stream_ahead(job.plan.prefetch),
+                        _ => job.packed.panel_bytes(panel),
+                    };
+                    pass.call(Call { panel, run, short_tile: short_tile == 1, tiles: run.tiles, distance, scratch });
+                    partial_at +=
+                        run.tiles * run.height * job.packed.panels()[panel].vectors * job.packed.layout().lanes();
+                }
             }
-            let kernel = job.kernels.get(index).expect("a job has every kernel of its plan");
-            let row = run.first_row - a.first_row;
-            let scratch = if has_partial { &mut partial[partial_at..] } else { &mut partial[..] };
-            let call = Call {
-                a: &a.data[row * a.row_stride + panel.group * a.group_stride + a_offset..],
-                a_row_stride: a.row_stride,
-                row_term: from(a.row_term, panel.group * a.count + row),
-                panel,
-                data: &data,
-                blocks: pass.len(),
-                prefetch_distance: if run.tiles > 1 { next_panel } else { STREAM_AHEAD },
-                run,
-                scratch,
-            };
-            call_kernel(job, kernel, call);
-            partial_at += run.tiles * run.height * panel.vectors * job.packed.layout().lanes();
+        }
+        Sweep::Row => {
+            let distance = stream_ahead(job.plan.prefetch);
+            for (short_tile, run) in runs.into_iter().enumerate() {
+                for tile in 0..run.tiles {
+                    let run = Run { first_row: run.first_row + tile * run.height, tiles: 1, ..run };
+                    for panels in job.packed.rows_of_panels(panels.clone()) {
+                        let (panel, tiles) = (panels.start, panels.len());
+                        pass.call(Call { panel, run, short_tile: short_tile == 1, tiles, distance, scratch: &mut [] });
+                    }
+                }
+            }
         }
     }
 }
 
-/// One kernel call: a run of micro-tiles against some blocks of a panel.
+/// Some blocks of K against a block of rows.
+struct Pass<'a, 'j> {
+    job: &'a Job<'j>,
+    a: &'a PreparedRows<'j>,
+    /// Bytes from a row's start to the first block.
+    a_offset: usize,
+    blocks: Range<usize>,
+}
+
+/// One kernel call: a run of micro-tiles against some blocks of a panel, or one of them against panel after panel.
 struct Call<'a> {
-    /// From row 0 of the first tile, at the pass's first block of the panel's group.
-    a: &'a [u8],
-    a_row_stride: usize,
-    row_term: *const i32,
-    panel: &'a Panel,
-    data: &'a PanelData<'a>,
-    blocks: usize,
-    prefetch_distance: usize,
+    /// The first panel.
+    panel: usize,
     run: Run,
+    /// Whether the run has the shorter of the two tile heights.
+    short_tile: bool,
+    /// Micro-tiles of the call.
+    tiles: usize,
+    /// Of prefetches.
+    distance: usize,
     scratch: &'a mut [i32],
 }
 
-fn call_kernel(job: &Job<'_>, kernel: &Kernel, call: Call<'_>) {
-    let (row, column) = (call.run.first_row, call.panel.column);
-    let columns = call.panel.padded_column;
-    let mut args = KernelArgs {
-        a: call.a.as_ptr(),
-        a_row_stride: call.a_row_stride,
-        b: call.data.data.as_ptr(),
-        offsets: call.data.offsets.as_ptr(),
-        blocks: call.data.headers.as_ptr(),
-        block_count: call.blocks,
-        row_tiles: call.run.tiles,
-        c: job.c.at(row, column),
-        c_row_stride: job.c.row_stride_bytes,
-        scratch: call.scratch.as_mut_ptr(),
-        column_term: from(job.columns.term, columns),
-        column_correction: from(job.columns.correction, columns),
-        column_zero_point: from(job.columns.zero_point, columns),
-        column_scale: from(job.columns.scale, columns),
-        column_bias: from(job.columns.bias, columns),
-        row_zero_point: from(job.rows.zero_point, row),
-        row_scale: from(job.rows.scale, row),
-        row_term: call.row_term,
-        prefetch_distance: call.prefetch_distance,
-        low: job.limits.low,
-        high: job.limits.high,
-        zero_point: job.limits.zero_point,
-        low_byte: job.limits.low_byte,
-        high_byte: job.limits.high_byte,
-        ..KernelArgs::EMPTY
-    };
-    if let Some(residual) = job.residual {
-        args.residual = from(residual.data, row * residual.row_stride + column);
-        args.residual_row_stride = residual.row_stride * size_of::<f32>();
+impl Pass<'_, '_> {
+    fn call(&self, call: Call<'_>) {
+        if call.tiles == 0 {
+            return;
+        }
+        let job = self.job;
+        let panel = &job.packed.panels()[call.panel];
+        let data = job.packed.panel_data(call.panel, self.blocks.start);
+        let kernel = job.kernels.get(KernelIndex {
+            narrow_panel: job.packed.widest().is_some_and(|p| p.cols != panel.cols),
+            short_tile: call.short_tile,
+            first_pass: self.blocks.start == 0,
+            last_pass: self.blocks.end == job.packed.blocks().len(),
+        });
+        let kernel = kernel.expect("a job has every kernel of its plan");
+        let (row, column, columns) = (call.run.first_row, panel.column, panel.padded_column);
+        let row_in_block = row - self.a.first_row;
+        let mut args = KernelArgs {
+            a: self.a.data[row_in_block * self.a.row_stride + panel.group * self.a.group_stride + self.a_offset..]
+                .as_ptr(),
+            a_row_stride: self.a.row_stride,
+            b: data.data.as_ptr(),
+            offsets: data.offsets.as_ptr(),
+            blocks: data.headers.as_ptr(),
+            block_count: self.blocks.len(),
+            tiles: call.tiles,
+            c: job.c.at(row, column),
+            c_row_stride: job.c.row_stride_bytes,
+            scratch: call.scratch.as_mut_ptr(),
+            column_term: from(job.columns.term, columns),
+            column_correction: from(job.columns.correction, columns),
+            column_zero_point: from(job.columns.zero_point, columns),
+            column_scale: from(job.columns.scale, columns),
+            column_bias: from(job.columns.bias, columns),
+            row_zero_point: from(job.rows.zero_point, row),
+            row_scale: from(job.rows.scale, row),
+            row_term: from(self.a.row_term, panel.group * self.a.count + row_in_block),
+            prefetch_distance: call.distance,
+            low: job.limits.low,
+            high: job.limits.high,
+            zero_point: job.limits.zero_point,
+            low_byte: job.limits.low_byte,
+            high_byte: job.limits.high_byte,
+            ..KernelArgs::EMPTY
+        };
+        if let Some(residual) = job.residual {
+            args.residual = from(residual.data, row * residual.row_stride + column);
+            args.residual_row_stride = residual.row_stride * size_of::<f32>();
+        }
+        // SAFETY: a `Job` has operands, arrays and destination of the sizes that its kernels were described with; packing wrote
+        // offsets, headers and data for each other, with sums proven for the job's activations, one panel's after the other's;
+        // `prepare_rows` provides the run's rows with all their steps, `run_pass` its partial sums; nobody else has this part's
+        // rectangle of C.
+        unsafe { kernel.run(&mut args) }
     }
-    // SAFETY: a `Job` has operands, arrays and destination of the sizes that its kernels were described with; packing wrote
-    // offsets, headers and data for each other, with sums proven for the job's activations; `prepare_rows` provides the
-    // run's rows with all their steps, `run_pass` its partial sums; nobody else has this part's rectangle of C.
-    unsafe { kernel.run(&mut args) }
 }
 
 /// Pointer to element `i` of an array, or none for an array that is empty because the kernel does not read it.

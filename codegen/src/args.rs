@@ -18,11 +18,11 @@ pub struct BlockHeader {
     pub a_advance: u32,
 }
 
-/// Arguments of one kernel call: a column of `row_tiles` micro-tiles of C against one packed panel.
+/// Arguments of one kernel call: a column of micro-tiles of C against one packed panel, or a row of them against several.
 ///
-/// The kernel moves `a`, `c` and the per-row pointers forward as it goes: a block serves one call.
-/// Arrays indexed by column start at the panel's first column and are readable for all columns of the panel, rounded up to
-/// whole vectors of [`crate::Layout::lanes`], whether or not C has them.
+/// The kernel moves pointers forward as it goes: an argument block serves one call.
+/// Arrays indexed by column start at the first panel's first column and are readable for all columns of all panels, rounded up
+/// to whole vectors of [`crate::Layout::lanes`], whether or not C has them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct KernelArgs {
@@ -30,16 +30,16 @@ pub struct KernelArgs {
     pub a: *const u8,
     /// Bytes from row to row of A.
     pub a_row_stride: usize,
-    /// Packed vectors of the first block.
+    /// Packed vectors of the first block. Those of a row's panels follow each other, and so do their offsets and headers.
     pub b: *const u8,
     /// Offsets of the first block.
     pub offsets: *const u16,
     /// Header of the first block.
     pub blocks: *const BlockHeader,
-    /// Number of blocks.
+    /// Number of blocks of a panel.
     pub block_count: usize,
     /// Number of micro-tiles; not zero.
-    pub row_tiles: usize,
+    pub tiles: usize,
     /// Element (0, 0) of the first micro-tile of C.
     pub c: *mut u8,
     /// Bytes from row to row of C.
@@ -94,7 +94,7 @@ impl KernelArgs {
         offsets: std::ptr::null(),
         blocks: std::ptr::null(),
         block_count: 0,
-        row_tiles: 0,
+        tiles: 0,
         c: std::ptr::null_mut(),
         c_row_stride: 0,
         scratch: std::ptr::null_mut(),

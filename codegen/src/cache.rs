@@ -45,7 +45,8 @@ impl<D: Description> KernelCache<D> {
     ///     sections: [Section::Narrow].into_iter().collect(),
     ///     start: Start::Zero,
     ///     finish: Finish::Scratch,
-    ///     prefetch: false,
+    ///     sweep: Sweep::Column,
+    ///     prefetch: Prefetch::None,
     /// };
     /// let cache = KernelCache::default();
     /// let first = cache.get(&desc)?;

@@ -328,6 +328,16 @@ pub enum Output {
     Dequantize(Dequantize),
 }
 
+impl Output {
+    /// Bytes of an element of C.
+    pub const fn element_bytes(self) -> usize {
+        match self {
+            Output::StoreI32 | Output::AddI32 | Output::Dequantize(_) => 4,
+            Output::Requantize(_) => 1,
+        }
+    }
+}
+
 /// Stages of a requantized output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Requantize {
@@ -373,6 +383,32 @@ pub struct Dequantize {
     pub clamp: bool,
 }
 
+/// Which micro-tiles a call goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sweep {
+    /// A column of them: rows of A, micro-tile after micro-tile, against one panel, or strip of panels, of B.
+    Column,
+    /// A row of them: the same rows of A against one panel or strip of full width after the other.
+    Row,
+}
+
+/// What main loops ask for ahead of the packed vectors that they multiply. Hints, which change no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Prefetch {
+    /// Nothing.
+    None,
+    /// Every line, [`crate::KernelArgs::prefetch_distance`] ahead, into the first-level cache; and a line now and then further
+    /// ahead, into the second one.
+    ToFirstLevel,
+    /// Every line, as far ahead, into the second-level cache.
+    ToSecondLevel,
+}
+
+impl Prefetch {
+    /// All of them.
+    pub const ALL: [Prefetch; 3] = [Prefetch::None, Prefetch::ToFirstLevel, Prefetch::ToSecondLevel];
+}
+
 /// A micro-kernel of the int8 family: `C[rows × cols]` from rows of A and one packed panel of B.
 ///
 /// # Examples
@@ -388,7 +424,8 @@ pub struct Dequantize {
 ///     sections: [Section::Sum2, Section::Narrow].into_iter().collect(),
 ///     start: Start::Zero,
 ///     finish: Finish::Scratch,
-///     prefetch: false,
+///     sweep: Sweep::Column,
+///     prefetch: Prefetch::None,
 /// };
 /// assert_eq!(desc.to_string(), "i8gemm_avx2_6x16_c16_sum2+narrow_zero_scratch");
 /// ```
@@ -412,10 +449,10 @@ pub struct KernelDesc {
     pub start: Start,
     /// What becomes of them.
     pub finish: Finish,
-    /// Whether packed vectors are prefetched, [`crate::KernelArgs::prefetch_distance`] ahead, and a line now and then further
-    /// ahead. A hint: kernels of more than
-    /// [`crate::MAX_PREFETCH_ROWS`] rows don't, nor do those of tiles.
-    pub prefetch: bool,
+    /// Which micro-tiles a call goes through. Those of a row take all blocks of K, from zero to the epilogue.
+    pub sweep: Sweep,
+    /// What is prefetched: nothing by kernels of more than [`crate::MAX_PREFETCH_ROWS`] rows, nor by those of tiles.
+    pub prefetch: Prefetch,
 }
 
 impl KernelDesc {
@@ -450,7 +487,15 @@ impl fmt::Display for KernelDesc {
             Finish::Scratch => f.write_str("_scratch")?,
             Finish::Epilogue(e) => write!(f, "_{e}")?,
         }
-        f.write_str(if self.prefetch { "_prefetch" } else { "" })
+        f.write_str(match self.sweep {
+            Sweep::Column => "",
+            Sweep::Row => "_row",
+        })?;
+        f.write_str(match self.prefetch {
+            Prefetch::None => "",
+            Prefetch::ToFirstLevel => "_prefetch1",
+            Prefetch::ToSecondLevel => "_prefetch2",
+        })
     }
 }
 

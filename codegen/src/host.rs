@@ -1,6 +1,38 @@
-//! The machine that this process runs on: data caches, and a way to compile plain loops for its vectors.
+//! The machine that this process runs on: its core, its data caches, and a way to compile plain loops for its vectors.
 
 use std::sync::OnceLock;
+
+/// Whose design a core is: what plans choose by between ways that give the same bits, where cores with the same instructions
+/// and caches differ in how fast these are.
+///
+/// Most of all they differ in how their prefetchers follow a stream of weights, and in which ports convert numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Core {
+    /// Of AMD: Zen and its successors. MEASURED on Zen 4.
+    Zen,
+    /// Of Intel, and all that is not known. MEASURED on Emerald Rapids.
+    Intel,
+}
+
+impl Core {
+    /// Both.
+    pub const ALL: [Core; 2] = [Core::Zen, Core::Intel];
+
+    /// The core of this CPU.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::Core;
+    /// assert!(Core::ALL.contains(&Core::of_this_cpu()));
+    /// ```
+    pub fn of_this_cpu() -> Core {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(&cpuid::vendor(), b"AuthenticAMD" | b"HygonGenuine") {
+            return Core::Zen;
+        }
+        Core::Intel
+    }
+}
 
 /// Sizes of the data caches that one core sees, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +65,28 @@ impl Caches {
             let found = None;
             found.unwrap_or(Caches::FALLBACK)
         })
+    }
+}
+
+/// What plans depend on of a machine, beside its instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Machine {
+    /// Its cores.
+    pub core: Core,
+    /// Data caches of one of them.
+    pub caches: Caches,
+}
+
+impl Machine {
+    /// The machine that this process runs on.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill_codegen::{Core, Machine};
+    /// assert_eq!(Machine::of_this_cpu().core, Core::of_this_cpu());
+    /// ```
+    pub fn of_this_cpu() -> Machine {
+        Machine { core: Core::of_this_cpu(), caches: Caches::of_this_cpu() }
     }
 }
 
@@ -82,6 +136,15 @@ mod cpuid {
         }
         let [l1, l2, l3] = found;
         (l1 > 0 && l2 > 0).then_some(Caches { l1, l2, l3: if l3 > 0 { l3 } else { l2 } })
+    }
+
+    pub(super) fn vendor() -> [u8; 12] {
+        let leaf = __cpuid(0);
+        let mut name = [0; 12];
+        for (four, register) in name.as_chunks_mut().0.iter_mut().zip([leaf.ebx, leaf.edx, leaf.ecx]) {
+            *four = register.to_le_bytes();
+        }
+        name
     }
 
     pub(super) fn brand() -> Option<String> {

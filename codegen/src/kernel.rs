@@ -115,7 +115,8 @@ impl<D: Description> Kernel<D> {
     ///     sections: [Section::Narrow].into_iter().collect(),
     ///     start: Start::Zero,
     ///     finish: Finish::Scratch,
-    ///     prefetch: false,
+    ///     sweep: Sweep::Column,
+    ///     prefetch: Prefetch::None,
     /// };
     /// let kernel = Kernel::generate(&desc)?;
     /// assert!(kernel.bytes().is_empty());
@@ -156,21 +157,21 @@ impl<D: Description> Kernel<D> {
     /// # Safety
     /// What the description makes the kernel touch must be there for the whole call, as its arguments say. For the int8
     /// family, [`KernelArgs`](crate::KernelArgs):
-    /// - `a` readable for `row_tiles * desc.rows` rows at every offset of every block, a whole step each;
-    /// - `blocks`, `offsets` and `b` readable for what the headers count, and sections of the headers all in
+    /// - `a` readable for the rows of all micro-tiles at every offset of every block, a whole step each;
+    /// - `blocks`, `offsets` and `b` readable for what the headers count, of all panels, and sections of the headers all in
     ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second offset of a
     ///   shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
-    /// - `c` writable (and readable for [`crate::Output::AddI32`]) for `desc.cols` columns of those rows, not aliased by
-    ///   any other argument; scratch likewise;
+    /// - `c` writable (and readable for [`crate::Output::AddI32`]) for those rows and `desc.cols` columns of each panel, not
+    ///   aliased by any other argument; scratch likewise;
     /// - `scratch` also for kernels of [`crate::Layout::Tiles`] that neither start nor end with partial sums: one
     ///   micro-tile's bytes, which all of the call use;
     /// - `scratch`, the residual and the per-row and per-column arrays that the description names readable (scratch
-    ///   writable) for all those rows and for all columns of the panel, rounded up to whole vectors, and aligned for their
+    ///   writable) for all those rows and for all columns of the panels, rounded up to whole vectors, and aligned for their
     ///   types (C and the residual need not be); multipliers and float biases such that no NaN meets a clamp;
-    /// - `row_tiles` and `block_count` not zero.
+    /// - `tiles` and `block_count` not zero.
     ///
     /// For the other families, as the fields of [`FloatKernelArgs`](crate::FloatKernelArgs) and
-    /// [`GroupKernelArgs`](crate::GroupKernelArgs) say, and `row_tiles` not zero.
+    /// [`GroupKernelArgs`](crate::GroupKernelArgs) say.
     #[inline]
     pub unsafe fn run(&self, args: &mut D::Args) {
         match &self.code {

@@ -39,12 +39,12 @@ mod x86;
 pub use args::{BlockHeader, KernelArgs};
 pub use cache::KernelCache;
 pub use desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
-    SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Prefetch,
+    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, Sweep,
 };
 pub use gemm_float::desc::{
     Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
-    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, FloatSweep, FloatType, float_lanes,
+    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, FloatType, float_lanes,
 };
 pub use gemm_float::dot::HardwareDot;
 pub use gemm_float::function::float_function;
@@ -53,7 +53,7 @@ pub use gemm_float::weights::{FloatWeights, GroupScales, WeightGroups};
 pub use gemm_groups::desc::{
     GROUP_CHUNK, GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, GroupLayout, GroupZeroPoints, group_rows,
 };
-pub use host::{Caches, cpu_name, vectorize};
+pub use host::{Caches, Core, Machine, cpu_name, vectorize};
 pub use kernel::{CodegenError, Description, Kernel};
 pub use quads::{QUAD_COLUMNS, QuadRows, interleave_quads, stack_quads, subtract_quads};
 pub use registry::{MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections};

@@ -186,8 +186,8 @@ impl PeakLoop {
     pub fn run(&self, iterations: u64) {
         #[cfg(target_arch = "x86_64")]
         {
-            let mut args = KernelArgs { row_tiles: iterations.max(1) as usize, ..KernelArgs::EMPTY };
-            // SAFETY: the loop touches no memory but `row_tiles`, and `new` checked for the features of its instructions.
+            let mut args = KernelArgs { tiles: iterations.max(1) as usize, ..KernelArgs::EMPTY };
+            // SAFETY: the loop touches no memory but `tiles`, and `new` checked for the features of its instructions.
             unsafe { self.code.call(&mut args) }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -243,7 +243,7 @@ fn generate_with(mut low: impl Lowering, sequence: Sequence) -> Result<MachineCo
         }
         false => (0..16).for_each(|r| low.zero(Vector(r))),
     }
-    low.asm().load64(Gpr::Rax, Mem::at(Gpr::Rdi, std::mem::offset_of!(KernelArgs, row_tiles)));
+    low.asm().load64(Gpr::Rax, Mem::at(Gpr::Rdi, std::mem::offset_of!(KernelArgs, tiles)));
     let again = low.asm().label();
     low.asm().place(again);
     if sequence.has_tiles() {

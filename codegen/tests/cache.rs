@@ -150,11 +150,11 @@ fn names_are_unique() {
             for &sections in &section_sets(Tier::Avx2)[7..10] {
                 for &finish in &finishes {
                     for (start, prefetch) in
-                        [(Start::Zero, false), (Start::Zero, true), (Start::Scratch, false), (Start::Scratch, true)]
+                        [Start::Zero, Start::Scratch].into_iter().flat_map(|s| Prefetch::ALL.map(|p| (s, p)))
                     {
                         let desc = KernelDesc { start, finish, prefetch, ..tile.desc(tier, sections) };
-                        let above =
-                            (tier, start, finish, prefetch) == (Tier::Avx2, Start::Zero, Finish::Scratch, false);
+                        let above = (tier, start, finish, prefetch)
+                            == (Tier::Avx2, Start::Zero, Finish::Scratch, Prefetch::None);
                         if !above {
                             add(desc);
                         }

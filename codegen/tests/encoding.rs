@@ -6,7 +6,7 @@ mod common;
 #[path = "common/listing.rs"]
 mod listing;
 
-use common::{Rng, epilogues, machine_tiers, section_sets, share_of, tiles};
+use common::{Rng, epilogues, machine_tiers, section_sets, share_of, tiles, vary};
 use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
@@ -24,13 +24,13 @@ fn sweep(tier: Tier) -> Vec<KernelDesc> {
         let kernels = by_columns * usize::from(tile.panel_cols());
         let kept = share_of(kernels);
         for at in (0..kept).map(|i| i * kernels / kept) {
-            descs.push(KernelDesc {
+            let desc = KernelDesc {
                 cols: 1 + (at / by_columns) as u8,
                 start: rng.pick(&[Start::Zero, Start::Scratch]),
                 finish: finishes[descs.len() % finishes.len()],
-                prefetch: rng.below(2) == 1,
                 ..tile.desc(tier, sets[descs.len() % sets.len()])
-            });
+            };
+            descs.push(vary(desc, &mut rng));
         }
     }
     descs
@@ -89,7 +89,7 @@ fn hardware_dots_are_in_kernels_that_ask_for_them() {
         weights: FloatType::Bf16.into(),
         expansion: Expansion::Kept,
         a: FloatRows::Strided,
-        sweep: FloatSweep::Column,
+        sweep: Sweep::Column,
         rows: 14,
         vectors: 2,
         cols: 31,

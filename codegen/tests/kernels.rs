@@ -8,7 +8,7 @@ mod common;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, say, section_sets, share_of, tiles};
+use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, say, section_sets, share_of, tiles, vary};
 use gemmill_codegen::*;
 
 /// Group counts on both sides of every unrolling.
@@ -52,17 +52,18 @@ fn main_loops_match_the_portable_tier() {
             // Other fills from one set to the next where a share of the cases is done.
             let cases = if tile.layout == Layout::Tiles { 4 } else { 16 };
             for fill in Fill::ALL.into_iter().cycle().skip(count % Fill::ALL.len()).take(share_of(cases)) {
+                let some_cols = rng.within(1, tile.panel_cols().into()) as u8;
                 let desc = KernelDesc {
-                    cols: rng.within(1, tile.panel_cols().into()) as u8,
+                    cols: rng.pick(&[some_cols, tile.panel_cols()]),
                     start: rng.pick(&[Start::Zero, Start::Scratch]),
                     finish: rng.pick(&[Finish::Scratch, Finish::Epilogue(store(Output::StoreI32))]),
-                    prefetch: rng.below(2) == 1,
                     ..tile.desc(tier, sections)
                 };
+                let desc = vary(desc, &mut rng);
                 let shape = Shape {
                     fill,
                     activation_max: rng.pick(&[255, 255, 255, 128, 127, 1]),
-                    row_tiles: rng.pick(&[1, 1, 2, 3]),
+                    tiles: rng.pick(&[1, 1, 2, 3]),
                     blocks: rng.pick(&[1, 1, 2, 3]),
                     groups: GROUPS,
                 };
@@ -95,10 +96,11 @@ fn epilogues_match_the_portable_tier() {
                     finish: Finish::Epilogue(epilogue),
                     ..tile.desc(tier, rng.pick(&sets))
                 };
+                let desc = vary(desc, &mut rng);
                 let shape = Shape {
                     fill: rng.pick(&Fill::ALL),
                     activation_max: 255,
-                    row_tiles: rng.pick(&[1, 2, 3]),
+                    tiles: rng.pick(&[1, 2, 3]),
                     blocks: 1,
                     groups: &[1],
                 };
@@ -131,7 +133,7 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
         // Any of the fills where a share of the cases is done.
         for (activation_max, fill) in fills.clone().cycle().skip(rng.below(6)).take(share_of(6)) {
             let desc = tile.desc(tier, [section].into_iter().collect());
-            let shape = Shape { fill, activation_max, row_tiles: 2, blocks: 2, groups: &[1, 8, 9] };
+            let shape = Shape { fill, activation_max, tiles: 2, blocks: 2, groups: &[1, 8, 9] };
             let case = Case::new(desc, shape, &mut rng);
             let (amax, weights) = (i32::from(activation_max), 2 * section.steps() as i32);
             let lane = match fill {
@@ -159,7 +161,7 @@ fn wide_lanes_hold_every_product() {
         let section = rng.pick(&sections);
         for (fill, weight) in [(Fill::Largest, 127), (Fill::Smallest, -128)] {
             let desc = tile.desc(tier, [section].into_iter().collect());
-            let shape = Shape { fill, activation_max: 255, row_tiles: 1, blocks: 1, groups: &[17] };
+            let shape = Shape { fill, activation_max: 255, tiles: 1, blocks: 1, groups: &[17] };
             let case = Case::new(desc, shape, &mut rng);
             let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
             let largest = if tile.activations == Byte::I8 { 127 } else { 255 };
@@ -176,7 +178,7 @@ fn the_empty_kernel_passes_partial_sums_on() {
     let (mut rng, mut memory) = (Rng(5), Memory::new());
     for (tier, tile) in tiles_of_tiers("the_empty_kernel_passes_partial_sums_on") {
         let desc = KernelDesc { start: Start::Scratch, ..tile.desc(tier, Sections::default()) };
-        let shape = Shape { fill: Fill::Random, activation_max: 255, row_tiles: 3, blocks: 2, groups: &[0] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, groups: &[0] };
         let case = Case::new(desc, shape, &mut rng);
         let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
         assert_eq!(outcome.scratch, case.scratch_before(), "{desc}");

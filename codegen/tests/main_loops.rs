@@ -121,7 +121,7 @@ impl FloatLoop {
             weights: self.weights.into(),
             expansion: self.expansion,
             a: self.a,
-            sweep: FloatSweep::Column,
+            sweep: Sweep::Column,
             rows: self.rows as u8,
             vectors: self.vectors as u8,
             cols: (self.vectors * float_lanes(self.tier)) as u8,

@@ -58,10 +58,11 @@ struct KernelInput {
     resumes: bool,
     /// Which epilogue; none where there is no such.
     finish: u8,
-    prefetch: bool,
+    /// What is prefetched; with the highest bit, a row of micro-tiles.
+    prefetch: u8,
     fill: u8,
     activation_max: u8,
-    row_tiles: u8,
+    tiles: u8,
     blocks: u8,
     groups: u8,
     seed: u64,
@@ -93,7 +94,8 @@ impl KernelInput {
             cols,
             start: if self.resumes { Start::Scratch } else { Start::Zero },
             finish: epilogue.map_or(Finish::Scratch, Finish::Epilogue),
-            prefetch: self.prefetch,
+            sweep: if self.prefetch & 0x80 != 0 { Sweep::Row } else { Sweep::Column },
+            prefetch: Prefetch::ALL[usize::from(self.prefetch) % Prefetch::ALL.len()],
             ..tile.desc(tier, chosen)
         }
     }
@@ -102,7 +104,7 @@ impl KernelInput {
         Shape {
             fill: Fill::ALL[usize::from(self.fill) % Fill::ALL.len()],
             activation_max: self.activation_max,
-            row_tiles: usize::from(self.row_tiles % 3) + 1,
+            tiles: usize::from(self.tiles % 3) + 1,
             blocks: usize::from(self.blocks % 3) + 1,
             groups: GROUPS[usize::from(self.groups) % GROUPS.len()],
         }
@@ -116,7 +118,9 @@ fn is_legal(desc: &KernelDesc) -> bool {
     let portable = desc.tier == Tier::Portable;
     let fits =
         if portable { Tier::ALL.iter().any(|&t| tiles(t).contains(&tile)) } else { tiles(desc.tier).contains(&tile) };
-    let cols = fits && (1..=tile.panel_cols()).contains(&desc.cols);
+    let cols = fits
+        && (1..=tile.panel_cols()).contains(&desc.cols)
+        && (desc.sweep == Sweep::Column || common::can_be_row(desc));
     cols && (portable || desc.sections.iter().all(|s| s.is_dot() == common::has_dots(desc.tier)))
 }
 

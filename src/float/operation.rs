@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gemmill_codegen::{
-    Caches, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatProducts,
-    FloatStart, FloatSweep, FloatType, HardwareDot, KernelCache, Tier, TierError,
+    Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatStart,
+    FloatType, HardwareDot, KernelCache, Machine, Sweep, Tier, TierError,
 };
 
 use super::element::{Float, Source};
@@ -400,7 +400,7 @@ impl FloatGemm {
             return Ok(prepared.clone());
         }
         drop(read);
-        let plan = FloatPlan::new(&self.problem(key, Caches::of_this_cpu()));
+        let plan = FloatPlan::new(&self.problem(key, Machine::of_this_cpu()));
         let kernels = self.kernels(key, &plan)?;
         let prepared = Arc::new(Prepared { plan, kernels });
         let mut write = self.prepared.write().unwrap_or_else(PoisonError::into_inner);
@@ -411,12 +411,12 @@ impl FloatGemm {
         Ok(prepared)
     }
 
-    fn problem(&self, key: Key, caches: Caches) -> FloatProblem {
+    fn problem(&self, key: Key, machine: Machine) -> FloatProblem {
         let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
         FloatProblem {
             tier: self.tier,
             products: self.products,
-            resources: Resources { caches, threads: key.threads, macs_per_thread },
+            resources: Resources { machine, threads: key.threads, macs_per_thread },
             rows: key.rows,
             k: self.weights.k(),
             cols: self.weights.n(),
@@ -444,7 +444,7 @@ impl FloatGemm {
             if place.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
         let (vectors, cols, sweep, strips) = if place.narrow_strip {
             let cols = self.weights.n() - plan.whole_strips * plan.strip;
-            (plan.last_vectors, cols, FloatSweep::Column, plan.strips - plan.whole_strips)
+            (plan.last_vectors, cols, Sweep::Column, plan.strips - plan.whole_strips)
         } else {
             (plan.vectors, plan.strip, plan.sweep, plan.whole_strips)
         };

@@ -5,8 +5,8 @@
 //! f32, which the others read from the first-level cache.
 
 use gemmill_codegen::{
-    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatSweep, FloatTile, FloatType, FloatWeights, Tier,
-    float_lanes, float_tiles_of,
+    FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatTile, FloatType, FloatWeights, Sweep, Tier, float_lanes,
+    float_tiles_of,
 };
 
 use crate::plan::{Resources, RowTiles, parts};
@@ -42,7 +42,7 @@ pub(crate) struct FloatPlan {
     /// Those of full width: all, or all but the last.
     pub(crate) whole_strips: usize,
     /// Which micro-tiles a kernel call goes through: of strips of full width.
-    pub(crate) sweep: FloatSweep,
+    pub(crate) sweep: Sweep,
     /// KC: how much of K a kernel call goes through.
     pub(crate) kc: usize,
     /// Micro-tiles per block of rows: MC = `tiles_per_block * MR`.
@@ -90,7 +90,7 @@ impl FloatPlan {
 
         let many_tiles = tiles.count() > 1;
         let in_tiles = p.products.in_tiles(p.tier);
-        let caches = p.resources.caches;
+        let caches = p.resources.machine.caches;
         let slots = p.products.slots(p.k.max(1));
         let most = (caches.l1 * 2 / 3 / (strip * size_of::<f32>())).min(LARGEST_KC) * p.products.depth_of_slot();
         let keeps = (many_tiles && p.weights != FloatType::F32.into()) || in_tiles;
@@ -112,7 +112,7 @@ impl FloatPlan {
             strips,
             whole_strips,
             // One call is for one micro-tile of rows, all of K and weights that are read once.
-            sweep: if in_blocks || whole_strips < 2 { FloatSweep::Column } else { FloatSweep::Row },
+            sweep: if in_blocks || whole_strips < 2 { Sweep::Column } else { Sweep::Row },
             kc: kc.max(1),
             tiles_per_block,
             packs_a: !p.in_place,

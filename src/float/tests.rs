@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use gemmill_codegen::{
-    Caches, FLOAT_PANEL, FloatFunction, FloatProducts, FloatSweep, FloatType, FloatWeights, GroupLayout, GroupScales,
-    GroupZeroPoints, HardwareDot, Tier, WeightGroups, float_lanes, float_tiles_of,
+    Caches, Core, FLOAT_PANEL, FloatFunction, FloatProducts, FloatType, FloatWeights, GroupLayout, GroupScales,
+    GroupZeroPoints, HardwareDot, Machine, Sweep, Tier, WeightGroups, float_lanes, float_tiles_of,
 };
 
 use super::plan::{FloatPlan, FloatProblem};
@@ -16,10 +16,10 @@ const BLESS: &str = "GEMMILL_BLESS";
 const TABLE: &str = include_str!("plan.txt");
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/float/plan.txt");
 
-/// Caches of one core.
-const MACHINES: [(&str, Caches); 2] = [
-    ("zen3", Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 }),
-    ("large", Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 }),
+/// Machines, by name.
+const MACHINES: [(&str, Machine); 2] = [
+    ("zen3", Machine { core: Core::Zen, caches: Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 } }),
+    ("large", Machine { core: Core::Intel, caches: Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 } }),
 ];
 
 const SHAPES: [(usize, usize, usize); 16] = [
@@ -41,8 +41,8 @@ const SHAPES: [(usize, usize, usize); 16] = [
     (100, 64, 1),
 ];
 
-fn problem(tier: Tier, caches: Caches, (rows, cols, k): (usize, usize, usize)) -> FloatProblem {
-    let resources = Resources { caches, threads: 4, macs_per_thread: MACS_PER_THREAD };
+fn problem(tier: Tier, machine: Machine, (rows, cols, k): (usize, usize, usize)) -> FloatProblem {
+    let resources = Resources { machine, threads: 4, macs_per_thread: MACS_PER_THREAD };
     let (weights, function, products) = (FloatType::F16.into(), FloatFunction::Identity, FloatProducts::Chain);
     FloatProblem { tier, products, resources, rows, k, cols, weights, in_place: true, function }
 }
@@ -53,9 +53,9 @@ fn four_bits() -> FloatWeights {
 }
 
 /// The same with hardware dot products, on the highest tier that has them.
-fn dot_problem(dot: HardwareDot, caches: Caches, shape: (usize, usize, usize)) -> FloatProblem {
+fn dot_problem(dot: HardwareDot, machine: Machine, shape: (usize, usize, usize)) -> FloatProblem {
     let products = FloatProducts::Dot(dot);
-    FloatProblem { products, weights: FloatType::Bf16.into(), ..problem(Tier::Amx, caches, shape) }
+    FloatProblem { products, weights: FloatType::Bf16.into(), ..problem(Tier::Amx, machine, shape) }
 }
 
 fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
@@ -69,7 +69,7 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
         (plan.packs_a, "packs"),
         (plan.prefetch, "ahead"),
         (plan.prefetching_tiles > 0, "next"),
-        (plan.sweep == FloatSweep::Row, "row"),
+        (plan.sweep == Sweep::Row, "row"),
     ];
     let options: Vec<&str> = options.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
     format!(
@@ -90,29 +90,29 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
 fn table() -> String {
     let mut table = String::new();
     for tier in [Tier::Avx2, Tier::Avx512] {
-        for (name, caches) in MACHINES {
+        for (name, machine) in MACHINES {
             for shape in SHAPES {
-                let p = problem(tier, caches, shape);
+                let p = problem(tier, machine, shape);
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
             for weights in [FloatType::F32.into(), FloatType::F16.into(), four_bits()] {
-                let p = problem(tier, caches, (64, 1024, 1024));
+                let p = problem(tier, machine, (64, 1024, 1024));
                 let p = FloatProblem { weights, in_place: false, ..p };
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
             for shape in [(1, 4096, 4096), (7, 512, 512), (1024, 1024, 1000)] {
-                let p = FloatProblem { weights: four_bits(), ..problem(tier, caches, shape) };
+                let p = FloatProblem { weights: four_bits(), ..problem(tier, machine, shape) };
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
         }
     }
     for dot in HardwareDot::ALL {
-        for (name, caches) in MACHINES {
+        for (name, machine) in MACHINES {
             for shape in SHAPES {
-                let p = dot_problem(dot, caches, shape);
+                let p = dot_problem(dot, machine, shape);
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
-            let p = FloatProblem { in_place: false, ..dot_problem(dot, caches, (64, 1024, 1024)) };
+            let p = FloatProblem { in_place: false, ..dot_problem(dot, machine, (64, 1024, 1024)) };
             writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
         }
     }
@@ -158,7 +158,7 @@ fn plans_cover_everything_and_fit_the_registry() {
                     let narrow = plan.strips - plan.whole_strips;
                     assert!(plan.whole_strips == cols / plan.strip && narrow < 2, "{p:?}: {plan:?}");
                     assert_eq!(plan.tiles.row(plan.tiles.count()), rows);
-                    if plan.sweep == FloatSweep::Row {
+                    if plan.sweep == Sweep::Row {
                         let once = plan.tiles.count() == 1 && plan.passes(k) == 1 && !plan.keeps;
                         let half_or_whole = plan.strip == FLOAT_PANEL / 2 || plan.strip.is_multiple_of(FLOAT_PANEL);
                         assert!(once && half_or_whole && !plan.in_tiles, "{p:?}: {plan:?}");

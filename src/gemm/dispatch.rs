@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use gemmill_codegen::{Byte, Caches, KernelDesc, Section, Tier, sections};
+use gemmill_codegen::{Byte, Caches, Core, KernelDesc, Machine, Prefetch, Section, Sweep, Tier, sections};
 
 use super::activation::{Activation, ActivationKind};
 use super::operation::Gemm;
@@ -26,11 +26,11 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/gemm/dispatch.txt")
 /// Numbers of threads whose parts the table shows.
 const THREADS: [usize; 2] = [4, 16];
 
-/// Caches of one core.
-const MACHINES: [(&str, Caches); 3] = [
-    ("zen3", Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 }),
-    ("small", Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 }),
-    ("large", Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 }),
+/// Machines, by name.
+const MACHINES: [(&str, Machine); 3] = [
+    ("zen3", Machine { core: Core::Zen, caches: Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 } }),
+    ("small", Machine { core: Core::Intel, caches: Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 } }),
+    ("large", Machine { core: Core::Intel, caches: Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 } }),
 ];
 
 /// Weights as they occur.
@@ -182,12 +182,12 @@ struct Weights {
 impl Weights {
     fn get(&mut self, tier: Tier, row: &Row) -> &PackedB {
         let (_, n, k, groups) = row.shape;
-        let caches = MACHINES[row.machine].1;
+        let machine = MACHINES[row.machine].1;
         let from = PackedFrom { tier, shape: (k, n, groups), values: row.values, machine: row.machine };
         self.packed.entry(from).or_insert_with(|| {
             let weights = row.values.weights(k * n * groups);
             let b = MatRef::row_major(&weights, k, n * groups).unwrap();
-            PackedB::builder(b).groups(groups).pack_for(tier, caches).unwrap()
+            PackedB::builder(b).groups(groups).pack_for(tier, machine).unwrap()
         })
     }
 }
@@ -202,13 +202,13 @@ fn line(tier: Tier, row: &Row, weights: &mut Weights) -> String {
 
 fn line_of<A: Activation>(tier: Tier, row: &Row, weights: &mut Weights) -> String {
     let (m, n, k, groups) = row.shape;
-    let (machine, caches) = MACHINES[row.machine];
+    let (name, machine) = MACHINES[row.machine];
     let packed = weights.get(tier, row).clone();
     let gemm = Gemm::<A, i32>::builder(&packed, IntOutput::Store).configure().unwrap();
     let view = packed.view();
     let in_place = run::reads_in_place(view, !A::KIND.is_converted(view), k);
     let plan = |threads| {
-        let resources = Resources { caches, threads, macs_per_thread: MACS_PER_THREAD };
+        let resources = Resources { machine, threads, macs_per_thread: MACS_PER_THREAD };
         Plan::new(&gemm.problem_given(in_place, m, resources).unwrap())
     };
     let one = plan(1);
@@ -220,7 +220,7 @@ fn line_of<A: Activation>(tier: Tier, row: &Row, weights: &mut Weights) -> Strin
     let nc = one.panels_per_block.min(view.panels().len()) * widest.cols;
     let blocks = view.blocks().iter().map(|b| b.len);
     let mut line = format!(
-        "{:<11} {shape:<20} {:<8} {machine:<5} {} | {:<12} {:>2}x{:<6} | {:<21} | KC {:>4} MC {:>6} NC {:>4} pass {:>2}/{:<2} | {:<8} |",
+        "{:<11} {shape:<20} {:<8} {name:<5} {} | {:<12} {:>2}x{:<6} | {:<21} | KC {:>4} MC {:>6} NC {:>4} pass {:>2}/{:<2} | {:<8} |",
         tier.name(),
         row.values.name(),
         if row.activations == ActivationKind::I8 { "i8" } else { "u8" },
@@ -240,7 +240,12 @@ fn line_of<A: Activation>(tier: Tier, row: &Row, weights: &mut Weights) -> Strin
         write!(line, " {}x{}", plan.row_parts, plan.panel_parts).unwrap();
     }
     write!(line, " | {}", packed.sequences()).unwrap();
-    line += if kernels.iter().any(|k| k.prefetch) { " | prefetch" } else { "" };
+    line += if one.sweep == Sweep::Row { " | row" } else { "" };
+    line += match kernels.iter().map(|k| k.prefetch).max().unwrap_or(Prefetch::None) {
+        Prefetch::None => "",
+        Prefetch::ToFirstLevel => " | prefetch L1",
+        Prefetch::ToSecondLevel => " | prefetch L2",
+    };
     line
 }
 

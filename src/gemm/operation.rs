@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gemmill_codegen::{
-    AZeroPoint, Caches, Epilogue, Finish, KernelCache, KernelDesc, MAX_PREFETCH_ROWS, Output, Start,
+    AZeroPoint, Epilogue, Finish, KernelCache, KernelDesc, MAX_PREFETCH_ROWS, Machine, Output, Prefetch, Start, Sweep,
 };
 
 use super::activation::{Activation, ActivationKind, ActivationQuantization};
@@ -272,7 +272,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     ) -> Result<Problem> {
         let threads = self.threads.of_product(rows, self.packed.k(), self.packed.n(), own_threads);
         let macs_per_thread = if matches!(self.threads, Threads::Exactly(_)) { 0 } else { MACS_PER_THREAD };
-        self.problem_given(in_place, rows, Resources { caches: Caches::of_this_cpu(), threads, macs_per_thread })
+        self.problem_given(in_place, rows, Resources { machine: Machine::of_this_cpu(), threads, macs_per_thread })
     }
 
     /// The problem of a product on any machine: a pure function.
@@ -322,7 +322,9 @@ impl<A: Activation, C: Element> Gemm<A, C> {
             sections: packed.sections(),
             start: if index.first_pass { Start::Zero } else { Start::Scratch },
             finish: if index.last_pass { Finish::Epilogue(epilogue) } else { Finish::Scratch },
-            prefetch: plan.prefetch && rows <= MAX_PREFETCH_ROWS,
+            // A panel that is not full stands alone in its row.
+            sweep: if panel.is_full(packed.layout()) { plan.sweep } else { Sweep::Column },
+            prefetch: if rows <= MAX_PREFETCH_ROWS { plan.prefetch } else { Prefetch::None },
         })
     }
 

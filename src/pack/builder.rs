@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gemmill_codegen::{Caches, Section, Tier, sections};
+use gemmill_codegen::{Machine, Section, Tier, sections};
 
 use super::bytes::StoredSchedule;
 use super::choice::{Packing, choose_layout, full_panel_vectors};
@@ -244,11 +244,11 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             Some(tier) => tier.require()?,
             None => Tier::best()?,
         };
-        self.pack_for(tier, Caches::of_this_cpu())
+        self.pack_for(tier, Machine::of_this_cpu())
     }
 
-    /// Packs for any tier and caches, whether or not this CPU has them: a pure function.
-    pub(crate) fn pack_for(self, tier: Tier, caches: Caches) -> Result<PackedB> {
+    /// Packs for any tier and machine, whether or not this is one: a pure function.
+    pub(crate) fn pack_for(self, tier: Tier, machine: Machine) -> Result<PackedB> {
         let (k, n) = (self.b.rows(), self.b.cols());
         if self.groups == 0 || n % self.groups != 0 {
             return Err(Error::Groups { cols: n, groups: self.groups });
@@ -278,10 +278,10 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         };
         let dots = sections(tier).contains(Section::Dot);
         // Dot products take a byte for each weight.
-        let streams = dots && k.saturating_mul(n) > caches.l2 / 2;
+        let streams = dots && k.saturating_mul(n) > machine.caches.l2 / 2;
         let mut packing = Packing {
             gather: Gather::new(self.b, layout),
-            caches,
+            machine,
             layout,
             widest: full_panel_vectors(tier, layout, group_cols, streams),
             dots,

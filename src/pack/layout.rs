@@ -38,6 +38,11 @@ impl Panel {
         layout.columns(self.vectors).next_multiple_of(layout.lanes())
     }
 
+    /// Whether each lane of its vectors has a column.
+    pub(crate) fn is_full(&self, layout: Layout) -> bool {
+        self.cols == layout.columns(self.vectors)
+    }
+
     /// Bytes of the panel's vectors of one step.
     pub(crate) fn step_bytes(&self, layout: Layout) -> usize {
         self.vectors * layout.vector_bytes()

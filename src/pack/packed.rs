@@ -1,6 +1,7 @@
 //! Packed weights: the handle, and what the layers below see of it. `layout.rs` draws the form.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use gemmill_codegen::{Layout, Section, Sections, Tier, multiplies_signed};
@@ -270,6 +271,20 @@ impl<'a> PackedView<'a> {
     /// By padded column; empty where zero points are all alike.
     pub(crate) fn column_zero_points(&self) -> &'a [i32] {
         &self.inner.column_zero_points
+    }
+
+    /// `panels` in runs that one call of a kernel can go through: of one group, all full, or one that is not.
+    pub(crate) fn rows_of_panels(&self, panels: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let all = self.panels();
+        let mut left = panels;
+        std::iter::from_fn(move || {
+            let first = all[left.clone()].first()?;
+            let like_first = |p: &&Panel| p.group == first.group && p.cols == first.cols;
+            let end = left.start + all[left.clone()].iter().take_while(like_first).count();
+            let row = left.start..end;
+            left.start = end;
+            Some(row)
+        })
     }
 
     /// Bytes of a panel's packed vectors, all blocks.

@@ -1,10 +1,12 @@
 //! What every plan must satisfy. The choices themselves are pinned by `gemm/dispatch.rs`.
 
+use gemmill_codegen::Caches;
+
 use super::*;
 
-const ZEN3: Caches = Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 };
-const SMALL: Caches = Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 };
-const LARGE: Caches = Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 };
+const ZEN3: Machine = Machine { core: Core::Zen, caches: Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 } };
+const SMALL: Machine = Machine { core: Core::Intel, caches: Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 } };
+const LARGE: Machine = Machine { core: Core::Intel, caches: Caches { l1: 48 << 10, l2: 2 << 20, l3: 64 << 20 } };
 
 /// A product as packing presents it: `groups` of `k × cols` weights, in `blocks` of K.
 fn problem(rows: usize, cols: usize, k: usize) -> Problem {
@@ -12,7 +14,7 @@ fn problem(rows: usize, cols: usize, k: usize) -> Problem {
     let panels = cols.div_ceil(8 * vectors);
     Problem {
         tier: Tier::Avx2,
-        resources: Resources { caches: ZEN3, threads: 1, macs_per_thread: MACS_PER_THREAD },
+        resources: Resources { machine: ZEN3, threads: 1, macs_per_thread: MACS_PER_THREAD },
         rows,
         k,
         cols,
@@ -53,8 +55,8 @@ fn threads(p: Problem, threads: usize) -> Problem {
     Problem { resources: Resources { threads, ..p.resources }, ..p }
 }
 
-fn caches(p: Problem, caches: Caches) -> Problem {
-    Problem { resources: Resources { caches, ..p.resources }, ..p }
+fn on(p: Problem, machine: Machine) -> Problem {
+    Problem { resources: Resources { machine, ..p.resources }, ..p }
 }
 
 /// M×N×K of the tables in FBGEMM's benchmarks and of common networks.
@@ -85,8 +87,8 @@ fn table() -> Vec<Problem> {
         threads(problem(128, 128, 128), 16),
         problem(1024, 1024, 1024),
         packed_a(problem(1024, 1024, 1024), 2),
-        caches(problem(1024, 1024, 1024), SMALL),
-        caches(problem(1024, 1024, 1024), LARGE),
+        on(problem(1024, 1024, 1024), SMALL),
+        on(problem(1024, 1024, 1024), LARGE),
         threads(problem(1024, 1024, 1024), 2),
         threads(problem(1024, 1024, 1024), 16),
         problem(2048, 2048, 2048),
@@ -95,7 +97,7 @@ fn table() -> Vec<Problem> {
         threads(problem(20_000, 100, 512), 16),
         grouped(problem(3136, 4, 36), 32),
         threads(grouped(problem(3136, 16, 144), 8), 4),
-        caches(problem(64, 64, 1_000_000), SMALL),
+        on(problem(64, 64, 1_000_000), SMALL),
         problem(1, 1, 1),
         problem(5, 7, 0),
     ]
@@ -171,13 +173,13 @@ fn blocks_fit_their_cache_or_are_as_small_as_they_can_be() {
     for p in table() {
         let plan = Plan::new(&p);
         let bytes = plan.mc() * p.a_row_bytes;
-        assert!(bytes <= p.resources.caches.l2 / 4 || plan.tiles_per_block == 1, "{p:?}: {bytes} bytes of A");
+        assert!(bytes <= p.resources.machine.caches.l2 / 4 || plan.tiles_per_block == 1, "{p:?}: {bytes} bytes of A");
         assert!(plan.panels_per_block >= 1 && (1..=p.blocks).contains(&plan.blocks_per_pass));
         if plan.blocks_per_pass < p.blocks {
             let rows = plan.mc().min(p.rows);
             let bytes = rows * plan.panels_per_block * p.vectors * 32;
             assert!(
-                bytes <= p.resources.caches.l2 / 2 || plan.panels_per_block == 1,
+                bytes <= p.resources.machine.caches.l2 / 2 || plan.panels_per_block == 1,
                 "{p:?}: {bytes} bytes of partial sums"
             );
         }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gemmill_codegen::{
-    FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatSweep, FloatWeights, Kernel,
+    FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatWeights, Kernel, Sweep,
 };
 use half::bf16;
 
@@ -208,8 +208,8 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             a,
         };
         let in_row = match plan.sweep {
-            FloatSweep::Column => strips.start..strips.start,
-            FloatSweep::Row => strips.start..strips.end.min(plan.whole_strips),
+            Sweep::Column => strips.start..strips.start,
+            Sweep::Row => strips.start..strips.end.min(plan.whole_strips),
         };
         if !in_row.is_empty() {
             block.run_row(in_row.clone());

@@ -2,9 +2,10 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart, FloatSweep, FloatType};
+use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart, FloatType};
 use super::{epilogue, main_loop, tiles};
 use crate::CodegenError;
+use crate::desc::Sweep;
 use crate::tier::Tier;
 use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem};
 use crate::x86::avx2::Avx2;
@@ -209,8 +210,8 @@ impl<L: Lowering> Builder<L> {
         let scratch_bytes = self.desc.scratch_len() * size_of::<f32>();
         let has_scratch = self.desc.start == FloatStart::Scratch || self.desc.finish == FloatFinish::Scratch;
         match self.desc.sweep {
-            FloatSweep::Column => self.advance_down(),
-            FloatSweep::Row => self.advance_across(),
+            Sweep::Column => self.advance_down(),
+            Sweep::Row => self.advance_across(),
         }
         if has_scratch {
             self.low.asm().add_imm_to(arg!(scratch), scratch_bytes);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::dot::HardwareDot;
 use super::weights::FloatWeights;
+use crate::desc::Sweep;
 use crate::tier::Tier;
 
 /// Columns of a packed panel of floating-point weights, on every tier.
@@ -129,15 +130,6 @@ pub enum FloatRows {
     Interleaved,
 }
 
-/// Which micro-tiles a call goes through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FloatSweep {
-    /// A column of them: rows of A, micro-tile after micro-tile, against one strip.
-    Column,
-    /// A row of them: the same rows of A against one strip of full width after the other.
-    Row,
-}
-
 /// Where a micro-tile's accumulators begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FloatStart {
@@ -223,7 +215,7 @@ impl FloatFunction {
 ///     weights: FloatType::Bf16.into(),
 ///     expansion: Expansion::InRegisters,
 ///     a: FloatRows::Strided,
-///     sweep: FloatSweep::Column,
+///     sweep: Sweep::Column,
 ///     rows: 6,
 ///     vectors: 2,
 ///     cols: 16,
@@ -247,7 +239,7 @@ pub struct FloatKernelDesc {
     /// How A lies in memory.
     pub a: FloatRows,
     /// Which micro-tiles a call goes through.
-    pub sweep: FloatSweep,
+    pub sweep: Sweep,
     /// Rows of the micro-tile.
     pub rows: u8,
     /// Vectors of accumulators per row; an even number.
@@ -321,8 +313,8 @@ impl fmt::Display for FloatKernelDesc {
             FloatRows::Interleaved => "_interleaved",
         })?;
         f.write_str(match self.sweep {
-            FloatSweep::Column => "",
-            FloatSweep::Row => "_row",
+            Sweep::Column => "",
+            Sweep::Row => "_row",
         })?;
         f.write_str(match self.expansion {
             Expansion::InRegisters => "",
@@ -367,13 +359,13 @@ pub struct FloatKernelArgs {
     pub a: *const f32,
     /// Bytes from row to row of A, where rows are [`FloatRows::Strided`].
     pub a_row_stride: usize,
-    /// Bytes from micro-tile to micro-tile of A; unused by [`FloatSweep::Row`].
+    /// Bytes from micro-tile to micro-tile of A; unused by [`Sweep::Row`].
     pub a_tile_stride: usize,
     /// The first strip's first weights at the first k: readable for `depth` rows of each panel of all strips. Unused by
     /// [`Expansion::Reused`]. Of weights of few bits, the first group's first byte, and behind it four for each column of the
     /// panel before the strip's first one; groups of `depth` k are readable.
     pub b: *const u8,
-    /// Bytes from the first strip to the second one, for [`FloatSweep::Row`]. Where strips are half a panel, the next
+    /// Bytes from the first strip to the second one, for [`Sweep::Row`]. Where strips are half a panel, the next
     /// distance is what it lacks to `b_panel_stride`, and so on in turns.
     pub b_strip_stride: usize,
     /// From `b` to where weights of few bits have the scale of the strip's first column, not more than zero: two bytes for

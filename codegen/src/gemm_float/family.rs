@@ -3,14 +3,14 @@
 use std::sync::OnceLock;
 
 use super::desc::{
-    Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatSweep,
-    FloatType,
+    Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatType,
 };
 use super::dot::HardwareDot;
 use super::portable;
 use super::registry::max_rows;
 use super::weights::WeightGroups;
 use crate::cache::KernelCache;
+use crate::desc::Sweep;
 use crate::kernel::{CodegenError, Description, Family};
 use crate::tier::Tier;
 #[cfg(target_arch = "x86_64")]
@@ -101,7 +101,7 @@ impl Family for FloatKernelDesc {
         if self.expansion == Expansion::Kept && vectors != 2 && self.tier != Tier::Portable {
             return Err(CodegenError::Unsupported("strips of two vectors are kept, no others"));
         }
-        if self.sweep == FloatSweep::Row {
+        if self.sweep == Sweep::Row {
             self.check_row()?;
         }
         if let Some(groups) = self.weights.groups() {

@@ -2,11 +2,12 @@
 
 use super::desc::{
     Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatStart,
-    FloatSweep, FloatType,
+    FloatType,
 };
 use super::dot::HardwareDot;
 use super::function::float_function;
 use super::weights::{FloatWeights, WeightGroups};
+use crate::desc::Sweep;
 use crate::gemm_groups::desc::{GROUP_PANEL, GroupZeroPoints};
 use half::{bf16, f16};
 
@@ -38,12 +39,12 @@ pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
             }
         }
         match desc.sweep {
-            FloatSweep::Column => {
+            Sweep::Column => {
                 args.a = args.a.wrapping_byte_add(args.a_tile_stride);
                 args.c = args.c.wrapping_add(rows * args.c_row_stride);
                 args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
             }
-            FloatSweep::Row => {
+            Sweep::Row => {
                 args.b = args.b.wrapping_add(args.b_strip_stride);
                 if desc.has_half_panels() {
                     args.b_strip_stride = args.b_panel_stride.wrapping_sub(args.b_strip_stride);

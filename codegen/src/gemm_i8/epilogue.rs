@@ -2,7 +2,7 @@
 //! [`crate::desc::Epilogue`]. The portable tier's version stands beside it in `portable.rs`.
 
 use super::x86::{Builder, advance_by_rows, arg};
-use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize};
+use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize, Sweep};
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -55,7 +55,7 @@ pub(super) fn sum_pairs<L: Lowering>(b: &mut Builder<L>) {
     }
 }
 
-/// All stages for one micro-tile; moves C and the per-row pointers to the next.
+/// All stages for one micro-tile; moves what they read and write to the next.
 pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     zero_points(b, epilogue);
     match epilogue.output {
@@ -64,8 +64,59 @@ pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
         Output::Requantize(r) => requantize(b, r),
         Output::Dequantize(d) => dequantize(b, d),
     }
+    match b.desc.sweep {
+        Sweep::Column => advance_down(b, epilogue),
+        Sweep::Row => advance_across(b, epilogue),
+    }
+}
+
+/// To the next rows of C, of the residual and of the arrays by row.
+fn advance_down<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     let rows = b.rows();
-    advance_by_rows(b.low.asm(), arg!(c), arg!(c_row_stride), rows);
+    let asm = b.low.asm();
+    advance_by_rows(asm, arg!(c), arg!(c_row_stride), rows);
+    if epilogue.a_zero_point == AZeroPoint::PerRow {
+        asm.add_imm_to(arg!(row_zero_point), 4 * rows);
+    }
+    if epilogue.b_zero_point != BZeroPoint::Zero {
+        asm.add_imm_to(arg!(row_term), 4 * rows);
+    }
+    if let Output::Dequantize(d) = epilogue.output {
+        if d.row_scale {
+            asm.add_imm_to(arg!(row_scale), 4 * rows);
+        }
+        if d.residual {
+            advance_by_rows(asm, arg!(residual), arg!(residual_row_stride), rows);
+        }
+    }
+}
+
+/// To the next panel's columns of C, of the residual and of the arrays by column.
+fn advance_across<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
+    let cols = b.desc.panel_cols();
+    let asm = b.low.asm();
+    asm.add_imm_to(arg!(c), cols * epilogue.output.element_bytes());
+    asm.add_imm_to(arg!(column_term), 4 * cols);
+    if epilogue.a_zero_point == AZeroPoint::PerRow {
+        asm.add_imm_to(arg!(column_correction), 4 * cols);
+    }
+    if epilogue.b_zero_point == BZeroPoint::PerColumn {
+        asm.add_imm_to(arg!(column_zero_point), 4 * cols);
+    }
+    let (scale, bias, residual) = match epilogue.output {
+        Output::StoreI32 | Output::AddI32 => (false, false, false),
+        Output::Requantize(r) => (true, r.float_bias, false),
+        Output::Dequantize(d) => (true, d.bias, d.residual),
+    };
+    if scale {
+        asm.add_imm_to(arg!(column_scale), 4 * cols);
+    }
+    if bias {
+        asm.add_imm_to(arg!(column_bias), 4 * cols);
+    }
+    if residual {
+        asm.add_imm_to(arg!(residual), 4 * cols);
+    }
 }
 
 /// Vectors of 32-bit results per row.
@@ -102,7 +153,6 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
                 b.low.op(Op::AddI32, acc, acc, t1.into());
             }
         }
-        b.low.asm().add_imm_to(arg!(row_zero_point), 4 * rows);
     }
     if epilogue.b_zero_point != BZeroPoint::Zero {
         b.low.asm().load64(ROWS, arg!(row_term));
@@ -121,7 +171,6 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
                 b.low.op(Op::AddI32, acc, acc, term.into());
             }
         }
-        b.low.asm().add_imm_to(arg!(row_term), 4 * rows);
     }
     if b.starts_at_term() {
         return;
@@ -179,9 +228,6 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
             }
         }
     }
-    if d.row_scale {
-        b.low.asm().add_imm_to(arg!(row_scale), 4 * rows);
-    }
     let (low, high) = (b.temp(2), b.temp(3));
     if d.clamp {
         b.low.broadcast32(low, arg!(low));
@@ -210,9 +256,6 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
         if d.residual {
             b.low.asm().add(RESIDUAL, RESIDUAL_STRIDE);
         }
-    }
-    if d.residual {
-        advance_by_rows(b.low.asm(), arg!(residual), arg!(residual_row_stride), rows);
     }
 }
 

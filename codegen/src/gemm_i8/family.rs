@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::portable;
 use crate::args::KernelArgs;
 use crate::cache::KernelCache;
-use crate::desc::KernelDesc;
+use crate::desc::{Finish, KernelDesc, Layout, Start, Sweep};
 use crate::kernel::{CodegenError, Description, Family};
 use crate::registry::{micro_tile, multiplies, sections};
 use crate::tier::Tier;
@@ -14,6 +14,22 @@ use crate::x86::asm::MachineCode;
 
 impl Description for KernelDesc {
     type Args = KernelArgs;
+}
+
+impl KernelDesc {
+    /// What a row of micro-tiles asks for.
+    fn check_row(&self) -> Result<(), CodegenError> {
+        if self.layout.lanes_per_column() != 1 || self.layout == Layout::Tiles {
+            return Err(CodegenError::Unsupported("panels of a row have a vector's lane for each column"));
+        }
+        if usize::from(self.cols) != self.panel_cols() {
+            return Err(CodegenError::Unsupported("panels of a row have full width"));
+        }
+        if self.start != Start::Zero || self.finish == Finish::Scratch {
+            return Err(CodegenError::Unsupported("micro-tiles of a row go from zero to the epilogue"));
+        }
+        Ok(())
+    }
 }
 
 impl Family for KernelDesc {
@@ -34,6 +50,9 @@ impl Family for KernelDesc {
         }
         if !(1..=self.panel_cols()).contains(&self.cols.into()) {
             return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
+        }
+        if self.sweep == Sweep::Row {
+            self.check_row()?;
         }
         if self.tier != Tier::Portable && !self.sections.iter().all(|s| sections(self.tier).contains(s)) {
             return Err(CodegenError::Unsupported("the tier has no such main loop"));

@@ -8,7 +8,7 @@ use std::mem::offset_of;
 use super::tiles;
 use super::x86::{Builder, arg, role};
 use crate::args::BlockHeader;
-use crate::desc::{KR, Layout, SHUFFLE_BYTES, SHUFFLES, Section};
+use crate::desc::{KR, Layout, Prefetch, SHUFFLE_BYTES, SHUFFLES, Section};
 use crate::x86::asm::{Gpr, Mem, Scale};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -140,9 +140,10 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
         return tiles::products(b, section, index);
     }
     let rows = b.rows();
-    if b.prefetches() && index == 0 {
+    if b.prefetch() != Prefetch::None && index == 0 {
         b.low.asm().prefetch_l2(Mem::at(role::OFFSETS, OFFSETS_AHEAD));
-        if section.vectors() * b.vectors() * b.desc.layout.vector_bytes() >= FAR_LINES * LINE {
+        let bytes = section.vectors() * b.vectors() * b.desc.layout.vector_bytes();
+        if b.prefetch() == Prefetch::ToFirstLevel && bytes >= FAR_LINES * LINE {
             let far = Mem { index: Some((role::PREFETCH, Scale::X1)), ..Mem::at(role::B, FAR_AHEAD) };
             b.low.asm().prefetch_l2(far);
         }
@@ -202,9 +203,15 @@ struct StepOfB {
 /// Prefetches vector `v` of a step, if it is the first to be read of its line.
 fn prefetch<L: Lowering>(b: &mut Builder<L>, at: StepOfB, v: usize) {
     let starts_line = ((at.step * b.vectors() + v) * b.desc.layout.vector_bytes()).is_multiple_of(LINE);
-    if b.prefetches() && at.first_rows && starts_line {
-        let place = packed(b, at.section, at.index, at.step, v);
-        b.low.asm().prefetch(Mem { index: Some((role::PREFETCH, Scale::X1)), ..place });
+    if !(at.first_rows && starts_line) {
+        return;
+    }
+    let place = packed(b, at.section, at.index, at.step, v);
+    let ahead = Mem { index: Some((role::PREFETCH, Scale::X1)), ..place };
+    match b.prefetch() {
+        Prefetch::None => {}
+        Prefetch::ToFirstLevel => b.low.asm().prefetch(ahead),
+        Prefetch::ToSecondLevel => b.low.asm().prefetch_l2(ahead),
     }
 }
 

@@ -26,7 +26,7 @@ mod x86 {
     use super::{epilogue, main_loop, tiles};
     use crate::CodegenError;
     use crate::args::BlockHeader;
-    use crate::desc::{Finish, KernelDesc, Layout, Section, Start};
+    use crate::desc::{Finish, KernelDesc, Layout, Prefetch, Section, Start, Sweep};
     use crate::registry::MAX_PREFETCH_ROWS;
     use crate::tier::Tier;
     use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem};
@@ -106,9 +106,10 @@ mod x86 {
             self.desc.layout == Layout::Tiles
         }
 
-        /// Whether the main loops prefetch packed vectors.
-        pub(in crate::gemm_i8) fn prefetches(&self) -> bool {
-            self.desc.prefetch && self.rows() <= MAX_PREFETCH_ROWS && !self.has_tiles()
+        /// What the main loops prefetch of packed vectors.
+        pub(in crate::gemm_i8) fn prefetch(&self) -> Prefetch {
+            let can = self.rows() <= MAX_PREFETCH_ROWS && !self.has_tiles();
+            if can { self.desc.prefetch } else { Prefetch::None }
         }
 
         /// Accumulator of row `r`, vector `v`.
@@ -185,7 +186,7 @@ mod x86 {
                     self.start();
                 }
             }
-            let prefetches = self.prefetches();
+            let prefetches = self.prefetch() != Prefetch::None;
             let asm = self.low.asm();
             if prefetches {
                 asm.load64(role::PREFETCH, arg!(prefetch_distance));
@@ -209,13 +210,20 @@ mod x86 {
             asm.add_imm(role::SCRATCH, size_of::<BlockHeader>());
             asm.store64(arg!(cursor), role::SCRATCH);
             asm.dec_mem_jump_not_zero(arg!(blocks_left), next_block);
+            if self.desc.sweep == Sweep::Row {
+                // Where this panel ends, the next one begins.
+                let asm = self.low.asm();
+                asm.store64(arg!(b), role::B);
+                asm.store64(arg!(offsets), role::OFFSETS);
+                asm.store64(arg!(blocks), role::SCRATCH);
+            }
 
             match self.has_tiles() {
                 true => tiles::finish(self),
                 false => self.finish(),
             }
             self.advance();
-            self.low.asm().dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+            self.low.asm().dec_mem_jump_not_zero(arg!(tiles), next_tile);
 
             if self.has_tiles() {
                 self.low.tile(TileOp::Release);
@@ -279,12 +287,14 @@ mod x86 {
             }
         }
 
-        /// Moves A and scratch memory to the next micro-tile.
+        /// Moves A and scratch memory to the next micro-tile. What the epilogue reads and writes it has moved itself.
         fn advance(&mut self) {
             let (rows, scratch_bytes) = (self.rows(), self.desc.scratch_bytes());
             let uses_scratch = self.desc.start == Start::Scratch || self.desc.finish == Finish::Scratch;
             let asm = self.low.asm();
-            advance_by_rows(asm, arg!(a), arg!(a_row_stride), rows);
+            if self.desc.sweep == Sweep::Column {
+                advance_by_rows(asm, arg!(a), arg!(a_row_stride), rows);
+            }
             if uses_scratch {
                 asm.add_imm_to(arg!(scratch), scratch_bytes);
             }

@@ -6,7 +6,7 @@
 use crate::args::{BlockHeader, KernelArgs};
 use crate::desc::{
     AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
-    SHUFFLE_BYTES, SHUFFLES, Section, Start,
+    SHUFFLE_BYTES, SHUFFLES, Section, Start, Sweep,
 };
 
 /// Most accumulators that a micro-tile has, in lanes: 32 × 32 of the tiles.
@@ -19,7 +19,7 @@ const MAX_LANES: usize = 1024;
 pub(crate) unsafe fn run(desc: &KernelDesc, args: &mut KernelArgs) {
     let rows = desc.rows as usize;
     let lanes = desc.vectors as usize * desc.layout.lanes();
-    for _ in 0..args.row_tiles {
+    for _ in 0..args.tiles {
         let mut acc = [0i32; MAX_LANES];
         let acc = &mut acc[..rows * lanes];
         if desc.start == Start::Scratch {
@@ -27,23 +27,60 @@ pub(crate) unsafe fn run(desc: &KernelDesc, args: &mut KernelArgs) {
             acc.copy_from_slice(unsafe { std::slice::from_raw_parts(args.scratch, acc.len()) });
         }
         // SAFETY: passed on from the caller.
-        unsafe { multiply(desc, args, acc) };
+        let ends = unsafe { multiply(desc, args, acc) };
         match desc.finish {
             // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
             Finish::Scratch => unsafe { std::slice::from_raw_parts_mut(args.scratch, acc.len()) }.copy_from_slice(acc),
             // SAFETY: passed on from the caller.
             Finish::Epilogue(epilogue) => unsafe { finish(desc, args, epilogue, acc) },
         }
-        args.a = args.a.wrapping_add(rows * args.a_row_stride);
+        match desc.sweep {
+            Sweep::Column => advance_down(desc, args),
+            Sweep::Row => advance_across(desc, args, ends),
+        }
         args.scratch = args.scratch.wrapping_add(acc.len());
     }
+}
+
+/// To the next rows of A, C and the arrays by row.
+fn advance_down(desc: &KernelDesc, args: &mut KernelArgs) {
+    let rows = desc.rows as usize;
+    args.a = args.a.wrapping_add(rows * args.a_row_stride);
+    args.c = args.c.wrapping_add(rows * args.c_row_stride);
+    args.residual = args.residual.wrapping_byte_add(rows * args.residual_row_stride);
+    args.row_zero_point = args.row_zero_point.wrapping_add(rows);
+    args.row_term = args.row_term.wrapping_add(rows);
+    args.row_scale = args.row_scale.wrapping_add(rows);
+}
+
+/// To the next panel, and its columns of C and the arrays by column.
+fn advance_across(desc: &KernelDesc, args: &mut KernelArgs, ends: PanelEnds) {
+    let cols = desc.panel_cols();
+    args.b = ends.b;
+    args.offsets = ends.offsets;
+    args.blocks = args.blocks.wrapping_add(args.block_count);
+    if let Finish::Epilogue(epilogue) = desc.finish {
+        args.c = args.c.wrapping_add(cols * epilogue.output.element_bytes());
+    }
+    args.residual = args.residual.wrapping_add(cols);
+    args.column_term = args.column_term.wrapping_add(cols);
+    args.column_correction = args.column_correction.wrapping_add(cols);
+    args.column_zero_point = args.column_zero_point.wrapping_add(cols);
+    args.column_scale = args.column_scale.wrapping_add(cols);
+    args.column_bias = args.column_bias.wrapping_add(cols);
+}
+
+/// Where a panel's packed vectors and offsets end.
+struct PanelEnds {
+    b: *const u8,
+    offsets: *const u16,
 }
 
 /// Adds all blocks of the panel to the accumulators.
 ///
 /// # Safety
 /// As [`crate::Kernel::run`].
-unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
+unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) -> PanelEnds {
     let (mut a, mut b, mut offsets) = (args.a, args.b, args.offsets);
     // SAFETY: the caller provides `block_count` headers.
     let blocks: &[BlockHeader] = unsafe { std::slice::from_raw_parts(args.blocks, args.block_count) };
@@ -80,6 +117,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) {
         }
         a = a.wrapping_add(block.a_advance as usize);
     }
+    PanelEnds { b, offsets }
 }
 
 /// How four elements of a step meet four bytes of packed weights.
@@ -148,11 +186,11 @@ unsafe fn multiply_step(
     }
 }
 
-/// The epilogue of one micro-tile; moves C and the per-row pointers to the next.
+/// The epilogue of one micro-tile.
 ///
 /// # Safety
 /// As [`crate::Kernel::run`].
-unsafe fn finish(desc: &KernelDesc, args: &mut KernelArgs, epilogue: Epilogue, acc: &[i32]) {
+unsafe fn finish(desc: &KernelDesc, args: &KernelArgs, epilogue: Epilogue, acc: &[i32]) {
     let (rows, cols) = (desc.rows as usize, desc.cols as usize);
     for row in 0..rows {
         for col in 0..cols {
@@ -181,11 +219,6 @@ unsafe fn finish(desc: &KernelDesc, args: &mut KernelArgs, epilogue: Epilogue, a
             }
         }
     }
-    args.c = args.c.wrapping_add(rows * args.c_row_stride);
-    args.residual = args.residual.wrapping_byte_add(rows * args.residual_row_stride);
-    args.row_zero_point = args.row_zero_point.wrapping_add(rows);
-    args.row_term = args.row_term.wrapping_add(rows);
-    args.row_scale = args.row_scale.wrapping_add(rows);
 }
 
 /// # Safety

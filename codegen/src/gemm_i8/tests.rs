@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, Mnemonic};
 
 use crate::desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KernelDesc, Output, Requantize, Start,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KernelDesc, Output, Prefetch, Requantize, Start,
+    Sweep,
 };
 use crate::registry::{micro_tiles, multiplies, sections};
 use crate::tier::Tier;
@@ -34,7 +35,8 @@ fn kernels(tier: Tier) -> Vec<KernelDesc> {
                         b_zero_point: BZeroPoint::PerColumn,
                         output,
                     }),
-                    prefetch: false,
+                    sweep: Sweep::Column,
+                    prefetch: Prefetch::None,
                 });
             }
         }

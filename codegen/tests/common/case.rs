@@ -28,7 +28,8 @@ pub struct Shape {
     pub fill: Fill,
     /// The largest activation, which bounds the lanes of 16-bit sums.
     pub activation_max: u8,
-    pub row_tiles: usize,
+    /// Micro-tiles: of a column or a row.
+    pub tiles: usize,
     pub blocks: usize,
     /// Groups of a section in a block: one of these.
     pub groups: &'static [u32],
@@ -129,7 +130,7 @@ impl Case {
         };
         case.fill_operands(rng);
         let advances = desc.start == Start::Scratch || desc.finish == Finish::Scratch;
-        let scratch_tiles = if advances { shape.row_tiles } else { 1 };
+        let scratch_tiles = if advances { shape.tiles } else { 1 };
         let scratch_len = scratch_tiles * desc.scratch_bytes() / size_of::<i32>();
         case.scratch = (0..scratch_len).map(|_| rng.next() as i32).collect();
         case.constants.prefetch_distance = rng.pick(&[0, 4096, usize::MAX >> 1]);
@@ -140,7 +141,18 @@ impl Case {
     }
 
     fn row_count(&self) -> usize {
-        self.shape.row_tiles * usize::from(self.desc.rows)
+        let tiles = if self.desc.sweep == Sweep::Column { self.shape.tiles } else { 1 };
+        tiles * usize::from(self.desc.rows)
+    }
+
+    /// Packed panels.
+    fn panels(&self) -> usize {
+        if self.desc.sweep == Sweep::Row { self.shape.tiles } else { 1 }
+    }
+
+    /// Columns of C.
+    fn cols(&self) -> usize {
+        self.panels() * usize::from(self.desc.cols)
     }
 
     /// A, packed weights, offsets and headers.
@@ -169,7 +181,7 @@ impl Case {
                 }
             }
         }
-        for _ in 0..shape.blocks {
+        for _ in 0..self.panels() * shape.blocks {
             let mut header = BlockHeader { a_advance: (natural + words) as u32, ..BlockHeader::default() };
             for section in desc.sections.iter() {
                 let groups = rng.pick(shape.groups);
@@ -238,14 +250,14 @@ impl Case {
 
     /// C, and the arrays and limits of the epilogue.
     fn fill_epilogue(&mut self, epilogue: Epilogue, rng: &mut Rng) {
-        let (rows, cols) = (self.row_count(), usize::from(self.desc.cols));
-        let element = if matches!(epilogue.output, Output::Requantize(_)) { 1 } else { 4 };
+        let (rows, cols) = (self.row_count(), self.cols());
+        let element = epilogue.output.element_bytes();
         self.c_row_stride = element * (cols + rng.pick(&[0, 0, 1, 3, 17]));
         let c_len = MARGIN + (rows - 1) * self.c_row_stride + cols * element;
         self.c = (0..c_len).map(|_| rng.next() as u8).collect();
 
         // Whole vectors, as packing lays per-column arrays out.
-        let padded = self.desc.panel_cols().next_multiple_of(self.desc.layout.lanes());
+        let padded = self.panels() * self.desc.panel_cols().next_multiple_of(self.desc.layout.lanes());
         let wild = rng.below(2) == 1;
         let number = |rng: &mut Rng| if wild { rng.next() as i32 } else { rng.within(-3000, 3000) };
         self.columns.iter_mut().for_each(|c| c.extend((0..padded).map(|_| number(rng))));
@@ -292,10 +304,10 @@ impl Case {
     /// The row and column that byte `at` of an outcome's C belongs to; `None` for poison.
     pub fn place_in_c(&self, at: usize) -> Option<(usize, usize)> {
         let Finish::Epilogue(epilogue) = self.desc.finish else { return None };
-        let element = if matches!(epilogue.output, Output::Requantize(_)) { 1 } else { 4 };
+        let element = epilogue.output.element_bytes();
         let at = at.checked_sub(MARGIN)?;
         let (row, column) = (at / self.c_row_stride, at % self.c_row_stride / element);
-        (column < usize::from(self.desc.cols)).then_some((row, column))
+        (column < self.cols()).then_some((row, column))
     }
 
     /// C as it was before the call.
@@ -328,8 +340,8 @@ impl Case {
             b: memory.b.put(&self.b),
             offsets: memory.offsets.put(&self.offsets),
             blocks: memory.blocks.put(&self.blocks),
-            block_count: self.blocks.len(),
-            row_tiles: self.shape.row_tiles,
+            block_count: self.shape.blocks,
+            tiles: self.shape.tiles,
             ..self.constants
         };
         // The sums of tiles pass through scratch memory, whatever they leave there.

@@ -168,7 +168,7 @@ fn swept_in_a_row(desc: FloatKernelDesc, rng: &mut Rng) -> FloatKernelDesc {
         return desc;
     }
     FloatKernelDesc {
-        sweep: FloatSweep::Row,
+        sweep: Sweep::Row,
         cols: desc.strip_cols() as u8,
         expansion: Expansion::InRegisters,
         prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead]),
@@ -181,8 +181,8 @@ impl Case {
         let depth: usize = parts.iter().sum();
         let slots = desc.products.slots(depth);
         let (row_tiles, strips) = match desc.sweep {
-            FloatSweep::Column => (tiles, 1),
-            FloatSweep::Row => (1, tiles),
+            Sweep::Column => (tiles, 1),
+            Sweep::Row => (1, tiles),
         };
         let (rows, cols) = (usize::from(desc.rows) * row_tiles, usize::from(desc.cols) * strips);
         let a_row_stride = match desc.a {
@@ -228,7 +228,7 @@ impl Case {
             weights: rng.pick(&FloatType::ALL).into(),
             expansion: [Expansion::InRegisters, Expansion::Kept][rng.below(expansions)],
             a: rng.pick(&[FloatRows::Strided, FloatRows::Interleaved]),
-            sweep: FloatSweep::Column,
+            sweep: Sweep::Column,
             rows: rows as u8,
             vectors: vectors as u8,
             cols: if rng.below(2) == 0 { strip } else { 1 + rng.below(strip) } as u8,
@@ -282,7 +282,7 @@ impl Case {
             ..desc
         };
         let desc = if desc.has_tiles() {
-            let (expansion, sweep) = (Expansion::Kept, FloatSweep::Column);
+            let (expansion, sweep) = (Expansion::Kept, Sweep::Column);
             FloatKernelDesc { expansion, sweep, prefetch: FloatPrefetch::None, ..desc }
         } else {
             desc
@@ -299,8 +299,8 @@ impl Case {
     /// Columns of C.
     pub fn cols(&self) -> usize {
         match self.desc.sweep {
-            FloatSweep::Column => self.desc.cols.into(),
-            FloatSweep::Row => usize::from(self.desc.cols) * self.tiles,
+            Sweep::Column => self.desc.cols.into(),
+            Sweep::Row => usize::from(self.desc.cols) * self.tiles,
         }
     }
 

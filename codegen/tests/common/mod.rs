@@ -68,9 +68,25 @@ impl Tile {
             sections,
             start: Start::Zero,
             finish: Finish::Scratch,
-            prefetch: false,
+            sweep: Sweep::Column,
+            prefetch: Prefetch::None,
         }
     }
+}
+
+/// Whether there are rows of such micro-tiles.
+pub fn can_be_row(desc: &KernelDesc) -> bool {
+    let tile = Tile { layout: desc.layout, activations: desc.activations, rows: desc.rows, vectors: desc.vectors };
+    let lane_for_each_column = matches!(desc.layout, Layout::Columns8 | Layout::Columns16);
+    let whole = desc.start == Start::Zero && desc.finish != Finish::Scratch;
+    lane_for_each_column && whole && desc.cols == tile.panel_cols()
+}
+
+/// The kernel with prefetches of any kind, and for a row of micro-tiles or a column of them.
+pub fn vary(desc: KernelDesc, rng: &mut Rng) -> KernelDesc {
+    let row = can_be_row(&desc) && rng.below(2) == 1;
+    let sweep = if row { Sweep::Row } else { Sweep::Column };
+    KernelDesc { sweep, prefetch: rng.pick(&Prefetch::ALL), ..desc }
 }
 
 /// Every epilogue there is.

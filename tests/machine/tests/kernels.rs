@@ -15,7 +15,7 @@ mod float_case;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, Tile, epilogues, is_native, native_tiers, section_sets, tiles};
+use common::{Rng, Tile, epilogues, is_native, native_tiers, section_sets, tiles, vary};
 use gemmill_codegen::*;
 use gemmill_machine::{Program, Statistics};
 use iced_x86::Mnemonic;
@@ -75,17 +75,18 @@ fn main_loops_do_what_the_cpu_does() {
     for (tier, tile) in tiles_of_tiers("main_loops_do_what_the_cpu_does") {
         for sections in section_sets(tier) {
             for fill in Fill::ALL {
+                let some_cols = rng.within(1, tile.panel_cols().into()) as u8;
                 let desc = KernelDesc {
-                    cols: rng.within(1, tile.panel_cols().into()) as u8,
+                    cols: rng.pick(&[some_cols, tile.panel_cols()]),
                     start: rng.pick(&[Start::Zero, Start::Scratch]),
                     finish: rng.pick(&[Finish::Scratch, Finish::Epilogue(store)]),
-                    prefetch: rng.below(2) == 1,
                     ..tile.desc(tier, sections)
                 };
+                let desc = vary(desc, &mut rng);
                 let shape = Shape {
                     fill,
                     activation_max: rng.pick(&[255, 255, 128, 1]),
-                    row_tiles: rng.pick(&[1, 2]),
+                    tiles: rng.pick(&[1, 2]),
                     blocks: rng.pick(&[1, 2]),
                     groups: &[0, 1, 2, 8, 9],
                 };
@@ -111,10 +112,11 @@ fn epilogues_do_what_the_cpu_does() {
                 finish: Finish::Epilogue(epilogue),
                 ..tile.desc(tier, rng.pick(&sets))
             };
+            let desc = vary(desc, &mut rng);
             let shape = Shape {
                 fill: rng.pick(&Fill::ALL),
                 activation_max: 255,
-                row_tiles: rng.pick(&[1, 2, 3]),
+                tiles: rng.pick(&[1, 2, 3]),
                 blocks: 1,
                 groups: &[1],
             };
@@ -203,7 +205,7 @@ fn instructions_are_counted() {
     let (mut rng, mut memory) = (Rng(13), Memory::new());
     for tile in tiles(Tier::Avx2) {
         let desc = tile.desc(Tier::Avx2, [Section::Narrow].into_iter().collect());
-        let shape = Shape { fill: Fill::Random, activation_max: 255, row_tiles: 3, blocks: 2, groups: &[17] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, groups: &[17] };
         let statistics = compare(&Case::new(desc, shape, &mut rng), &mut memory);
         let products = 3 * 2 * 17 * u64::from(tile.rows) * u64::from(tile.vectors);
         assert_eq!(statistics.count(Mnemonic::Vpmaddubsw), products, "{desc}");
@@ -226,7 +228,7 @@ fn the_model_is_fast_enough() {
         let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();
         let program = Program::decode(kernel.bytes()).unwrap();
-        let shape = Shape { fill: Fill::Random, activation_max: 255, row_tiles: 20, blocks: 2, groups: &[100] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 20, blocks: 2, groups: &[100] };
         let case = Case::new(desc, shape, &mut rng);
         let (mut instructions, mut seconds) = (0, 0.0);
         for _ in 0..20 {
