@@ -52,7 +52,8 @@ def test_bits(group_size: int, symmetric: bool, search: bool) -> None:
         real, scales = unpack_int4_weight(packed), scales_of(packed, n, k, group_size)
         assert real.shape == (n, k)
         step = scales.repeat_interleave(group_size, 1)[:, :k]
-        assert ((weight - real).abs() <= 0.55 * step + 1e-6).all() or search
+        # Half a step, and what rounding the scale adds: at most the highest weight's share of it.
+        assert ((weight - real).abs() <= (0.5 + 15 / 255) * step + 1e-6).all() or search
         for x_type in FLOATS:
             x = torch.randn(m, k).to(x_type)
             for bias in None, torch.randn(n):
