@@ -407,6 +407,15 @@ pub enum Prefetch {
 impl Prefetch {
     /// All of them.
     pub const ALL: [Prefetch; 3] = [Prefetch::None, Prefetch::ToFirstLevel, Prefetch::ToSecondLevel];
+
+    /// The end of a kernel's name.
+    pub(crate) const fn suffix(self) -> &'static str {
+        match self {
+            Prefetch::None => "",
+            Prefetch::ToFirstLevel => "_prefetch1",
+            Prefetch::ToSecondLevel => "_prefetch2",
+        }
+    }
 }
 
 /// A micro-kernel of the int8 family: `C[rows × cols]` from rows of A and one packed panel of B.
@@ -491,11 +500,7 @@ impl fmt::Display for KernelDesc {
             Sweep::Column => "",
             Sweep::Row => "_row",
         })?;
-        f.write_str(match self.prefetch {
-            Prefetch::None => "",
-            Prefetch::ToFirstLevel => "_prefetch1",
-            Prefetch::ToSecondLevel => "_prefetch2",
-        })
+        f.write_str(self.prefetch.suffix())
     }
 }
 

@@ -64,7 +64,8 @@ impl Case {
             b: b.put(&self.b),
             chunks: chunks.put(&self.chunks),
             groups: self.chunks.len(),
-            row_tiles: self.row_tiles,
+            tiles: self.row_tiles,
+            prefetch_distance: 8192,
             terms: terms.put(&self.terms),
             sums: sums.put(&self.sums),
             groups_left: 0,
@@ -86,7 +87,10 @@ fn group_kernels_match_the_portable_tier() {
                 for zero_points in [GroupZeroPoints::Middle, GroupZeroPoints::PerColumn] {
                     for _ in 0..share_of(16) {
                         let layout = GroupLayout { bits, zero_points };
-                        let case = Case::random(GroupKernelDesc { tier, layout, rows }, &mut rng);
+                        let case = Case::random(
+                            GroupKernelDesc { tier, layout, rows, prefetch: rng.pick(&Prefetch::ALL) },
+                            &mut rng,
+                        );
                         let (expected, found) = (case.run(Tier::Portable, &mut memory), case.run(tier, &mut memory));
                         assert_eq!(expected, found, "{}, chunks {:?}", case.desc, case.chunks);
                         count += 1;
@@ -101,7 +105,7 @@ fn group_kernels_match_the_portable_tier() {
 #[test]
 fn impossible_kernels_are_refused() {
     let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
-    let desc = GroupKernelDesc { tier: Tier::Avx2, layout, rows: 6 };
+    let desc = GroupKernelDesc { tier: Tier::Avx2, layout, rows: 6, prefetch: Prefetch::None };
     for wrong in [
         GroupKernelDesc { rows: 0, ..desc },
         GroupKernelDesc { rows: 7, ..desc },

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use gemmill_codegen::{Caches, GroupKernelDesc, Kernel, KernelCache, Tier, group_rows};
+use gemmill_codegen::{Core, GroupKernelDesc, Kernel, KernelCache, Machine, Prefetch, Tier, group_rows};
 
 use super::packed::PackedGroupwise;
 use crate::error::{Result, expect};
@@ -12,6 +12,9 @@ use crate::matrix::{MatMut, MatRef};
 use crate::parallel::ParallelFor;
 use crate::plan::{MACS_PER_THREAD, RowTiles, parts};
 use crate::run::groupwise::{self, GroupwiseJob};
+
+/// Bytes from a line of packed weights to the one that is prefetched while it is multiplied.
+const PREFETCH_DISTANCE: usize = 8192;
 
 /// A product `C = f(A · B + bias)` of floating-point activations, quantized to i8 row by row inside the call, and weights of
 /// 4 or 2 bits.
@@ -209,9 +212,10 @@ impl GroupwiseGemm {
             packed: &self.packed,
             a: Source::new(a),
             tiles,
-            tiles_per_block: (Caches::of_this_cpu().l2 / 4 / row_bytes).max(1),
+            tiles_per_block: (Machine::of_this_cpu().caches.l2 / 4 / row_bytes).max(1),
             row_parts,
             panel_parts,
+            prefetch_distance: PREFETCH_DISTANCE,
             kernels: [Some(&tall), short.as_ref()].map(|k| k.map(Arc::as_ref)),
             bias: &self.bias,
             function: self.function,
@@ -234,8 +238,24 @@ impl GroupwiseGemm {
         if let Some(kernel) = &self.kernels.read().unwrap_or_else(PoisonError::into_inner)[rows] {
             return Ok(kernel.clone());
         }
-        let kernel = KernelCache::<GroupKernelDesc>::global().get(&self.packed.kernel(self.tier, rows))?;
+        let prefetch = prefetch(Machine::of_this_cpu(), rows, self.packed.size_in_bytes());
+        let kernel = KernelCache::<GroupKernelDesc>::global().get(&self.packed.kernel(self.tier, rows, prefetch))?;
         self.kernels.write().unwrap_or_else(PoisonError::into_inner)[rows] = Some(kernel.clone());
         Ok(kernel)
+    }
+}
+
+/// What micro-tiles of so many rows prefetch of so many bytes of packed weights.
+fn prefetch(machine: Machine, rows: usize, packed_bytes: usize) -> Prefetch {
+    if packed_bytes <= machine.caches.l2 / 2 {
+        return Prefetch::None;
+    }
+    match machine.core {
+        // MEASURED on Zen 4, one row: from memory 2.2 times as fast as without, from the third-level cache 1.1 times.
+        Core::Zen => Prefetch::ToFirstLevel,
+        // MEASURED on Emerald Rapids: from memory a quarter faster than half as far ahead into the first level.
+        Core::Intel if rows <= 2 => Prefetch::ToSecondLevel,
+        // MEASURED on Granite Rapids, four rows: from memory 1.4 times as fast as without, from the third-level cache 1.1 times.
+        Core::Intel => Prefetch::ToFirstLevel,
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gemmill_codegen::{
-    FloatWeights, GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupLayout, GroupScales, GroupZeroPoints, Tier,
+    FloatWeights, GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupLayout, GroupScales, GroupZeroPoints, Prefetch, Tier,
     WeightGroups,
 };
 use rayon::prelude::*;
@@ -105,8 +105,8 @@ impl PackedGroupwise {
     }
 
     /// The kernel for these weights.
-    pub(crate) fn kernel(&self, tier: Tier, rows: usize) -> GroupKernelDesc {
-        GroupKernelDesc { tier, layout: layout(self.format), rows: rows as u8 }
+    pub(crate) fn kernel(&self, tier: Tier, rows: usize, prefetch: Prefetch) -> GroupKernelDesc {
+        GroupKernelDesc { tier, layout: layout(self.format), rows: rows as u8, prefetch }
     }
 
     pub(crate) fn chunks(&self) -> &[u32] {

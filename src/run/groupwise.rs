@@ -31,6 +31,8 @@ pub(crate) struct GroupwiseJob<'a> {
     pub(crate) tiles_per_block: usize,
     pub(crate) row_parts: usize,
     pub(crate) panel_parts: usize,
+    /// Of kernels that prefetch.
+    pub(crate) prefetch_distance: usize,
     /// For tall and short tiles.
     pub(crate) kernels: [Option<&'a Kernel<GroupKernelDesc>>; 2],
     /// Empty if there is none.
@@ -176,7 +178,8 @@ fn run_panel<C: Float>(
             b: job.packed.panels_from(panel).as_ptr(),
             chunks: job.packed.chunks().as_ptr(),
             groups,
-            row_tiles: run.tiles,
+            tiles: run.tiles,
+            prefetch_distance: job.prefetch_distance,
             terms: workspace.terms[row * groups..].as_ptr(),
             sums: workspace.sums[row * GROUP_PANEL..].as_mut_ptr(),
             groups_left: 0,

@@ -10,6 +10,7 @@ use dynasmrt::DynamicLabel;
 
 use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupZeroPoints, vectors_at_a_time};
 use crate::CodegenError;
+use crate::desc::Prefetch;
 use crate::tier::Tier;
 use crate::x86::asm::{Gpr, MachineCode, Mem};
 use crate::x86::avx2::Avx2;
@@ -40,7 +41,9 @@ mod role {
     pub const CHUNKS: Gpr = Gpr::Rbx;
     /// The current group's terms.
     pub const TERMS: Gpr = Gpr::R12;
-    /// Sums of the micro-tile.
+    /// What is prefetched; in a chunk.
+    pub const AHEAD: Gpr = Gpr::Rbp;
+    /// Sums of the micro-tile; at the end of a group.
     pub const SUMS: Gpr = Gpr::Rbp;
 }
 
@@ -53,12 +56,14 @@ macro_rules! arg {
 
 /// Pairs of ones, to widen 16-bit sums.
 const ONES: u32 = 0x0001_0001;
-/// How far ahead one or two rows prefetch weights, into the second-level cache. MEASURED on Emerald Rapids: from memory a
-/// quarter faster than half as far ahead into the first-level one, from the third-level cache 5 % slower.
-const PREFETCH: usize = 8192;
-/// Rows that weights stream past faster than the hardware's prefetcher follows.
-const STREAMED_ROWS: usize = 2;
 const LINE_BYTES: usize = 64;
+
+/// Registers of a multiplication: weights as bytes, four elements of a row, and where products go before they are added.
+struct Operands {
+    bytes: Vector,
+    a: Vector,
+    product: Vector,
+}
 
 struct Builder<L> {
     desc: GroupKernelDesc,
@@ -115,7 +120,6 @@ impl<L: Lowering> Builder<L> {
         asm.load64(role::B, arg!(b));
         asm.load64(role::CHUNKS, arg!(chunks));
         asm.load64(role::TERMS, arg!(terms));
-        asm.load64(role::SUMS, arg!(sums));
         asm.load64(role::COUNT, arg!(groups));
         asm.store64(arg!(groups_left), role::COUNT);
 
@@ -138,7 +142,7 @@ impl<L: Lowering> Builder<L> {
         asm.multiply_imm(role::COUNT, rows);
         asm.add_to(arg!(a), role::COUNT);
         asm.add_imm_to(arg!(sums), rows * GROUP_PANEL * size_of::<f32>());
-        asm.dec_mem_jump_not_zero(arg!(row_tiles), next_tile);
+        asm.dec_mem_jump_not_zero(arg!(tiles), next_tile);
         self.low.leave();
         Gpr::CALLEE_SAVED.iter().rev().for_each(|&r| self.low.asm().pop(r));
         self.low.asm().ret();
@@ -191,12 +195,22 @@ impl<L: Lowering> Builder<L> {
         let constant = self.repeated(field_mask);
         self.low.load(mask, Source::Constant(constant));
         let steps = GROUP_CHUNK / self.desc.layout.step_depth();
-        if prefetches && self.rows() <= STREAMED_ROWS {
+        if prefetches && self.desc.prefetch != Prefetch::None {
+            let asm = self.low.asm();
+            asm.load64(role::AHEAD, arg!(prefetch_distance));
+            asm.add(role::AHEAD, role::WEIGHTS);
             for line in (0..steps * GROUP_PANEL * 4).step_by(LINE_BYTES) {
-                self.low.asm().prefetch_l2(Mem::at(role::WEIGHTS, PREFETCH + line));
+                match self.desc.prefetch {
+                    Prefetch::ToFirstLevel => asm.prefetch(Mem::at(role::AHEAD, line)),
+                    _ => asm.prefetch_l2(Mem::at(role::AHEAD, line)),
+                }
             }
         }
         for step in 0..steps {
+            if self.rows() == 1 && !self.dots {
+                self.step_of_one_row(step, mask);
+                continue;
+            }
             // As many vectors at a time as registers hold the weights of: their products share elements of A.
             for first in (0..self.vectors).step_by(self.shared) {
                 self.step(step, first..first + self.shared, mask);
@@ -214,10 +228,34 @@ impl<L: Lowering> Builder<L> {
         }
     }
 
+    /// A step of all vectors of columns at a time: the row's elements stay in registers while weights pass.
+    fn step_of_one_row(&mut self, step: usize, mask: Vector) {
+        let fields = 8 / usize::from(self.desc.layout.bits);
+        let (weights, bytes) = (self.temp(1), self.temp(2));
+        let a: Vec<Vector> = (0..fields).map(|field| self.temp(3 + field)).collect();
+        for (field, &a) in a.iter().enumerate() {
+            let k = step * self.desc.layout.step_depth() + field * 4;
+            self.low.broadcast32(a, Mem::at(role::CHUNK, k));
+        }
+        for v in 0..self.vectors {
+            let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
+            self.low.load(weights, Mem::at(role::WEIGHTS, at).into());
+            for (field, &a) in a.iter().enumerate() {
+                if field > 0 {
+                    self.low.shift_right32(weights, weights, self.desc.layout.bits);
+                }
+                self.low.op(Op::And, bytes, weights, mask.into());
+                self.multiply(0, v, Operands { bytes, a, product: bytes }, step == 0 && field == 0);
+            }
+        }
+    }
+
     /// A step of some vectors of columns.
     fn step(&mut self, step: usize, vectors: Range<usize>, mask: Vector) {
         let (a, bits) = (self.temp(1), self.desc.layout.bits);
         let (weights, bytes) = (|v: usize| 2 + 2 * v, |v: usize| 3 + 2 * v);
+        // One vector alone lets products take the place of A's element.
+        let product = if vectors.len() > 1 && !self.dots { self.temp(2 + 2 * vectors.len()) } else { a };
         for (i, v) in vectors.clone().enumerate() {
             let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
             self.low.load(self.temp(weights(i)), Mem::at(role::WEIGHTS, at).into());
@@ -234,21 +272,23 @@ impl<L: Lowering> Builder<L> {
                 let k = step * self.desc.layout.step_depth() + field * 4;
                 self.low.broadcast32(a, RowStrides(&role::STRIDES).row(role::CHUNK, r).offset(k));
                 for (i, v) in vectors.clone().enumerate() {
-                    self.multiply(r, v, self.temp(bytes(i)), a, step == 0 && field == 0);
+                    let operands = Operands { bytes: self.temp(bytes(i)), a, product };
+                    self.multiply(r, v, operands, step == 0 && field == 0);
                 }
             }
         }
     }
 
     /// Four k of one row and one vector of columns; the first ones begin 16-bit sums.
-    fn multiply(&mut self, r: usize, v: usize, bytes: Vector, a: Vector, is_first: bool) {
+    fn multiply(&mut self, r: usize, v: usize, operands: Operands, is_first: bool) {
+        let Operands { bytes, a, product } = operands;
         let (sum, narrow) = (self.sum(r, v), self.narrow(r, v));
         match (self.dots, is_first) {
             (true, _) => self.low.dot(sum, bytes, a.into()),
             (false, true) => self.low.op(Op::MulPairsU8I8, narrow, bytes, a.into()),
             (false, false) => {
-                self.low.op(Op::MulPairsU8I8, a, bytes, a.into());
-                self.low.op(Op::AddI16, narrow, narrow, a.into());
+                self.low.op(Op::MulPairsU8I8, product, bytes, a.into());
+                self.low.op(Op::AddI16, narrow, narrow, product.into());
             }
         }
     }
@@ -256,6 +296,7 @@ impl<L: Lowering> Builder<L> {
     /// The group's sums, scaled, to those in memory.
     fn fold(&mut self, first: usize) {
         let (scale, total) = (self.temp(0), self.temp(1));
+        self.low.asm().load64(role::SUMS, arg!(sums));
         for v in 0..self.vectors {
             let columns = (first + v) * self.lanes;
             self.low.load_first16(scale, Mem::at(role::B, 2 * columns), self.lanes);
@@ -286,8 +327,9 @@ pub(super) fn generate(desc: GroupKernelDesc) -> Result<MachineCode, CodegenErro
 fn build<L: Lowering>(desc: GroupKernelDesc, low: L, lanes: usize, dots: bool) -> Result<MachineCode, CodegenError> {
     let vectors = vectors_at_a_time(desc.tier, desc.rows.into());
     let sums = usize::from(desc.rows) * vectors * if dots { 1 } else { 2 };
-    // A mask and an element of A, then two registers for each vector. Without dot products, A's register takes products.
-    let shared = if dots && L::REGISTERS - sums >= 2 + 2 * vectors { vectors } else { 1 };
+    // A mask and an element of A, then two registers for each vector, and one for products where there are such.
+    let needed = 2 + 2 * vectors + usize::from(!dots);
+    let shared = if L::REGISTERS - sums >= needed { vectors } else { 1 };
     let mut builder = Builder { desc, low, lanes, vectors, shared, dots };
     builder.kernel();
     builder.low.finish()

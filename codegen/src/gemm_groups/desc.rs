@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::desc::Prefetch;
 use crate::tier::Tier;
 
 /// Columns of a packed panel of groupwise weights, on every tier.
@@ -78,9 +79,9 @@ impl GroupLayout {
 ///
 /// # Examples
 /// ```
-/// use gemmill_codegen::{GroupKernelDesc, GroupLayout, GroupZeroPoints, Tier};
+/// use gemmill_codegen::{GroupKernelDesc, GroupLayout, GroupZeroPoints, Prefetch, Tier};
 /// let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
-/// let desc = GroupKernelDesc { tier: Tier::Avx2, layout, rows: 6 };
+/// let desc = GroupKernelDesc { tier: Tier::Avx2, layout, rows: 6, prefetch: Prefetch::None };
 /// assert_eq!(desc.to_string(), "q4gemm_avx2_6x32");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +92,8 @@ pub struct GroupKernelDesc {
     pub layout: GroupLayout,
     /// Rows of the micro-tile, at most [`group_rows`].
     pub rows: u8,
+    /// What is prefetched of packed weights: lines, never one now and then.
+    pub prefetch: Prefetch,
 }
 
 /// Whether a tier has 32-bit dot products of bytes.
@@ -133,11 +136,12 @@ impl fmt::Display for GroupKernelDesc {
         f.write_str(match self.layout.zero_points {
             GroupZeroPoints::Middle => "",
             GroupZeroPoints::PerColumn => "_zero_points",
-        })
+        })?;
+        f.write_str(self.prefetch.suffix())
     }
 }
 
-/// Arguments of one call: a column of `row_tiles` micro-tiles against one panel.
+/// Arguments of one call: a column of micro-tiles against one panel.
 ///
 /// The kernel moves `a`, `terms` and `sums` forward as it goes: a block serves one call.
 #[derive(Debug, Clone, Copy)]
@@ -154,11 +158,13 @@ pub struct GroupKernelArgs {
     /// Number of groups; not zero.
     pub groups: usize,
     /// Number of micro-tiles; not zero.
-    pub row_tiles: usize,
+    pub tiles: usize,
     /// i32 for each group and row of each micro-tile: tile after tile, group after group.
     pub terms: *const i32,
     /// Sums that are added to: [`GROUP_PANEL`] for each row of each micro-tile.
     pub sums: *mut f32,
+    /// Bytes from a line of packed weights to what is worth prefetching while it is multiplied; for kernels that prefetch.
+    pub prefetch_distance: usize,
     /// Kernel's own: groups left.
     pub groups_left: usize,
 }

@@ -13,7 +13,7 @@ pub(super) const MAX_ROWS: usize = 12;
 /// As [`crate::Kernel::run`].
 pub(super) unsafe fn run(desc: &GroupKernelDesc, args: &mut GroupKernelArgs) {
     let rows = usize::from(desc.rows);
-    for _ in 0..args.row_tiles {
+    for _ in 0..args.tiles {
         let (mut b, mut k) = (args.b, 0);
         for g in 0..args.groups {
             // SAFETY: the caller provides the chunks of every group.
