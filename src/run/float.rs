@@ -5,9 +5,12 @@
 //!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or rounded to bf16, or read where it lies
 //!     LOOP 2  panels of columns
 //!       LOOP 3  K in passes of KC                      partial sums of the panel between them; the next pass's B is prefetched
-//!         LOOP 4  strips of NR columns, of the panel   the kernel's own, where loops 1 and 3 have one turn each
+//!         LOOP 4  strips of NR columns, of the panel
 //!           kernel: micro-tiles of the block of rows   the first may keep the strip's weights as f32
 //! ```
+//!
+//! Where the plan goes along rows of strips, micro-tiles of the block take the place of loop 2, and the kernel goes through all
+//! strips itself, with all of K.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -212,7 +215,7 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             Sweep::Row => strips.start..strips.end.min(plan.whole_strips),
         };
         if !in_row.is_empty() {
-            block.run_row(in_row.clone());
+            block.run_rows(in_row.clone());
         }
         let mut first = in_row.end;
         while first < strips.end {
@@ -300,22 +303,25 @@ struct Block<'a, 'j> {
 }
 
 impl Block<'_, '_> {
-    /// LOOP 2 to LOOP 4 in one call: strips of full width against a block of one micro-tile, all of K.
-    fn run_row(&self, strips: Range<usize>) {
-        let place = KernelPlace {
-            narrow_strip: false,
-            short_tile: false,
-            first_pass: true,
-            last_pass: true,
-            tile: TileRole::First,
-        };
+    /// LOOP 2 to LOOP 4: strips of full width against each micro-tile of the block, all of K.
+    fn run_rows(&self, strips: Range<usize>) {
         let strip = self.strip(strips.start, 0..self.job.weights.k());
-        let [run, _] = self.runs;
-        self.call(
-            place,
-            &strip,
-            Call { run, tiles: strips.len(), partial: std::ptr::null_mut(), next: std::ptr::null() },
-        );
+        let mut tile = TileRole::First;
+        for (short_tile, run) in self.runs.into_iter().enumerate() {
+            for i in 0..run.tiles {
+                let place = KernelPlace {
+                    narrow_strip: false,
+                    short_tile: short_tile == 1,
+                    first_pass: true,
+                    last_pass: true,
+                    tile,
+                };
+                let run = Run { first_row: run.first_row + i * run.height, tiles: 1, ..run };
+                let call = Call { run, tiles: strips.len(), partial: std::ptr::null_mut(), next: std::ptr::null() };
+                self.call(place, &strip, call);
+                tile = TileRole::Plain;
+            }
+        }
     }
 
     /// LOOP 3 and LOOP 4: strips of one panel, or one of several panels, against the block of rows.
