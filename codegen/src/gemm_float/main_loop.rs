@@ -10,7 +10,7 @@ use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatPr
 use super::groups;
 use super::weights::FloatWeights;
 use crate::x86::asm::{Assembler, Mem, Scale};
-use crate::x86::lowering::{Lowering, Vector};
+use crate::x86::lowering::{Lowering, Source, Vector};
 
 /// What a step multiplies.
 #[derive(Clone, Copy)]
@@ -63,11 +63,12 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     if nexts {
         asm.load64(role::NEXT, arg!(next));
     }
+    let constants = constants(b);
     let unroll = unroll(b);
     let asm = b.low.asm();
     asm.jump_if_below(role::COUNT, unroll, few);
     asm.place(many);
-    (0..unroll).for_each(|i| step(b, Step::Whole(i)));
+    (0..unroll).for_each(|i| step(b, Step::Whole(i), constants));
     advance(b, unroll);
     let asm = b.low.asm();
     asm.sub_imm(role::COUNT, unroll);
@@ -75,7 +76,7 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
     asm.place(few);
     asm.jump_if_zero(role::COUNT, end);
     asm.place(again);
-    step(b, Step::Whole(0));
+    step(b, Step::Whole(0), constants);
     advance(b, 1);
     let asm = b.low.asm();
     asm.dec_jump_not_zero(role::COUNT, again);
@@ -85,7 +86,7 @@ pub(super) fn all<L: Lowering>(b: &mut Builder<L>) {
         asm.load64(role::COUNT, arg!(depth));
         asm.and_imm(role::COUNT, 1);
         asm.jump_if_zero(role::COUNT, done);
-        step(b, Step::Half);
+        step(b, Step::Half, constants);
         b.low.asm().place(done);
     }
     let asm = b.low.asm();
@@ -142,23 +143,28 @@ fn step_bytes<L: Lowering>(b: &Builder<L>) -> usize {
 }
 
 /// One k, or one pair of k.
-fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
+fn step<L: Lowering>(b: &mut Builder<L>, step: Step, constants: Constants) {
     let i = step.index();
     if b.desc.prefetch == FloatPrefetch::Ahead {
         prefetch(b, i);
     }
     let (rows, vectors) = (b.rows(), b.vectors());
     if rows < vectors {
-        let from_b = b.temp(rows);
         for r in 0..rows {
             let row = b.temp(r);
             broadcast(b, r, i, row);
         }
-        for v in 0..vectors {
-            weights(b, v, step, from_b);
-            for r in 0..rows {
+        // Two vectors at a time, where there are registers for them.
+        let together = if b.free() >= rows + 2 { 2 } else { 1 };
+        for v in (0..vectors).step_by(together) {
+            let from_b = [0, together - 1].map(|i| b.temp(rows + i));
+            match together {
+                2 => two_vectors(b, v, step, from_b, constants),
+                _ => weights(b, v, step, from_b[0], constants),
+            }
+            for (v, r) in (v..v + together).flat_map(|v| (0..rows).map(move |r| (v, r))) {
                 let (acc, row) = (b.acc(r, v), b.temp(r));
-                accumulate(b, acc, row, from_b);
+                accumulate(b, acc, row, from_b[v % together]);
             }
         }
         return;
@@ -171,7 +177,7 @@ fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
         }
         for v in 0..vectors {
             let vector = b.temp(v);
-            weights(b, v, step, vector);
+            weights(b, v, step, vector, constants);
         }
         for (v, r) in (0..vectors).flat_map(|v| (0..rows).map(move |r| (v, r))) {
             let (acc, row, vector) = (b.acc(r, v), row(b, r), b.temp(v));
@@ -182,7 +188,7 @@ fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
     if b.free() <= vectors {
         let (vector, from_a) = (b.temp(0), b.temp(1));
         for v in 0..vectors {
-            weights(b, v, step, vector);
+            weights(b, v, step, vector, constants);
             for r in 0..rows {
                 broadcast(b, r, i, from_a);
                 let acc = b.acc(r, v);
@@ -192,9 +198,9 @@ fn step<L: Lowering>(b: &mut Builder<L>, step: Step) {
         return;
     }
     let from_a = b.temp(vectors);
-    for v in 0..vectors {
-        let vector = b.temp(v);
-        weights(b, v, step, vector);
+    for v in (0..vectors).step_by(2) {
+        let pair = [b.temp(v), b.temp(v + 1)];
+        two_vectors(b, v, step, pair, constants);
     }
     for r in 0..rows {
         broadcast(b, r, i, from_a);
@@ -242,39 +248,94 @@ pub(super) fn panel(p: usize) -> Mem {
     Mem { base: role::B, index, disp: 0 }
 }
 
+/// The constants that expand bf16: of even and of odd vectors.
+type Constants = [Option<Source>; 2];
+
+/// Those of the kernel, in registers as far as a step leaves some.
+fn constants<L: Lowering>(b: &mut Builder<L>) -> Constants {
+    let expands = b.desc.products == FloatProducts::Chain && b.desc.expansion != Expansion::Reused;
+    if !(expands && b.desc.weights == FloatType::Bf16.into()) {
+        return [None; 2];
+    }
+    let taken = if b.rows() < b.vectors() { b.rows() + 2 } else { b.vectors() + 1 };
+    let mut registers = (taken.min(b.free())..b.free()).map(|i| b.temp(i)).collect::<Vec<_>>().into_iter();
+    b.low.bf16_constants().map(|constant| {
+        let constant = constant?;
+        let Some(register) = registers.next() else { return Some(constant) };
+        b.low.load(register, constant);
+        Some(register.into())
+    })
+}
+
+/// Vectors `v` and `v + 1` of weights at a step, `v` being even: as [`weights`] gives them.
+fn two_vectors<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: [Vector; 2], constants: Constants) {
+    let is_bf16_chain = b.desc.products == FloatProducts::Chain && b.desc.weights == FloatType::Bf16.into();
+    if !is_bf16_chain || b.desc.expansion == Expansion::Reused {
+        return (0..2).for_each(|i| weights(b, v + i, step, dst[i], constants));
+    }
+    let [even, odd] = dst;
+    let both = packed_row(b, v, step).offset(v % vectors_of_panel(b) * b.desc.lanes() * FloatType::Bf16.bytes());
+    b.low.load(odd, both.into());
+    b.low.even_bf16(even, odd.into(), constants[0]);
+    b.low.odd_bf16(odd, odd.into(), constants[1]);
+    if b.desc.expansion == Expansion::Kept {
+        (0..2).for_each(|i| keep(b, v + i, step, dst[i]));
+    }
+}
+
 /// Vector `v` of weights at a step, as f32 or as pairs; kept, if that is wanted.
-fn weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector) {
-    let expanded = Mem::at(role::EXPANDED, step.index() * expanded_bytes(b) + v * b.vector_bytes());
+fn weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector, constants: Constants) {
     match b.desc.expansion {
-        Expansion::Reused => b.low.load(dst, expanded.into()),
-        Expansion::InRegisters => packed_weights(b, v, step, dst),
+        Expansion::Reused => {
+            let expanded = kept(b, v, step);
+            b.low.load(dst, expanded.into());
+        }
+        Expansion::InRegisters => packed_weights(b, v, step, dst, constants),
         Expansion::Kept => {
-            packed_weights(b, v, step, dst);
-            b.low.store(expanded, dst);
+            packed_weights(b, v, step, dst, constants);
+            keep(b, v, step, dst);
         }
     }
 }
 
-/// The same from a packed panel.
-fn packed_weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector) {
-    let per_panel = FLOAT_PANEL / b.desc.lanes();
-    let row = panel(v / per_panel).offset(step.index() * step_bytes(b));
+/// Where vector `v` of a step is kept.
+fn kept<L: Lowering>(b: &Builder<L>, v: usize, step: Step) -> Mem {
+    Mem::at(role::EXPANDED, step.index() * expanded_bytes(b) + v * b.vector_bytes())
+}
+
+fn keep<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, vector: Vector) {
+    let at = kept(b, v, step);
+    b.low.store(at, vector);
+}
+
+fn vectors_of_panel<L: Lowering>(b: &Builder<L>) -> usize {
+    FLOAT_PANEL / b.desc.lanes()
+}
+
+/// The packed row of a step that vector `v` is in.
+fn packed_row<L: Lowering>(b: &Builder<L>, v: usize, step: Step) -> Mem {
+    panel(v / vectors_of_panel(b)).offset(step.index() * step_bytes(b))
+}
+
+/// The same as [`weights`], from a packed panel.
+fn packed_weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector, constants: Constants) {
+    let (row, within) = (packed_row(b, v, step), v % vectors_of_panel(b));
     if b.desc.products != FloatProducts::Chain {
         let second = match step {
             Step::Whole(_) => Some(row.offset(b.desc.weights.panel_bytes(1))),
             Step::Half => None,
         };
-        return pairs(b, v % per_panel, row, second, dst);
+        return pairs(b, within, row, second, dst);
     }
     let FloatWeights::Numbers(numbers) = b.desc.weights else {
         return b.low.asm().fail("weights of few bits have a main loop of their own");
     };
-    let (within, bytes) = (v % per_panel, b.desc.lanes() * numbers.bytes());
+    let bytes = b.desc.lanes() * numbers.bytes();
     match numbers {
         FloatType::F32 => b.low.load(dst, row.offset(within * bytes).into()),
         FloatType::F16 => b.low.load_f16(dst, row.offset(within * bytes)),
-        FloatType::Bf16 if within % 2 == 0 => b.low.load_even_bf16(dst, row.offset(within * bytes)),
-        FloatType::Bf16 => b.low.load_odd_bf16(dst, row.offset((within - 1) * bytes)),
+        FloatType::Bf16 if within % 2 == 0 => b.low.even_bf16(dst, row.offset(within * bytes).into(), constants[0]),
+        FloatType::Bf16 => b.low.odd_bf16(dst, row.offset((within - 1) * bytes).into(), constants[1]),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::CodegenError;
 const EVEN_TO_UPPER: [u32; 4] = [0x0100_8080, 0x0504_8080, 0x0908_8080, 0x0d0c_8080];
 
 const NO_PAIRS: &str = "no dot products of bf16 in 256 bits";
+const NO_CONSTANT: &str = "a constant is missing";
 
 pub(crate) struct Avx2 {
     pub(crate) asm: Assembler,
@@ -131,16 +132,23 @@ impl Lowering for Avx2 {
     }
 
     // One shuffle or mask: neither takes the ports of multiplications from Ice Lake and Zen 2 on.
-    fn load_even_bf16(&mut self, dst: Vector, src: Mem) {
-        let mask = self.asm.constant(&EVEN_TO_UPPER.repeat(2));
-        self.load(dst, src.into());
-        self.op(Op::ShuffleBytes, dst, dst, Source::Constant(mask));
+    fn bf16_constants(&mut self) -> [Option<Source>; 2] {
+        let constants = [self.asm.constant(&EVEN_TO_UPPER.repeat(2)), self.asm.constant(&[0xffff_0000; 8])];
+        constants.map(|label| Some(Source::Constant(label)))
     }
 
-    fn load_odd_bf16(&mut self, dst: Vector, src: Mem) {
-        let mask = self.asm.constant(&[0xffff_0000; 8]);
-        self.load(dst, Source::Constant(mask));
-        self.op(Op::And, dst, dst, src.into());
+    fn even_bf16(&mut self, dst: Vector, src: Source, constant: Option<Source>) {
+        let Some(order) = constant else { return self.asm.fail(NO_CONSTANT) };
+        let Source::Register(from) = src else {
+            self.load(dst, src);
+            return self.op(Op::ShuffleBytes, dst, dst, order);
+        };
+        self.op(Op::ShuffleBytes, dst, from, order);
+    }
+
+    fn odd_bf16(&mut self, dst: Vector, src: Source, constant: Option<Source>) {
+        let Some(mask) = constant else { return self.asm.fail(NO_CONSTANT) };
+        self.and(dst, src, mask);
     }
 
     fn prepare_pairs(&mut self) {

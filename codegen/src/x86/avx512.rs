@@ -135,14 +135,17 @@ impl Lowering for Avx512 {
         self.two(&table::VCVTPH2PS, dst, src.into());
     }
 
-    fn load_even_bf16(&mut self, dst: Vector, src: Mem) {
-        self.shift(&table::VPSLLD_IMM, dst, Rm::Memory(src), 16);
+    fn bf16_constants(&mut self) -> [Option<Source>; 2] {
+        [None, Some(Source::Constant(self.asm.constant(&[0xffff_0000; 16])))]
     }
 
-    fn load_odd_bf16(&mut self, dst: Vector, src: Mem) {
-        let mask = self.asm.constant(&[0xffff_0000; 16]);
-        self.load(dst, Source::Constant(mask));
-        self.op(Op::And, dst, dst, src.into());
+    fn even_bf16(&mut self, dst: Vector, src: Source, _: Option<Source>) {
+        self.shift(&table::VPSLLD_IMM, dst, src.into(), 16);
+    }
+
+    fn odd_bf16(&mut self, dst: Vector, src: Source, constant: Option<Source>) {
+        let Some(mask) = constant else { return self.asm.fail("a constant is missing") };
+        self.and(dst, src, mask);
     }
 
     fn prepare_pairs(&mut self) {

@@ -134,6 +134,18 @@ pub(crate) trait Lowering {
     /// One byte, repeated.
     fn broadcast8(&mut self, dst: Vector, src: Mem);
     fn op(&mut self, op: Op, dst: Vector, a: Vector, b: Source);
+    /// `dst = a & b`, whichever of both are in memory.
+    fn and(&mut self, dst: Vector, a: Source, b: Source) {
+        match (a, b) {
+            (Source::Register(register), other) | (other, Source::Register(register)) => {
+                self.op(Op::And, dst, register, other);
+            }
+            _ => {
+                self.load(dst, b);
+                self.op(Op::And, dst, dst, a);
+            }
+        }
+    }
     /// `acc += a · b`: four `u8 × i8` products for each 32-bit lane, wrapping. On tiers that have it.
     fn dot(&mut self, acc: Vector, a: Vector, b: Source);
     /// `dst = fma(dst, a, b)`
@@ -146,10 +158,12 @@ pub(crate) trait Lowering {
     fn f32_to_i32(&mut self, dst: Vector, src: Vector);
     /// As many f16 as a vector has 32-bit lanes, to f32.
     fn load_f16(&mut self, dst: Vector, src: Mem);
-    /// The lower 16 bits of all 32-bit lanes, as bf16, to f32.
-    fn load_even_bf16(&mut self, dst: Vector, src: Mem);
+    /// The constants of [`Lowering::even_bf16`] and [`Lowering::odd_bf16`]; none where that takes none.
+    fn bf16_constants(&mut self) -> [Option<Source>; 2];
+    /// The lower 16 bits of all 32-bit lanes, as bf16, to f32. The constant may be in a register by now.
+    fn even_bf16(&mut self, dst: Vector, src: Source, constant: Option<Source>);
     /// The upper 16 bits of all 32-bit lanes, as bf16, to f32.
-    fn load_odd_bf16(&mut self, dst: Vector, src: Mem);
+    fn odd_bf16(&mut self, dst: Vector, src: Source, constant: Option<Source>);
     /// Sets what [`Lowering::load_even_pairs`] and [`Lowering::load_odd_pairs`] need for the rest of the kernel. On tiers of
     /// 512 bits, as these.
     fn prepare_pairs(&mut self);
