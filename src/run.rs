@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use gemmill_codegen::{Byte, Kernel, KernelArgs, Layout, Prefetch, Sweep};
 
+use crate::aligned::Lines;
 use crate::error::{Error, Result};
 use crate::matrix::{Element, MatMut, taken_stride};
 use crate::pack::activations::{ROW_CHUNK, Source, row_sum, write_planes};
@@ -157,7 +158,8 @@ struct Workspace {
     packed_a: Vec<u8>,
     natural: Vec<u8>,
     row_term: Vec<i32>,
-    partial: Vec<i32>,
+    /// Whole cache lines: sums of tiles pass through it by lines.
+    partial: Lines,
 }
 
 thread_local! {
@@ -348,7 +350,7 @@ fn run_pass(
     tiles: &Range<usize>,
     panels: &Range<usize>,
     pass: Range<usize>,
-    partial: &mut Vec<i32>,
+    partial: &mut Lines,
 ) {
     let blocks = job.packed.blocks();
     let vectors = job.packed.widest().map_or(1, |p| p.vectors);
@@ -361,9 +363,8 @@ fn run_pass(
         layout @ Layout::Tiles => job.plan.tiles.height * vectors * layout.lanes(),
         _ => 0,
     };
-    if partial.len() < scratch_len {
-        partial.resize(scratch_len, 0);
-    }
+    partial.grow(scratch_len * size_of::<i32>());
+    let partial = partial.of_mut();
     let planes_before = job.packed.planes().count();
     let pass = Pass {
         job,
