@@ -227,7 +227,7 @@ const LEAST_OF_A_ROW: usize = 8192;
 /// cache for every tile.
 fn sweep(p: &Problem, tiles: usize) -> Sweep {
     let lane_for_each_column = p.layout.lanes_per_column() == 1 && p.layout != Layout::Tiles;
-    // Nearly all of them take two bytes, of which as many products are made as elsewhere of one.
+    // About half of them take two bytes, or padding takes as much.
     let wide = p.b_bytes / 3 * 2 > p.k.saturating_mul(p.cols);
     let most = match p.resources.machine.core {
         // MEASURED on Zen 4, `avx2`: one row is 1.1 to 1.5 times as fast as by columns, eight tiles of weights of one block of K

@@ -8,6 +8,9 @@
 //!         LOOP 4  panels                               a panel's block stays in the first-level cache
 //!           kernel: micro-tiles of the block of rows
 //! ```
+//!
+//! Where the plan goes along rows of panels, with all of K in one pass, each micro-tile of the block takes the place of loop 4,
+//! and the kernel goes through the panels itself.
 
 pub(crate) mod float;
 pub(crate) mod groupwise;
@@ -394,6 +397,7 @@ fn run_pass(
             }
         }
         Sweep::Row => {
+            debug_assert!(!has_partial, "kernels of a row have no partial sums");
             let distance = stream_ahead(job.plan.prefetch);
             for (short_tile, run) in runs.into_iter().enumerate() {
                 for tile in 0..run.tiles {

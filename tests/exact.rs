@@ -12,7 +12,7 @@ use gemmill::reference::{Rows, ZeroPoints, raw};
 use gemmill::{
     Activation, Gemm, IntOutput, MatMut, MatRef, PackEffort, PackedB, RunOptions, Threads, Tier, Weight, multiply,
 };
-use gemmill_codegen::{Byte, Layout, Section, Start, micro_tiles, multiplies_signed, sections};
+use gemmill_codegen::{Byte, Layout, Section, Start, Sweep, micro_tiles, multiplies_signed, sections};
 
 /// What has been exercised: products by tier and feature.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Tally {
 }
 
 /// Features other than sequences that a run must exercise, where the tier has them.
-const FEATURES: [&str; 12] = [
+const FEATURES: [&str; 14] = [
     "layout columns8",
     "layout columns16",
     "layout four columns",
@@ -30,6 +30,8 @@ const FEATURES: [&str; 12] = [
     "layout tiles",
     "signed as they are",
     "several passes",
+    "several passes elsewhere",
+    "row of panels",
     "packed A",
     "A in place",
     "several threads",
@@ -98,8 +100,12 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
     if kernels().any(|k| k.activations == Byte::I8) {
         found.push("signed as they are");
     }
-    if kernels().any(|k| k.start == Start::Scratch) {
-        found.push("several passes");
+    let by_columns = |layout| matches!(layout, Layout::Columns8 | Layout::Columns16);
+    if let Some(kernel) = kernels().find(|k| k.start == Start::Scratch) {
+        found.push(if by_columns(kernel.layout) { "several passes" } else { "several passes elsewhere" });
+    }
+    if kernels().any(|k| k.sweep == Sweep::Row) {
+        found.push("row of panels");
     }
     let strided = a.col_stride() != 1 && a.cols() > 1;
     found.push(if plan.packs_a || strided { "packed A" } else { "A in place" });
@@ -174,10 +180,12 @@ fn random_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed: u64
     let packed: Vec<_> = tiers.iter().map(|&tier| weights.pack(tier)).collect();
     let (k, n, groups) = (weights.k(), weights.n(), weights.groups);
     for product in 0..4 {
-        let m = match rng.below(8) {
-            0..=4 => rng.below(14),
-            5..=6 => rng.below(30),
-            _ => rng.below(60),
+        let m = match rng.below(16) {
+            0..=9 => rng.below(14),
+            10..=13 => rng.below(30),
+            14 => rng.below(60),
+            // Several passes, where few micro-tiles take one.
+            _ => rng.below(140),
         };
         let m = if n * k > 8192 { m.min(14) } else { m };
         let order = Order::random(rng);
@@ -267,6 +275,8 @@ fn large_products(seed: u64, tiers: &[Tier], tally: &mut Tally) {
         (5, 1030, 700, 1, Values::Uniform),
         (1200, 3, 1001, 1, Values::Corners),
         (70, 4 * 33, 600, 4, Values::Outliers(10.0)),
+        // Several blocks of rows.
+        (16, 24, 35_000, 1, Values::Gaussian(20.0)),
     ]
     .into_iter()
     .filter(|_| sample.keeps())
@@ -409,7 +419,7 @@ fn depths_around_blocks() {
                     weights.kc = Some(kc);
                     weights.zero_points = Params::Tensor(rng.pick(&[0, -128]));
                     let packed: Vec<_> = tiers.iter().map(|&tier| weights.pack(tier)).collect();
-                    for m in [1, rng.range(13, 24) as usize, rng.range(25, 60) as usize] {
+                    for m in [1, rng.range(13, 24) as usize, rng.pick(&[25, 60, 97, 130]) + rng.below(20)] {
                         check::<u8, i8>(rng, &weights, &packed, m, Values::Corners);
                         check::<i8, i8>(rng, &weights, &packed, m, Values::Uniform);
                     }

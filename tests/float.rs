@@ -63,8 +63,17 @@ fn all_edges() {
 fn several_blocks() {
     for tier in tiers() {
         let rng = &mut Rng::new(seed() + 1);
-        let shapes = [(20, 40, 1100), (3, 40, 2100), (90, 33, 700), (40, 130, 513), (29, 64, 1031), (200, 16, 5000)];
-        for &shape in &shapes[..share_of(6) as usize] {
+        let shapes = [
+            (20, 40, 1100),
+            (3, 40, 2100),
+            (90, 33, 700),
+            (40, 130, 513),
+            (29, 64, 1031),
+            (200, 16, 5000),
+            // Several blocks of rows that go along all strips.
+            (4200, 70, 32),
+        ];
+        for &shape in &shapes[..share_of(7) as usize] {
             for _ in 0..share_of(4) {
                 check_any(rng, tier, shape);
             }

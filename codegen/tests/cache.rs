@@ -153,6 +153,7 @@ fn names_are_unique() {
                         [Start::Zero, Start::Scratch].into_iter().flat_map(|s| Prefetch::ALL.map(|p| (s, p)))
                     {
                         let desc = KernelDesc { start, finish, prefetch, ..tile.desc(tier, sections) };
+                        add(KernelDesc { sweep: Sweep::Row, ..desc });
                         let above = (tier, start, finish, prefetch)
                             == (Tier::Avx2, Start::Zero, Finish::Scratch, Prefetch::None);
                         if !above {

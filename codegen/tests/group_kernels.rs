@@ -18,6 +18,7 @@ struct Case {
     b: Vec<u8>,
     chunks: Vec<u32>,
     row_tiles: usize,
+    prefetch_distance: usize,
     terms: Vec<i32>,
     sums: Vec<f32>,
 }
@@ -51,7 +52,8 @@ impl Case {
         }
         let terms = (0..rows * chunks.len()).map(|_| rng.below(1 << 15) as i32 - (1 << 14)).collect();
         let sums = (0..rows * GROUP_PANEL).map(|_| rng.below(100) as f32 / 7.0).collect();
-        Case { desc, a, a_row_stride, b, chunks, row_tiles, terms, sums }
+        let prefetch_distance = rng.pick(&[0, 8192, usize::MAX >> 1]);
+        Case { desc, a, a_row_stride, b, chunks, row_tiles, prefetch_distance, terms, sums }
     }
 
     /// The sums that a tier leaves.
@@ -65,7 +67,7 @@ impl Case {
             chunks: chunks.put(&self.chunks),
             groups: self.chunks.len(),
             tiles: self.row_tiles,
-            prefetch_distance: 8192,
+            prefetch_distance: self.prefetch_distance,
             terms: terms.put(&self.terms),
             sums: sums.put(&self.sums),
             groups_left: 0,

@@ -202,6 +202,27 @@ fn the_registry_is_complete() {
 }
 
 /// Exactly the tiles of the list are generated; others are refused, and so are other tiers' sections.
+/// A row of micro-tiles has full panels with a lane for each column, and goes from zero to the epilogue.
+#[test]
+fn other_rows_of_micro_tiles_are_refused() {
+    let finish = Finish::Epilogue(epilogues()[0]);
+    for tier in machine_tiers("other_rows_of_micro_tiles_are_refused") {
+        for tile in tiles(tier) {
+            let plain = KernelDesc { finish, ..tile.desc(tier, Sections::default()) };
+            let row = KernelDesc { sweep: Sweep::Row, cols: tile.panel_cols(), start: Start::Zero, ..plain };
+            let fits = matches!(tile.layout, Layout::Columns8 | Layout::Columns16);
+            assert_eq!(Kernel::generate(&row).is_ok(), fits, "{row}");
+            for wrong in [
+                KernelDesc { cols: row.cols - 1, ..row },
+                KernelDesc { start: Start::Scratch, ..row },
+                KernelDesc { finish: Finish::Scratch, ..row },
+            ] {
+                assert!(matches!(Kernel::generate(&wrong), Err(CodegenError::Unsupported(_))), "{wrong}");
+            }
+        }
+    }
+}
+
 #[test]
 fn other_micro_tiles_are_refused() {
     for tier in machine_tiers("other_micro_tiles_are_refused") {

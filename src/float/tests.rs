@@ -97,6 +97,10 @@ fn table() -> String {
                 let p = problem(tier, machine, shape);
                 writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
             }
+            for weights in [FloatType::F32, FloatType::Bf16] {
+                let p = FloatProblem { weights: weights.into(), ..problem(tier, machine, (24, 512, 128)) };
+                writeln!(table, "{}", line(name, &p, &FloatPlan::new(&p))).unwrap();
+            }
             for weights in [FloatType::F32.into(), FloatType::F16.into(), four_bits()] {
                 let p = problem(tier, machine, (64, 1024, 1024));
                 let p = FloatProblem { weights, in_place: false, ..p };
@@ -140,11 +144,14 @@ fn plans_cover_everything_and_fit_the_registry() {
             for cols in [1, 15, 16, 17, 31, 32, 33, 64, 100, 129, 1000] {
                 for (k, p) in [0, 1, 7, 255, 256, 257, 513, 4096].into_iter().flat_map(|k| {
                     let shape = (rows, cols, k);
-                    let of_dot = |dot| FloatProblem { tier, ..dot_problem(dot, MACHINES[1].1, shape) };
-                    let of_numbers = problem(tier, MACHINES[1].1, shape);
-                    let of_groups = FloatProblem { weights: four_bits(), ..of_numbers };
-                    let all = [of_numbers, of_groups].into_iter().chain(HardwareDot::ALL.map(of_dot));
-                    all.map(move |p| (k, p))
+                    MACHINES.into_iter().flat_map(move |(_, machine)| {
+                        let of_dot = |dot| FloatProblem { tier, ..dot_problem(dot, machine, shape) };
+                        let numbers = FloatType::ALL.map(FloatWeights::Numbers).into_iter();
+                        let of_weights = |weights| FloatProblem { weights, ..problem(tier, machine, shape) };
+                        let chains = numbers.chain([four_bits()]).map(of_weights);
+                        let all: Vec<_> = chains.chain(HardwareDot::ALL.map(of_dot)).map(|p| (k, p)).collect();
+                        all
+                    })
                 }) {
                     let plan = FloatPlan::new(&p);
                     let lanes = float_lanes(tier);

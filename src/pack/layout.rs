@@ -98,7 +98,7 @@ pub(crate) struct PackedPanels {
     data: Lines,
 }
 
-/// The packed form of some blocks of a panel.
+/// The packed form from a block of a panel on, with the panels behind it.
 pub(crate) struct PanelData<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) offsets: &'a [u16],
@@ -175,14 +175,14 @@ impl PackedPanels {
         start(panel + 1) - start(panel)
     }
 
-    /// Blocks `first..` of panel `panel`.
+    /// Block `first` of panel `panel`, and all that follows.
     pub(crate) fn panel_data(&self, panel: usize, first: usize) -> PanelData<'_> {
         let at = panel * self.blocks.len();
         let start = self.starts[at + first];
         PanelData {
             data: &self.data.of()[start.data..],
             offsets: &self.offsets[start.offsets..],
-            headers: &self.headers[at + first..at + self.blocks.len()],
+            headers: &self.headers[at + first..],
         }
     }
 

@@ -129,6 +129,24 @@ fn row_tiles_cover_all_rows_once() {
     }
 }
 
+/// Kernels of a row have no partial sums, and a lane for each column.
+#[test]
+fn rows_of_panels_take_all_of_k_in_one_pass() {
+    let sizes = (0..40).chain([64, 257, 1000]).flat_map(|rows| [1, 300, 5000].map(|k| (rows, k)));
+    let mut counts = [0; 2];
+    for (rows, k) in sizes {
+        for p in each_micro_tile(rows).flat_map(|p| [ZEN3, SMALL, LARGE].map(|machine| on(p, machine))) {
+            let p = Problem { k, blocks: k.div_ceil(1024), b_bytes: p.panels * p.vectors * 32 * k.div_ceil(4), ..p };
+            let plan = Plan::new(&p);
+            let row = plan.sweep == Sweep::Row;
+            counts[usize::from(row)] += 1;
+            let by_columns = p.layout.lanes_per_column() == 1 && p.layout != Layout::Tiles;
+            assert!(!row || plan.blocks_per_pass == p.blocks && by_columns, "{p:?}: {plan:?}");
+        }
+    }
+    assert!(counts.iter().all(|&count| count > 100), "{counts:?}");
+}
+
 #[test]
 fn runs_cover_any_range_of_tiles() {
     for rows in (1..100).chain([131, 257, 499]) {

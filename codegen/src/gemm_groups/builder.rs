@@ -97,6 +97,8 @@ impl<L: Lowering> Builder<L> {
 
     /// The `i`-th register from the end.
     fn temp(&self, i: usize) -> Vector {
+        let sums = usize::from(self.desc.rows) * self.vectors * if self.dots { 1 } else { 2 };
+        debug_assert!(i < L::REGISTERS - sums, "registers besides sums");
         Vector((L::REGISTERS - 1 - i) as u8)
     }
 

@@ -113,7 +113,8 @@ pub(crate) fn vectors_at_a_time(tier: Tier, rows: usize) -> usize {
     [4, 2, 1].into_iter().find(|&v| v <= panel && v * rows <= sums).unwrap_or(0)
 }
 
-/// Registers besides sums: packed weights, some of them as bytes, a mask, activations.
+/// Least registers besides sums: packed weights, some of them as bytes, a mask, activations. One row leaves more, and keeps
+/// more activations in them.
 const TEMPORARIES: usize = 4;
 
 /// Most rows of a micro-tile: MR.

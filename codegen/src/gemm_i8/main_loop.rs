@@ -184,8 +184,8 @@ const OFFSETS_AHEAD: usize = 4 * LINE;
 
 /// How far ahead of the prefetched weights an iteration asks for one line more, into the second-level cache: the hardware's
 /// prefetcher goes on from there. MEASURED on Emerald Rapids with a loop that only reads: 17.9 GB/s instead of 17.1 from memory,
-/// and no change from the third-level cache (where a line for each line would cost 3 %). Kernels of several micro-tiles do so
-/// too, past the place in the next panel.
+/// and no change from the third-level cache (where a line for each line would cost 3 %). Kernels of columns of micro-tiles do
+/// so too, past the place in the next panel.
 const FAR_AHEAD: usize = 8192;
 /// Least lines of a group for which that is done: with fewer, it would come near to a line for each line.
 const FAR_LINES: usize = 3;
