@@ -201,12 +201,12 @@ mod tests {
     #[test]
     fn the_machine_is_read_once() {
         let machine = Machine::of_this_cpu();
-        // Where each call asks the CPU anew, in a virtual machine, the best of these takes about 20 ms.
+        // Where each call asks the CPU anew, in a virtual machine, the best of these takes about 20 ms; emulated CPUs are slow.
         let best = (0..20).map(|_| {
             let start = Instant::now();
             assert!((0..1000).all(|_| Machine::of_this_cpu() == machine));
             start.elapsed()
         });
-        assert!(best.min().unwrap() < Duration::from_millis(1));
+        assert!(best.min().unwrap() < Duration::from_millis(5));
     }
 }
