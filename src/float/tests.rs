@@ -74,8 +74,12 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
         (plan.sweep == Sweep::Row, "row"),
     ];
     let options: Vec<&str> = options.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+    let weights = match p.weights {
+        FloatWeights::Numbers(numbers) => numbers.name(),
+        FloatWeights::Groups(_) => "i4",
+    };
     format!(
-        "{:<11} {name:<5} {:<14} {}x{}+{} rows, {strips} strips of {vectors} (last {last_vectors}) vectors, kc {kc}, {} tiles a \
+        "{:<11} {name:<5} {:<14} {weights:<4} {}x{}+{} rows, {strips} strips of {vectors} (last {last_vectors}) vectors, kc {kc}, {} tiles a \
          block, {}x{} parts, {}",
         operation,
         format!("{}x{}x{}", p.rows, p.cols, p.k),
