@@ -3,6 +3,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = size_of::<Line>();
+
 /// 64 bytes on a cache line of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C, align(64))]
@@ -24,16 +27,16 @@ impl Lines {
     pub(crate) fn zeroed(bytes: usize) -> Lines {
         #[cfg(target_os = "linux")]
         if bytes >= pages::LARGE
-            && let Some(pages) = pages::Pages::zeroed(bytes.next_multiple_of(size_of::<Line>()))
+            && let Some(pages) = pages::Pages::zeroed(bytes.next_multiple_of(LINE))
         {
             return Lines(Memory::Pages(pages));
         }
-        Lines(Memory::Heap(vec![Line([0; 64]); bytes.div_ceil(size_of::<Line>())]))
+        Lines(Memory::Heap(vec![Line([0; 64]); bytes.div_ceil(LINE)]))
     }
 
     /// Makes room for `bytes` at least. What it holds then is anything.
     pub(crate) fn grow(&mut self, bytes: usize) {
-        if self.lines().len() < bytes.div_ceil(size_of::<Line>()) {
+        if self.lines().len() < bytes.div_ceil(LINE) {
             *self = Lines::zeroed(bytes);
         }
     }

@@ -162,9 +162,13 @@ impl Plan {
             tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * p.layout.accumulator_bytes();
         // From here on, weights are gone by the time that a product of few rows ends.
         let exceeds_l2 = p.b_bytes > caches.l2 / 2;
+        // Weights that exceed the last level too come from memory, where a jump in a stream costs more. MEASURED on Granite Rapids
+        // (2 MiB of second-level cache), one row, the same weights again and again: 1.4 times as fast with 2 MiB of them, 1.3
+        // with 4, 1.1 with 8, 1.04 with 33; and 0.95 times where other weights come in between.
+        let alternates = exceeds_l2 && p.b_bytes <= caches.l3.min(8 * caches.l2);
         let panels_per_block = if blocks_per_pass < p.blocks {
             (caches.l2 / 4 / panel_scratch).max(1)
-        } else if exceeds_l2 {
+        } else if alternates || exceeds_l2 && tiles.count() > 1 {
             (caches.l2 / 4 / (p.b_bytes / p.panels.max(1)).max(1)).max(1)
         } else {
             p.panels.max(1)
@@ -178,8 +182,7 @@ impl Plan {
             blocks_per_pass,
             sweep,
             prefetch,
-            // Weights that exceed the last level too come from memory, where a jump in a stream costs more.
-            alternates: exceeds_l2 && p.b_bytes <= caches.l3,
+            alternates,
             row_parts,
             panel_parts,
         }

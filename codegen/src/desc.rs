@@ -397,8 +397,7 @@ pub enum Sweep {
 pub enum Prefetch {
     /// Nothing.
     None,
-    /// Every line, [`crate::KernelArgs::prefetch_distance`] ahead, into the first-level cache; and a line now and then further
-    /// ahead, into the second one.
+    /// Every line, [`crate::KernelArgs::prefetch_distance`] ahead, into the first-level cache.
     ToFirstLevel,
     /// Every line, as far ahead, into the second-level cache.
     ToSecondLevel,

@@ -15,7 +15,7 @@ use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, Section, Sections}
 
 use super::schedule::{Placed, Schedule};
 use super::step::{Block, Plane, Planes};
-use crate::aligned::Lines;
+use crate::aligned::{LINE, Lines};
 
 /// A strip of columns of one group.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,8 +94,12 @@ pub(crate) struct PackedPanels {
     /// By panel, then block.
     starts: Vec<Start>,
     pub(crate) headers: Vec<BlockHeader>,
-    offsets: Vec<u16>,
-    data: Lines,
+    /// Offsets of all steps of A, then, from a cache line on, the vectors of B: one piece of memory, so that both lie on large
+    /// pages. MEASURED on Granite Rapids, `avx2`, weights from memory: with offsets on small pages one row is 0.91 times as fast,
+    /// four rows are 0.88 times.
+    memory: Lines,
+    /// Where the vectors start.
+    data_start: usize,
 }
 
 /// The packed form from a block of a panel on, with the panels behind it.
@@ -148,8 +152,8 @@ impl PackedPanels {
             panels,
             starts: Vec::new(),
             headers: Vec::new(),
-            offsets: Vec::new(),
-            data: Lines::default(),
+            memory: Lines::default(),
+            data_start: 0,
         };
         packed.lay_out(schedules, gather);
         packed
@@ -157,13 +161,17 @@ impl PackedPanels {
 
     /// Bytes of packed vectors.
     pub(crate) fn data_bytes(&self) -> usize {
-        self.data.size_in_bytes()
+        self.data().len()
+    }
+
+    /// Packed vectors of all panels.
+    fn data(&self) -> &[u8] {
+        &self.memory.of()[self.data_start..]
     }
 
     /// Bytes of all arrays.
     pub(crate) fn size_in_bytes(&self) -> usize {
-        self.data.size_in_bytes()
-            + size_of_val(&self.offsets[..])
+        self.memory.size_in_bytes()
             + size_of_val(&self.headers[..])
             + size_of_val(&self.starts[..])
             + size_of_val(&self.panels[..])
@@ -180,8 +188,8 @@ impl PackedPanels {
         let at = panel * self.blocks.len();
         let start = self.starts[at + first];
         PanelData {
-            data: &self.data.of()[start.data..],
-            offsets: &self.offsets[start.offsets..],
+            data: &self.data()[start.data..],
+            offsets: &self.memory.of()[..self.data_start / size_of::<u16>()][start.offsets..],
             headers: &self.headers[at + first..],
         }
     }
@@ -190,15 +198,21 @@ impl PackedPanels {
     fn lay_out(&mut self, schedules: &[Schedule], mut gather: impl FnMut(&Panel, Block, &mut [i8])) {
         let step_bytes = |i: usize| self.panels[i / self.blocks.len()].step_bytes(self.layout);
         let sizes: Vec<usize> = schedules.iter().enumerate().map(|(i, s)| s.vectors() * step_bytes(i)).collect();
-        let mut lines = Lines::zeroed(sizes.iter().sum());
-        let mut data: &mut [u8] = lines.of_mut();
-        let all = data.len();
+        let mut offsets = Vec::new();
+        let mut end = 0;
+        for (i, (schedule, bytes)) in schedules.iter().zip(&sizes).enumerate() {
+            self.starts.push(Start { data: end, offsets: offsets.len() });
+            self.describe(schedule, self.blocks[i % self.blocks.len()], &mut offsets);
+            end += bytes;
+        }
+        self.data_start = size_of_val(&offsets[..]).next_multiple_of(LINE);
+        let mut memory = Lines::zeroed(self.data_start + end);
+        memory.of_mut()[..offsets.len()].copy_from_slice(&offsets);
+        let mut data = &mut memory.of_mut::<u8>()[self.data_start..];
         let mut natural = Vec::new();
         for (i, (schedule, bytes)) in schedules.iter().zip(sizes).enumerate() {
             let panel = self.panels[i / self.blocks.len()];
             let block = self.blocks[i % self.blocks.len()];
-            self.starts.push(Start { data: all - data.len(), offsets: self.offsets.len() });
-            self.describe(schedule, block);
             let (this, rest) = data.split_at_mut(bytes);
             data = rest;
             if schedule.is_natural() {
@@ -210,11 +224,11 @@ impl PackedPanels {
                 write_block(this, &natural, schedule, panel.step_bytes(self.layout));
             }
         }
-        self.data = lines;
+        self.memory = memory;
     }
 
-    /// Writes the header and the offsets of a block.
-    fn describe(&mut self, schedule: &Schedule, block: Block) {
+    /// Adds the header and the offsets of a block.
+    fn describe(&mut self, schedule: &Schedule, block: Block, offsets: &mut Vec<u16>) {
         let depth = self.layout.step_depth();
         let a_advance = (self.planes.count() * block.plane_bytes(depth)) as u32;
         let mut header = BlockHeader { a_advance, ..BlockHeader::default() };
@@ -224,18 +238,15 @@ impl PackedPanels {
             for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
                 let first = group[0];
                 match section {
-                    Section::Wide => {
-                        self.offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)])
-                    }
+                    Section::Wide => offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)]),
                     Section::Sum8 | Section::Split | Section::Dot8 | Section::Dot => {
-                        self.offsets.push(offset(first.step, first.plane))
+                        offsets.push(offset(first.step, first.plane))
                     }
                     Section::Shuffled => {
                         let shuffle = first.plane.shuffle().unwrap_or_default();
-                        let offsets = [offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16];
-                        self.offsets.extend(offsets);
+                        offsets.extend([offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16]);
                     }
-                    _ => self.offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
+                    _ => offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
                 }
             }
         }

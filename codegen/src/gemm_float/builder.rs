@@ -58,8 +58,6 @@ macro_rules! arg {
 }
 pub(super) use arg;
 
-/// Bytes of a cache line.
-pub(super) const LINE_BYTES: usize = 64;
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
 

@@ -17,12 +17,12 @@
 
 use std::ops::Range;
 
-use super::builder::{Builder, LINE_BYTES, arg, role};
+use super::builder::{Builder, arg, role};
 use super::desc::{Expansion, FLOAT_PANEL, FloatPrefetch, FloatRows};
 use super::main_loop::{accumulate, broadcast, expanded_bytes, load_panel_distances, panel};
 use super::weights::{GroupScales, WeightGroups, constants_per_column, places};
 use crate::gemm_groups::desc::{GROUP_PANEL, GroupLayout, GroupZeroPoints};
-use crate::x86::asm::{Gpr, Mem};
+use crate::x86::asm::{Gpr, LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// Bits of an f32's mantissa.

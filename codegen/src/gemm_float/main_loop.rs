@@ -5,11 +5,11 @@
 //! while vectors of B pass. Where accumulators leave room for neither, both pass; where they leave room for both, both stay,
 //! if that pays.
 
-use super::builder::{Builder, LINE_BYTES, arg, role};
+use super::builder::{Builder, arg, role};
 use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows, FloatType};
 use super::groups;
 use super::weights::FloatWeights;
-use crate::x86::asm::{Assembler, Mem, Scale};
+use crate::x86::asm::{Assembler, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, Source, Vector};
 
 /// What a step multiplies.

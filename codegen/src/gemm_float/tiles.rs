@@ -9,10 +9,10 @@
 //!
 //! [tiles]: crate::x86::tiles
 
-use super::builder::{Builder, LINE_BYTES, arg, role};
+use super::builder::{Builder, arg, role};
 use super::desc::{Expansion, FloatFinish, FloatStart};
 use super::{epilogue, main_loop};
-use crate::x86::asm::{Gpr, Mem, Scale};
+use crate::x86::asm::{Gpr, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, TileOp, Vector};
 use crate::x86::tiles::{MicroTile, TILE_ROWS};
 

@@ -12,7 +12,7 @@ use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupZeroPoints, ve
 use crate::CodegenError;
 use crate::desc::Prefetch;
 use crate::tier::Tier;
-use crate::x86::asm::{Gpr, MachineCode, Mem};
+use crate::x86::asm::{Gpr, LINE_BYTES, MachineCode, Mem};
 use crate::x86::avx2::Avx2;
 use crate::x86::avx512::Avx512;
 use crate::x86::encode::table;
@@ -56,8 +56,6 @@ macro_rules! arg {
 
 /// Pairs of ones, to widen 16-bit sums.
 const ONES: u32 = 0x0001_0001;
-const LINE_BYTES: usize = 64;
-
 /// Registers of a multiplication: weights as bytes, four elements of a row, and where products go before they are added.
 struct Operands {
     bytes: Vector,

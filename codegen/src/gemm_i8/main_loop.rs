@@ -9,7 +9,7 @@ use super::tiles;
 use super::x86::{Builder, arg, role};
 use crate::args::BlockHeader;
 use crate::desc::{KR, Layout, Prefetch, SHUFFLE_BYTES, SHUFFLES, Section};
-use crate::x86::asm::{Gpr, Mem, Scale};
+use crate::x86::asm::{Gpr, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// Pairs of ones, to widen 16-bit sums.
@@ -142,11 +142,6 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
     let rows = b.rows();
     if b.prefetch() != Prefetch::None && index == 0 {
         b.low.asm().prefetch_l2(Mem::at(role::OFFSETS, OFFSETS_AHEAD));
-        let bytes = section.vectors() * b.vectors() * b.desc.layout.vector_bytes();
-        if b.prefetch() == Prefetch::ToFirstLevel && bytes >= FAR_LINES * LINE {
-            let far = Mem { index: Some((role::PREFETCH, Scale::X1)), ..Mem::at(role::B, FAR_AHEAD) };
-            b.low.asm().prefetch_l2(far);
-        }
     }
     for first in (0..rows).step_by(regs.batch) {
         let batch = first..rows.min(first + regs.batch);
@@ -175,20 +170,10 @@ fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
 
 /// Most vectors of columns that a micro-tile has.
 const MAX_VECTORS: usize = 4;
-/// Bytes of a cache line, which a prefetch brings in.
-const LINE: usize = 64;
 
 /// How far ahead offsets are prefetched: each line of them stands for 2 to 16 KiB of weights, which is too rare for the
 /// CPU's own prefetcher. MEASURED on Emerald Rapids at four rows: without it a line stalls as long as memory takes.
-const OFFSETS_AHEAD: usize = 4 * LINE;
-
-/// How far ahead of the prefetched weights an iteration asks for one line more, into the second-level cache: the hardware's
-/// prefetcher goes on from there. MEASURED on Emerald Rapids with a loop that only reads: 17.9 GB/s instead of 17.1 from memory,
-/// and no change from the third-level cache (where a line for each line would cost 3 %). Kernels of columns of micro-tiles do
-/// so too, past the place in the next panel.
-const FAR_AHEAD: usize = 8192;
-/// Least lines of a group for which that is done: with fewer, it would come near to a line for each line.
-const FAR_LINES: usize = 3;
+const OFFSETS_AHEAD: usize = 4 * LINE_BYTES;
 
 /// Where a step of B stands among the groups of an iteration, and for which rows.
 #[derive(Debug, Clone, Copy)]
@@ -202,7 +187,7 @@ struct StepOfB {
 
 /// Prefetches vector `v` of a step, if it is the first to be read of its line.
 fn prefetch<L: Lowering>(b: &mut Builder<L>, at: StepOfB, v: usize) {
-    let starts_line = ((at.step * b.vectors() + v) * b.desc.layout.vector_bytes()).is_multiple_of(LINE);
+    let starts_line = ((at.step * b.vectors() + v) * b.desc.layout.vector_bytes()).is_multiple_of(LINE_BYTES);
     if !(at.first_rows && starts_line) {
         return;
     }

@@ -7,6 +7,9 @@ use super::encode::Emitted;
 use super::features::Features;
 use crate::CodegenError;
 
+/// Bytes of a cache line, which a prefetch brings in.
+pub(crate) const LINE_BYTES: usize = 64;
+
 /// A 64-bit general-purpose register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
