@@ -104,10 +104,8 @@ impl FloatPlan {
         // MEASURED on Zen 4, one row of f16 or bf16: without prefetches 1.4 times as fast from the third-level cache. On Granite
         // Rapids, 3 KiB ahead: with them 1.03 to 1.06 times from memory.
         let halves = [FloatType::F16.into(), FloatType::Bf16.into()].contains(&p.weights);
-        let follows_by_itself = p.resources.machine.core == Core::Zen
-            && p.rows == 1
-            && halves
-            && p.products == FloatProducts::Chain;
+        let follows_by_itself =
+            p.resources.machine.core == Core::Zen && p.rows == 1 && halves && p.products == FloatProducts::Chain;
         let prefetch = !in_blocks && !follows_by_itself && b_bytes > caches.l2 / 2;
         // A tile prefetches a line for every two k.
         let tiles_of_panel = p.weights.bytes_of(2 * FLOAT_PANEL).div_ceil(64);
