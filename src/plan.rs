@@ -162,9 +162,10 @@ impl Plan {
             tiles_per_block.min(tiles.count()).max(1) * tiles.height.max(1) * p.vectors * p.layout.accumulator_bytes();
         // From here on, weights are gone by the time that a product of few rows ends.
         let exceeds_l2 = p.b_bytes > caches.l2 / 2;
-        // Weights that exceed the last level too come from memory, where a jump in a stream costs more. MEASURED on Granite Rapids
-        // (2 MiB of second-level cache), one row, the same weights again and again: 1.4 times as fast with 2 MiB of them, 1.3
-        // with 4, 1.1 with 8, 1.04 with 33; and 0.95 times where other weights come in between.
+        // The larger weights are, the smaller is the part that the second level keeps, and every jump costs the stream something, most
+        // of all from memory. MEASURED on Granite Rapids (2 MiB of second-level cache), one row, the same weights again and again:
+        // 1.4 times as fast with 2 MiB of them, 1.3 with 4, 1.1 with 8 to 16, 1.04 with 33; and 0.95 times where they come from
+        // memory since others came in between. ASSUMPTION: the same factor on other cores, and for all threads together.
         let alternates = exceeds_l2 && p.b_bytes <= caches.l3.min(8 * caches.l2);
         let panels_per_block = if blocks_per_pass < p.blocks {
             (caches.l2 / 4 / panel_scratch).max(1)

@@ -208,6 +208,7 @@ impl PackedPanels {
         self.data_start = size_of_val(&offsets[..]).next_multiple_of(LINE);
         let mut memory = Lines::zeroed(self.data_start + end);
         memory.of_mut()[..offsets.len()].copy_from_slice(&offsets);
+        drop(offsets);
         let mut data = &mut memory.of_mut::<u8>()[self.data_start..];
         let mut natural = Vec::new();
         for (i, (schedule, bytes)) in schedules.iter().zip(sizes).enumerate() {

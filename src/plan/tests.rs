@@ -234,3 +234,18 @@ fn the_portable_tier_plans_alike() {
         assert_eq!(Plan::new(&p), Plan::new(&Problem { tier: Tier::Portable, ..p }));
     }
 }
+
+#[test]
+fn weights_alternate_between_half_and_eight_times_the_second_level() {
+    for machine in [ZEN3, SMALL, LARGE] {
+        let Caches { l2, l3, .. } = machine.caches;
+        let most = l3.min(8 * l2);
+        for (b_bytes, expected) in [(l2 / 2, false), (l2 / 2 + 1, true), (most, true), (most + 1, false)] {
+            let one = |rows| Plan::new(&Problem { b_bytes, ..on(problem(rows, 4096, 1024), machine) });
+            assert_eq!(one(1).alternates, expected, "{machine:?} {b_bytes}");
+            // Where nothing is used again, one micro-tile goes through all panels at once; several go through what fits the cache.
+            assert_eq!(one(1).panels_per_block == 256, !expected, "{machine:?} {b_bytes}");
+            assert_eq!(one(20).panels_per_block == 256, b_bytes <= l2 / 2, "{machine:?} {b_bytes}");
+        }
+    }
+}

@@ -256,8 +256,8 @@ pub struct FloatKernelDesc {
 }
 
 /// How far ahead of what is multiplied kernels prefetch, in each panel: less than a small page, where the hardware's prefetchers
-/// stop. MEASURED on Granite Rapids, f16 and bf16 from memory: 3 KiB is up to 1.1 times as fast as 4, and 2 KiB is as 4. A line
-/// now and then further ahead, into the second-level cache, cost up to 7 %; on Emerald Rapids, at 4 KiB, it had gained as much.
+/// stop. MEASURED on Granite Rapids, f16 and bf16 from memory: 3 KiB is up to 1.1 times as fast as 4, and 2 KiB is as fast as 4. A line
+/// now and then further ahead, into the second-level cache, cost up to 7 %; on Emerald Rapids, at 4 KiB, it had gained as much. Zen: not measured.
 pub const FLOAT_PREFETCH: usize = 3072;
 
 impl FloatKernelDesc {

@@ -56,6 +56,7 @@ macro_rules! arg {
 
 /// Pairs of ones, to widen 16-bit sums.
 const ONES: u32 = 0x0001_0001;
+
 /// Registers of a multiplication: weights as bytes, four elements of a row, and where products go before they are added.
 struct Operands {
     bytes: Vector,

@@ -92,7 +92,7 @@ pub struct GroupKernelDesc {
     pub layout: GroupLayout,
     /// Rows of the micro-tile, at most [`group_rows`].
     pub rows: u8,
-    /// What is prefetched of packed weights: lines, never one now and then.
+    /// What is prefetched of packed weights.
     pub prefetch: Prefetch,
 }
 

@@ -51,10 +51,11 @@ enum Width {
 
 const STREAMS: [usize; 4] = [1, 2, 4, 8];
 /// The distances of the kernels among them.
-const PREFETCHES: [Prefetch; 6] = [
+const PREFETCHES: [Prefetch; 7] = [
     Prefetch::None,
     Prefetch::First(512),
     Prefetch::First(1024),
+    Prefetch::First(3072),
     Prefetch::First(4096),
     Prefetch::Second(4096),
     Prefetch::Second(8192),
