@@ -22,7 +22,7 @@ use gemmill_codegen::{
 use half::bf16;
 
 use super::{Destination, from, piece};
-use crate::aligned::Lines;
+use crate::aligned::{LINE, Lines};
 use crate::error::{Error, Result, expect};
 use crate::float::plan::FloatPlan;
 use crate::float::{Float, InPlace, Source, Weights};
@@ -235,16 +235,13 @@ struct Rows<'a> {
     first: usize,
 }
 
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
-
 /// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the caches
 /// they do not stand in each other's way.
 fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
     let bytes = products.slots(k).checked_mul(size_of::<f32>())?;
     match products {
         FloatProducts::Chain => Some(bytes),
-        FloatProducts::Dot(_) => (bytes.div_ceil(LINE_BYTES) | 1).checked_mul(LINE_BYTES),
+        FloatProducts::Dot(_) => (bytes.div_ceil(LINE) | 1).checked_mul(LINE),
     }
 }
 
@@ -441,7 +438,7 @@ struct Call {
 
 /// Bytes that a micro-tile prefetches: a line for every two k.
 fn prefetched_by_tile(depth: usize) -> usize {
-    depth / 2 * LINE_BYTES
+    depth / 2 * LINE
 }
 
 /// Where kernels begin to read packed weights.
