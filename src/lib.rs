@@ -29,27 +29,30 @@
 //! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
 //! - [`FloatGemm`] and [`PackedFloat`]: products of f32, f16 and bf16; [`mod@float_reference`]: their semantics.
 //! - [`GroupwiseGemm`] and [`PackedGroupwise`]: weights of 4 and 2 bits.
-//! - [`MatRef`], [`MatMut`]: matrices as slices with strides.
+//! - [`MatRef`], [`MatMut`]: matrices as pointer, shape and strides; [`AnyRef`], [`AnyMut`], [`AnyGemm`] where types are known
+//!   when the program runs.
 //! - [`ParallelFor`]: threads of the caller's own.
 //! - [`convert`]: f32 to f16 and bf16, and back.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
 //! - [`mod@reference`]: the semantics, as short loops.
 //!
-//! # Layers, for readers of the source
+//! # Rooms, for readers of the source
+//! Each uses those above it; `docs/architecture.md` draws the way of a product, and says how a family is added.
 //! ```text
-//! matrix, parameters, error      views and parameters, checked once
-//! reference                      the semantics
-//! convert                        f32 to 16 bits and back
-//! quant                          f32 to 8 bits and back
-//! pack                           weights to panels, activations to planes; proofs of 16-bit sums
-//! plan                           micro-tiles, cache blocks, threads: a pure function
-//! parallel                       parts of a product on threads: rayon's, or the caller's own
-//! run                            the loops around the micro-kernels, the calls into machine code
-//! gemm                           the int8 operation: checks, epilogue arrays, kernels
-//! float, groupwise               the others, each with its packed weights
+//! views          matrices as pointer, shape and strides, checked once
+//! machine        memory on cache lines, threads, what was measured of cores
+//! bytes          what all formats of files have in common
+//! convert        f32 to 16 bits and back
+//! quant          f32 to 8 bits and fewer, and back
+//! weights        packed weights of every format; proofs of 16-bit sums
+//! operands       A, from where it lies to what kernels read
+//! plan           micro-tiles, cache blocks, threads: pure functions, pinned by golden tables
+//! run            the loop driver, the bodies of the families, the calls into machine code
+//! ops            one operation, and the typed doors: Gemm, FloatGemm, GroupwiseGemm
+//! reference      the semantics, as short loops
 //! gemmill-codegen                from a kernel's description to callable code
 //! ```
-//! Start with `gemm/operation.rs`, then `run.rs`.
+//! Start with `ops/operation.rs`, then `run/mod.rs`.
 //!
 //! # The environment
 //! `GEMMILL_TIER` names the tier of kernels (see [`Tier`]) where [`PackBuilder::tier`] does not; one that the CPU or its
@@ -59,40 +62,41 @@
 
 #![deny(unsafe_code)]
 
-mod aligned;
+mod bytes;
 pub mod convert;
 mod error;
-mod float;
-mod gemm;
-mod groupwise;
-mod matrix;
-mod pack;
-mod parallel;
-mod parameters;
+mod function;
+mod machine;
+mod operands;
+mod ops;
 mod plan;
 pub mod quant;
 pub mod reference;
-// Its one call into machine code, and the pointer to C that goes into it.
+// The calls into machine code, and the pointers to C that go into them.
 #[allow(unsafe_code)]
 mod run;
+// Pointers with a shape.
+#[allow(unsafe_code)]
+mod views;
+mod weights;
 
 pub use error::{Error, Result};
-pub use float::{
-    Float, FloatGemm, FloatGemmBuilder, FloatPackBuilder, FloatRunOptions, Function, PackedFloat,
-    reference as float_reference,
-};
-pub use gemm::{
-    Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, OutputStage, Requantize,
-    RunOptions, Threads, multiply,
-};
+pub use function::Function;
 pub use gemmill_codegen::{CodegenError, FloatType, HardwareDot, Tier, TierError};
-pub use groupwise::{GroupwiseGemm, GroupwiseGemmBuilder, GroupwiseRunOptions, PackedGroupwise};
 pub use half;
-pub use matrix::{Element, MatMut, MatRef};
-pub use pack::{Loader, PackBuilder, PackEffort, PackedB, SequenceSummary, Weight};
-pub use parallel::ParallelFor;
-pub use parameters::PerColumn;
+pub use machine::threads::{ParallelFor, Threads};
+pub use ops::{
+    Activation, ActivationQuantization, AnyGemm, Dequantize, Description, FloatGemm, FloatGemmBuilder, Gemm,
+    GemmBuilder, GroupwiseGemm, GroupwiseGemmBuilder, IntOutput, OutputStage, Requantize, RunOptions, Untyped,
+    multiply,
+};
+pub use quant::per_column::PerColumn;
 pub use quant::{Choose, QuantParams};
+pub use reference::float as float_reference;
+pub use views::{AnyMut, AnyRef, Element, ElementType, Float, MatMut, MatRef};
+pub use weights::{
+    FloatPackBuilder, Loader, PackBuilder, PackEffort, PackedB, PackedFloat, PackedGroupwise, SequenceSummary, Weight,
+};
 
 /// What kernels are: the types of [`Description::kernels`] and of [`SequenceSummary::shares`].
 pub mod kernel {

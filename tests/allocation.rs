@@ -8,9 +8,9 @@ use common::{Sample, native_tiers, seed};
 use gemmill::half::bf16;
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatRunOptions, FloatType, Gemm,
-    GroupwiseGemm, GroupwiseRunOptions, HardwareDot, IntOutput, MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise,
-    ParallelFor, QuantParams, Requantize, RunOptions, Threads,
+    Activation, ActivationQuantization, Dequantize, Element, FloatGemm, FloatType, Gemm, GroupwiseGemm, HardwareDot,
+    IntOutput, MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise, ParallelFor, QuantParams, Requantize, RunOptions,
+    Threads,
 };
 
 #[global_allocator]
@@ -217,8 +217,8 @@ fn tasks_on_threads_of_the_caller_s_own_allocate_nothing() {
                 let mut c = MatMut::row_major(&mut c, m, n).unwrap();
                 let asked = allocations(|| {
                     gemm.run_with(a, &mut c, &RunOptions::new().parallel_for(&InTurn)).unwrap();
-                    float.run_with(a, &mut c, &FloatRunOptions::new().parallel_for(&InTurn)).unwrap();
-                    integer.run_with(a, &mut c, &GroupwiseRunOptions::new().parallel_for(&InTurn)).unwrap();
+                    float.run_with(a, &mut c, &RunOptions::new().parallel_for(&InTurn)).unwrap();
+                    integer.run_with(a, &mut c, &RunOptions::new().parallel_for(&InTurn)).unwrap();
                 });
                 assert!(round == 0 || asked == 0, "{asked} allocations in round {round}, {m} rows on {tier}");
             }

@@ -167,14 +167,14 @@ fn operations_that_make_no_sense() {
     let params = QuantParams::<u8>::new(0.5, 3).unwrap();
     let fixed = ActivationQuantization::Static(params);
     let by_row = ActivationQuantization::DynamicPerRow;
-    refused(u8_sums().a_quantization(fixed).build(), kind!(Unsupported), &["f32"]);
-    refused(u8_sums().a_quantization(by_row).build(), kind!(Unsupported), &["f32"]);
+    refused(u8_sums().a_quantization(fixed).build(), kind!(Unsupported), &["floating-point"]);
+    refused(u8_sums().a_quantization(by_row).build(), kind!(Unsupported), &["floating-point"]);
     let f32_sums = || Gemm::<f32, i32>::builder(&b, IntOutput::Store);
     refused(f32_sums().build(), kind!(Unsupported), &["a_quantization"]);
     refused(f32_sums().a_quantization(fixed).a_zero_point(1).build(), kind!(Unsupported), &["zero point"]);
-    refused(f32_sums().a_quantization(by_row).build(), kind!(Unsupported), &["f32 output"]);
+    refused(f32_sums().a_quantization(by_row).build(), kind!(Unsupported), &["floating-point output"]);
     let requantized = Gemm::<f32, u8>::builder(&b, Requantize::new(1.0));
-    refused(requantized.a_quantization(by_row).build(), kind!(Unsupported), &["f32 output"]);
+    refused(requantized.a_quantization(by_row).build(), kind!(Unsupported), &["floating-point output"]);
     let scaled = Gemm::<f32, f32>::builder(&b, Dequantize::new(1.0).a_scale(1.0));
     refused(scaled.clone().a_quantization(fixed).build(), kind!(Unsupported), &["scale of A"]);
     refused(scaled.a_quantization(by_row).build(), kind!(Unsupported), &["scale of A"]);
@@ -315,10 +315,10 @@ fn options_that_an_output_has_no_use_for() {
     let bytes = Gemm::builder(&b, Requantize::<i8>::new(1.0)).build().unwrap();
     for options in [none.row_scales(&[1.0]), with_residual] {
         let mut c = Poisoned::<i32>::new((1, N), 0);
-        refused(sums.run_with(a, &mut c.view(), &options), kind!(Unsupported), &["f32 outputs"]);
+        refused(sums.run_with(a, &mut c.view(), &options), kind!(Unsupported), &["floating-point outputs"]);
         c.assert_untouched("i32");
         let mut c = Poisoned::<i8>::new((1, N), 0);
-        refused(bytes.run_with(a, &mut c.view(), &options), kind!(Unsupported), &["f32 outputs"]);
+        refused(bytes.run_with(a, &mut c.view(), &options), kind!(Unsupported), &["floating-point outputs"]);
         c.assert_untouched("i8");
     }
     let quantization = ActivationQuantization::DynamicPerRow;

@@ -8,7 +8,7 @@ use common::products::{Chain, Numbers, check, check_empty, check_guarded, check_
 use common::random::Rng;
 use common::{SeedOfPanic, seed, share_of, tiers};
 use gemmill::half::{bf16, f16};
-use gemmill::{Error, FloatGemm, FloatRunOptions, FloatType, Function, MatMut, MatRef, PackedFloat, Threads, Tier};
+use gemmill::{Error, FloatGemm, FloatType, Function, MatMut, MatRef, PackedFloat, RunOptions, Threads, Tier};
 
 /// A product of random types.
 fn check_any(rng: &mut Rng, tier: Tier, shape: (usize, usize, usize)) {
@@ -185,7 +185,7 @@ fn bad_input_is_refused_and_c_untouched() {
     let view = |rows, cols| MatRef::row_major(&a, rows, cols).unwrap();
     let refuse = |a: MatRef<'_, f32>, rows, cols, residual: Option<MatRef<'_, f32>>| {
         let mut c = Poisoned::<f32>::new((rows, cols), 1);
-        let mut options = FloatRunOptions::new();
+        let mut options = RunOptions::new();
         if let Some(residual) = residual {
             options = options.residual(residual);
         }

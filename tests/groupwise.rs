@@ -12,7 +12,7 @@ use gemmill::convert::bf16;
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use gemmill::reference::groupwise::{Accumulate, quantize_rows, quantized, weight_only};
 use gemmill::{
-    Error, Float, FloatGemm, FloatRunOptions, Function, GroupwiseGemm, MatMut, MatRef, PackedGroupwise, Threads, Tier,
+    Error, Float, FloatGemm, Function, GroupwiseGemm, MatMut, MatRef, PackedGroupwise, RunOptions, Threads, Tier,
     half::f16,
 };
 
@@ -99,7 +99,7 @@ fn check<A: Float, C: Float + common::Bits>(rng: &mut Rng, tier: Tier, (m, n, k)
     let before: Vec<C> = (0..m * n).map(|_| C::from_f32(rng.gaussian())).collect();
     let residual: Vec<C> = (0..m * n).map(|_| C::from_f32(rng.gaussian())).collect();
     let residual = rng.one_in(3).then_some(&residual[..]);
-    let mut options = FloatRunOptions::new();
+    let mut options = RunOptions::new();
     if let Some(residual) = residual {
         options = options.residual(MatRef::row_major(residual, m, n).unwrap());
     }

@@ -2,8 +2,8 @@
 
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
-    FloatGemm, FloatRunOptions, Gemm, GroupwiseGemm, GroupwiseRunOptions, IntOutput, MatMut, MatRef, PackedB,
-    PackedFloat, PackedGroupwise, ParallelFor, RunOptions, Threads,
+    FloatGemm, Gemm, GroupwiseGemm, IntOutput, MatMut, MatRef, PackedB, PackedFloat, PackedGroupwise, ParallelFor,
+    RunOptions, Threads,
 };
 
 struct Two;
@@ -41,10 +41,10 @@ fn runs_on_threads_of_the_caller_s_own_start_no_pool() {
 
     let (a, mut c) = (vec![1f32; k], vec![0f32; n]);
     let (a, c) = (MatRef::row_major(&a, 1, k).unwrap(), &mut MatMut::row_major(&mut c, 1, n).unwrap());
-    let options = FloatRunOptions::new().parallel_for(&Two);
+    let options = RunOptions::new().parallel_for(&Two);
     FloatGemm::builder(&floats).build().unwrap().run_with(a, c, &options).unwrap();
     FloatGemm::groupwise(&nibbles).threads(Threads::Max(2)).build().unwrap().run_with(a, c, &options).unwrap();
-    let options = GroupwiseRunOptions::new().parallel_for(&Two);
+    let options = RunOptions::new().parallel_for(&Two);
     GroupwiseGemm::builder(&nibbles).threads(Threads::Exactly(2)).build().unwrap().run_with(a, c, &options).unwrap();
 
     // There can be one global pool: that this one is made says that none was.

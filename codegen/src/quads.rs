@@ -67,35 +67,43 @@ pub fn interleave_quads(columns: &[&[u8]; QUAD_COLUMNS], flip: u8, rows: QuadRow
     quads
 }
 
-/// `rows[q][4 * j + i] = data[(4 * q + i) * stride + j] ^ flip` for `i` in `0..4` and `j` in `0..columns`. The first row for
-/// which `data` or `rows` is too short ends it. Gives the number of rows that were written.
+/// `rows[q][4 * j + i] = line(4 * q + i)[j] ^ flip` for `i` in `0..4` and every column `j` of the lines, of which the first one
+/// has as many as all. The first row that `rows` has no room for ends it. Gives the number of rows that were written.
+///
+/// # Panics
+/// If a line has fewer columns than the first.
 ///
 /// # Examples
 /// ```
 /// use gemmill_codegen::{QuadRows, stack_quads};
 /// let mut rows = [0; 8];
-/// let data = [1, 2, 0, 3, 4, 0, 5, 6, 0, 7, 8];
-/// assert_eq!(stack_quads(&data, 3, 2, 0, QuadRows { bytes: &mut rows, pitch: 8, count: 10 }), 1);
+/// let lines = [[1, 2], [3, 4], [5, 6], [7, 8]];
+/// assert_eq!(stack_quads(|i| &lines[i], 0, QuadRows { bytes: &mut rows, pitch: 8, count: 1 }), 1);
 /// assert_eq!(rows, [1, 3, 5, 7, 2, 4, 6, 8]);
 /// ```
-pub fn stack_quads(data: &[u8], stride: usize, columns: usize, flip: u8, rows: QuadRows<'_>) -> usize {
+pub fn stack_quads<'a>(line: impl Fn(usize) -> &'a [u8], flip: u8, rows: QuadRows<'_>) -> usize {
     let QuadRows { bytes: rows, pitch, count } = rows;
-    let lines = count.saturating_mul(KR).min(whole_pieces(data.len(), columns, stride));
-    let count = (lines / KR).min(whole_pieces(rows.len(), columns.saturating_mul(KR), pitch));
-    for q in 0..count {
-        let lines: [&[u8]; KR] = std::array::from_fn(|i| &data[(q * KR + i) * stride..][..columns]);
-        let quads = rows[q * pitch..][..columns * KR].as_chunks_mut::<KR>().0;
-        #[cfg(target_arch = "x86_64")]
-        let done = if avx2::offered() {
-            // SAFETY: the CPU has AVX2.
-            unsafe { avx2::stack(lines, flip, quads.as_flattened_mut()) }
-        } else {
-            0
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let done = 0;
-        for (j, quad) in quads.iter_mut().enumerate().skip(done) {
-            *quad = lines.map(|line| line[j] ^ flip);
+    if count == 0 {
+        return 0;
+    }
+    let columns = line(0).len();
+    let count = count.min(whole_pieces(rows.len(), columns.saturating_mul(KR), pitch));
+    #[cfg(target_arch = "x86_64")]
+    let done = if avx2::offered() {
+        // SAFETY: the CPU has AVX2.
+        unsafe { avx2::stack(&line, columns, flip, rows, pitch, count) }
+    } else {
+        0
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    if done < columns {
+        for q in 0..count {
+            let lines: [&[u8]; KR] = std::array::from_fn(|i| line(q * KR + i));
+            let quads = rows[q * pitch..][..columns * KR].as_chunks_mut::<KR>().0;
+            for (j, quad) in quads.iter_mut().enumerate().skip(done) {
+                *quad = lines.map(|line| line[j] ^ flip);
+            }
         }
     }
     count
@@ -189,29 +197,39 @@ mod avx2 {
 
     /// Sixteen columns at a time; gives how many were written.
     #[target_feature(enable = "avx2")]
-    pub(super) fn stack(lines: [&[u8]; KR], flip: u8, quads: &mut [u8]) -> usize {
+    pub(super) fn stack<'a>(
+        line: &impl Fn(usize) -> &'a [u8],
+        columns: usize,
+        flip: u8,
+        rows: &mut [u8],
+        pitch: usize,
+        count: usize,
+    ) -> usize {
         let flip = _mm_set1_epi8(flip as i8);
-        let pieces = lines.map(|line| line.as_chunks::<QUAD_COLUMNS>().0);
-        let (row, _) = quads.as_chunks_mut::<{ QUAD_COLUMNS * KR }>();
-        for (i, quads) in row.iter_mut().enumerate() {
-            // SAFETY: a piece has as many bytes as the vector.
-            let load = |line: usize| unsafe { _mm_loadu_si128(pieces[line][i].as_ptr().cast()) };
-            let line = |i: usize| _mm_xor_si128(load(i), flip);
-            let (a, b, c, d) = (line(0), line(1), line(2), line(3));
-            let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
-            let (ab_high, cd_high) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
-            let vectors = [
-                _mm_unpacklo_epi16(ab, cd),
-                _mm_unpackhi_epi16(ab, cd),
-                _mm_unpacklo_epi16(ab_high, cd_high),
-                _mm_unpackhi_epi16(ab_high, cd_high),
-            ];
-            for (vector, quads) in vectors.into_iter().zip(quads.as_chunks_mut::<16>().0) {
-                // SAFETY: the array has as many bytes as the vector.
-                unsafe { _mm_storeu_si128(quads.as_mut_ptr().cast(), vector) };
+        for q in 0..count {
+            let lines: [&[u8]; KR] = std::array::from_fn(|i| &line(q * KR + i)[..columns]);
+            let pieces = lines.map(|line| line.as_chunks::<QUAD_COLUMNS>().0);
+            let (row, _) = rows[q * pitch..][..columns * KR].as_chunks_mut::<{ QUAD_COLUMNS * KR }>();
+            for (i, quads) in row.iter_mut().enumerate() {
+                // SAFETY: a piece has as many bytes as the vector.
+                let load = |line: usize| unsafe { _mm_loadu_si128(pieces[line][i].as_ptr().cast()) };
+                let line = |i: usize| _mm_xor_si128(load(i), flip);
+                let (a, b, c, d) = (line(0), line(1), line(2), line(3));
+                let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+                let (ab_high, cd_high) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+                let vectors = [
+                    _mm_unpacklo_epi16(ab, cd),
+                    _mm_unpackhi_epi16(ab, cd),
+                    _mm_unpacklo_epi16(ab_high, cd_high),
+                    _mm_unpackhi_epi16(ab_high, cd_high),
+                ];
+                for (vector, quads) in vectors.into_iter().zip(quads.as_chunks_mut::<16>().0) {
+                    // SAFETY: the array has as many bytes as the vector.
+                    unsafe { _mm_storeu_si128(quads.as_mut_ptr().cast(), vector) };
+                }
             }
         }
-        row.len() * QUAD_COLUMNS
+        columns / QUAD_COLUMNS * QUAD_COLUMNS
     }
 
     /// Exchanges rows and columns of 8 × 8 words.
@@ -288,17 +306,22 @@ mod tests {
 
     #[test]
     fn rows_of_quads_are_stacked_rows() {
-        for (columns, stride, count, flip) in
-            [(1, 1, 2, 0), (16, 16, 3, 128), (19, 40, 5, 7), (64, 64, 2, 128), (50, 0, 1, 0)]
-        {
-            let data = bytes((4 * count - 1) * stride + columns, columns as u64);
+        for (columns, stride, count, flip) in [
+            (1, 1, 2, 0),
+            (16, 16, 3, 128),
+            (19, 40, 5, 7),
+            (64, 64, 2, 128),
+            (50, 0, 1, 0),
+            (0, 1, 2, 0),
+            (3, 3, 0, 0),
+        ] {
+            let data = bytes(4 * count * stride + columns, columns as u64);
             let pitch = 4 * columns + 5;
-            for (missing, room) in [(0, count * pitch), (1, count * pitch), (0, count * pitch - 6), (0, 4 * columns)] {
-                let data = &data[..data.len() - missing];
+            for room in [count * pitch, (count * pitch).saturating_sub(6), 4 * columns] {
                 let mut rows = vec![0xaa; room];
-                let written = stack_quads(data, stride, columns, flip, QuadRows { bytes: &mut rows, pitch, count });
-                let fits = |q: usize| (4 * q + 3) * stride + columns <= data.len() && q * pitch + 4 * columns <= room;
-                assert_eq!(written, (0..count).take_while(|&q| fits(q)).count());
+                let line = |i: usize| &data[i * stride..][..columns];
+                let written = stack_quads(line, flip, QuadRows { bytes: &mut rows, pitch, count });
+                assert_eq!(written, (0..count).take_while(|&q| q * pitch + 4 * columns <= room).count());
                 let mut expected = vec![0xaa; room];
                 for (q, j, i) in (0..written).flat_map(|q| (0..4 * columns).map(move |x| (q, x / 4, x % 4))) {
                     expected[q * pitch + 4 * j + i] = data[(4 * q + i) * stride + j] ^ flip;
@@ -306,6 +329,13 @@ mod tests {
                 assert_eq!(rows, expected, "{columns} columns, {count} rows");
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "range end index 2 out of range")]
+    fn short_lines_are_refused() {
+        let lines: [&[u8]; 4] = [&[1, 2], &[3, 4], &[5], &[7, 8]];
+        stack_quads(|i| lines[i], 0, QuadRows { bytes: &mut [0; 8], pitch: 8, count: 1 });
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod tests;
 pub use half::{bf16, f16};
 
 use crate::error::{Result, expect};
+use crate::views::{AnyRef, Element, MatRef};
 
 /// A conversion of every element of a slice into the element of another at its place: with vectors where the CPU has
 /// them, as in the reference elsewhere.
@@ -91,6 +92,41 @@ conversion!(
     /// From bf16, exactly.
     bf16_to_f32, bf16 => f32, reference::bf16_to_f32
 );
+
+/// Elements that follow each other in row `i` of a matrix of floats, from column `first` on, as f32.
+///
+/// # Panics
+/// If the matrix lacks one of them, or holds integers.
+#[inline(always)]
+pub(crate) fn read_row(matrix: &AnyRef<'_>, i: usize, first: usize, out: &mut [f32]) {
+    match matrix {
+        AnyRef::F32(m) => read(m, i, first, out, |row, out| out.copy_from_slice(row), |x| x),
+        AnyRef::F16(m) => {
+            read(m, i, first, out, |row, out| f16_to_f32(row, out).expect("as many of both"), f16::to_f32)
+        }
+        AnyRef::Bf16(m) => {
+            read(m, i, first, out, |row, out| bf16_to_f32(row, out).expect("as many of both"), bf16::to_f32);
+        }
+        AnyRef::U8(_) | AnyRef::I8(_) | AnyRef::I32(_) => {
+            panic!("expected a matrix of floats, given {}", matrix.element())
+        }
+    }
+}
+
+#[inline(always)]
+fn read<T: Element>(
+    m: &MatRef<'_, T>,
+    i: usize,
+    first: usize,
+    out: &mut [f32],
+    of_row: impl Fn(&[T], &mut [f32]),
+    of_one: impl Fn(T) -> f32,
+) {
+    match m.row(i) {
+        Some(row) => of_row(&row[first..][..out.len()], out),
+        None => out.iter_mut().enumerate().for_each(|(j, to)| *to = of_one(m.at(i, first + j))),
+    }
+}
 
 /// One element after the other.
 fn plain<S: Copy, D>(src: &[S], dst: &mut [D], convert: impl Fn(S) -> D) {

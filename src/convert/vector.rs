@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use gemmill_codegen::Caches;
 
 use super::{bf16, f16};
-use crate::aligned::LINE;
+use crate::machine::memory::LINE;
 
 /// Elements of a block: those of 16 bits fill a cache line.
 const BLOCK: usize = 32;

@@ -1,6 +1,6 @@
 //! The integer types that a quantized tensor may hold.
 
-use crate::matrix::Element;
+use crate::views::Element;
 
 mod sealed {
     pub trait Sealed {}

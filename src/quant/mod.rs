@@ -21,6 +21,7 @@ mod choose;
 mod element;
 mod groupwise;
 mod params;
+pub(crate) mod per_column;
 pub mod reference;
 mod rows;
 mod weights;

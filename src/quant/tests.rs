@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::Error;
-use crate::matrix::MatRef;
+use crate::views::MatRef;
 
 const SYMMETRIC: Choose = Choose { preserve_sparsity: true, power_of_two: false };
 const POWER_OF_TWO: Choose = Choose { preserve_sparsity: false, power_of_two: true };

@@ -4,7 +4,7 @@ use gemmill_codegen::vectorize;
 
 use super::rows::{clamp, larger, round};
 use crate::error::{Error, Result};
-use crate::matrix::{Element, MatRef};
+use crate::views::{Element, MatRef};
 
 /// The largest magnitude of a quantized weight. -128 is left out, so that a weight and its negative stay mirrored.
 const LARGEST: f32 = 127.0;

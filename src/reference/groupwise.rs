@@ -3,8 +3,8 @@
 //! `w[k][j]` is the real weight [`GroupwiseWeights::weight`], exact in f32; `g` counts groups of rows of the weights.
 
 use crate::error::Result;
-use crate::matrix::{Element, MatRef};
 use crate::quant::{GroupwiseWeights, reference, symmetric_row_params};
+use crate::views::{Element, MatRef};
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]

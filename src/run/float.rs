@@ -1,88 +1,78 @@
-//! The loops around the float micro-kernel, and the call into machine code.
+//! The body of products of floats: loops over strips and passes of K, and the call into machine code.
 //!
 //! ```text
-//! parts (threads):  rows × strips                      each part writes its own piece of C
-//!   LOOP 1  rows in blocks of MC                       A is packed into micro-panels, or rounded to bf16, or read where it lies
-//!     LOOP 2  panels of columns
-//!       LOOP 3  K in passes of KC                      partial sums of the panel between them; the next pass's B is prefetched
-//!         LOOP 4  strips of NR columns, of the panel
-//!           kernel: micro-tiles of the block of rows   the first may keep the strip's weights as f32
+//! LOOP 2  panels of columns
+//!   LOOP 3  K in passes of KC                      partial sums of the panel between them; the next pass's B is prefetched
+//!     LOOP 4  strips of NR columns, of the panel
+//!       kernel: micro-tiles of the block of rows   the first may keep the strip's weights as f32
 //! ```
 //!
 //! Where the plan goes along rows of strips, micro-tiles of the block take the place of loop 2, and the kernel goes through all
 //! strips itself, with all of K.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
 use gemmill_codegen::{
-    FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatWeights, Kernel, Sweep,
+    CodegenError, Expansion, FLOAT_PANEL, FloatEpilogue, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatPrefetch,
+    FloatProducts, FloatRows, FloatStart, FloatType, FloatWeights, Kernel, KernelCache, Sweep, Tier,
 };
 use half::bf16;
 
-use super::{Destination, from, piece};
-use crate::aligned::{LINE, Lines};
+use super::{Block, Body, Destination, Residual, RowSize, Rows, RowsMut, Scratch, from};
 use crate::error::{Error, Result, expect};
-use crate::float::plan::FloatPlan;
-use crate::float::{Float, InPlace, Source, Weights};
-use crate::matrix::{MatRef, taken_stride};
-use crate::parallel::{ParallelFor, run_parts};
-use crate::plan::Run;
+use crate::machine::memory::LINE;
+use crate::operands::Operand;
+use crate::plan::float::FloatPlan;
+use crate::plan::{Loops, Run};
+use crate::views::MatRef;
+use crate::weights::Weights;
 
-/// A product, ready to be carried out: every kernel of the plan is there, and every shape and length was checked. That is
-/// what the call into machine code relies on: A is M × K, C and the residual M × N, and the bias has all columns, rounded up
-/// to whole panels.
-pub(crate) struct FloatJob<'a> {
+/// What kernels depend on besides the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FloatVariant {
+    pub(crate) tier: Tier,
+    pub(crate) products: FloatProducts,
+    pub(crate) weights: FloatWeights,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
+    /// Whether sums begin at a multiple of C.
+    pub(crate) reads_c: bool,
+    pub(crate) epilogue: FloatEpilogue,
+    /// The type of C and of the residual.
+    pub(crate) c: FloatType,
+}
+
+/// A product: what [`FloatProduct::body`] checks.
+pub(crate) struct FloatProduct<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) plan: &'a FloatPlan,
-    pub(crate) products: FloatProducts,
-    pub(crate) a: Source<'a>,
     pub(crate) kernels: &'a FloatKernels,
+    pub(crate) a: Operand<'a>,
     /// By padded column; empty if the epilogue has none.
     pub(crate) bias: &'a [f32],
     pub(crate) beta: f32,
     pub(crate) low: f32,
     pub(crate) high: f32,
     pub(crate) c: Destination<'a>,
-    pub(crate) residual: Option<FloatResidual<'a>>,
-}
-
-/// A matrix of C's type that is added to it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FloatResidual<'a> {
-    data: &'a [u8],
-    row_stride_bytes: usize,
-}
-
-impl<'a> FloatResidual<'a> {
-    /// Checks that the residual has C's shape, and rows that kernels can read.
-    pub(crate) fn new<C: Float>(residual: MatRef<'a, C>, rows: usize, cols: usize) -> Result<FloatResidual<'a>> {
-        expect("rows of the residual", rows, residual.rows())?;
-        expect("columns of the residual", cols, residual.cols())?;
-        if rows > 0 && residual.row(0).is_none() {
-            return Err(Error::Unsupported { what: "elements of a row of the residual must lie side by side" });
-        }
-        let row_stride_bytes = taken_stride(rows, residual.row_stride()) * size_of::<C>();
-        Ok(FloatResidual { data: bytemuck::cast_slice(residual.data()), row_stride_bytes })
-    }
+    pub(crate) residual: Option<Residual<'a>>,
 }
 
 /// Where a kernel stands among those of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KernelPlace {
+struct KernelPlace {
     /// The last one, if it is narrower than the others.
-    pub(crate) narrow_strip: bool,
+    narrow_strip: bool,
     /// The shorter of the two tile heights.
-    pub(crate) short_tile: bool,
-    pub(crate) first_pass: bool,
-    pub(crate) last_pass: bool,
-    pub(crate) tile: TileRole,
+    short_tile: bool,
+    first_pass: bool,
+    last_pass: bool,
+    tile: TileRole,
 }
 
 /// What a micro-tile does besides its product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TileRole {
+enum TileRole {
     /// The first of a block: it keeps weights for the others, where the plan says so.
     First,
     /// It prefetches the weights that come next.
@@ -96,7 +86,7 @@ impl TileRole {
 }
 
 impl KernelPlace {
-    pub(crate) fn all() -> impl Iterator<Item = KernelPlace> {
+    fn all() -> impl Iterator<Item = KernelPlace> {
         (0..KERNEL_PLACES).map(|i| {
             let bit = |b: usize| i >> b & 1 == 1;
             let (narrow_strip, short_tile, first_pass, last_pass) = (bit(0), bit(1), bit(2), bit(3));
@@ -115,97 +105,176 @@ const KERNEL_PLACES: usize = 3 << 4;
 
 /// The kernels of a plan, by place.
 #[derive(Debug)]
-pub(crate) struct FloatKernels([Option<Arc<Kernel<FloatKernelDesc>>>; KERNEL_PLACES]);
-
-impl Default for FloatKernels {
-    fn default() -> Self {
-        FloatKernels(std::array::from_fn(|_| None))
-    }
+pub(crate) struct FloatKernels {
+    variant: FloatVariant,
+    by_place: [Option<Arc<Kernel<FloatKernelDesc>>>; KERNEL_PLACES],
 }
 
 impl FloatKernels {
-    pub(crate) fn slot(&mut self, place: KernelPlace) -> &mut Option<Arc<Kernel<FloatKernelDesc>>> {
-        &mut self.0[place.index()]
+    /// All kernels that a plan needs.
+    pub(crate) fn new(variant: FloatVariant, plan: &FloatPlan) -> Result<FloatKernels, CodegenError> {
+        let mut by_place = [const { None }; KERNEL_PLACES];
+        for place in KernelPlace::all() {
+            if let Some(desc) = kernel_desc(&variant, plan, place) {
+                by_place[place.index()] = Some(KernelCache::<FloatKernelDesc>::global().get(&desc)?);
+            }
+        }
+        Ok(FloatKernels { variant, by_place })
+    }
+
+    /// A plan, told.
+    pub(crate) fn describe(variant: &FloatVariant, plan: &FloatPlan) -> String {
+        let kernels = KernelPlace::all().filter_map(|place| kernel_desc(variant, plan, place));
+        super::describe(variant.tier, &plan.loops, kernels)
     }
 }
 
-/// A thread's own memory, kept from call to call.
-#[derive(Default)]
-struct Workspace {
-    packed_a: Lines,
-    constants: Lines,
-    expanded: Lines,
-    partial: Lines,
-}
-
-thread_local! {
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
-}
-
-/// Carries out a job in as many parts as its plan says, on threads of the caller's own or of its rayon pool.
-pub(crate) fn run(job: &FloatJob<'_>, own_threads: Option<&dyn ParallelFor>) -> Result<()> {
-    // Sizes of packed blocks are checked before anything is written.
-    let height = job.plan.tiles.height * job.plan.tiles_per_block.min(job.plan.tiles.count());
-    let block = packed_row_bytes(job.products, job.weights.k()).and_then(|row| row.checked_mul(height));
-    if job.plan.packs_a && block.is_none_or(|bytes| bytes > isize::MAX as usize - 64) {
-        return Err(Error::Overflow { what: "packed block of A" });
-    }
-    let plan = job.plan;
-    run_parts(own_threads, plan.row_parts * plan.strip_parts, &|part| {
-        let (row_part, strip_part) = (part / plan.strip_parts, part % plan.strip_parts);
-        let tiles = piece(plan.tiles.count(), row_part, plan.row_parts);
-        let strips = piece(plan.strips, strip_part, plan.strip_parts);
-        WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
-            Ok(mut workspace) => run_part(job, tiles, strips, &mut workspace),
-            Err(_) => run_part(job, tiles, strips, &mut Workspace::default()),
-        });
-        Ok(())
+/// The kernel at a place of the plan, if the plan may need one there.
+fn kernel_desc(of: &FloatVariant, plan: &FloatPlan, place: KernelPlace) -> Option<FloatKernelDesc> {
+    let (tiles, passes) = (plan.loops.tiles, plan.passes(of.k));
+    let (height, count) =
+        if place.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
+    let (vectors, cols, sweep, strips) = if place.narrow_strip {
+        let cols = of.n - plan.whole_strips * plan.strip;
+        (plan.last_vectors, cols, Sweep::Column, plan.strips - plan.whole_strips)
+    } else {
+        (plan.vectors, plan.strip, plan.sweep, plan.whole_strips)
+    };
+    let exists = count > 0
+        && strips > 0
+        && (place.first_pass || passes > 1)
+        && (place.last_pass || passes > 1)
+        && (place.first_pass || place.last_pass || passes > 2)
+        && !(place.first_pass && place.last_pass && passes > 1)
+        && match place.tile {
+            TileRole::First => true,
+            TileRole::Prefetching => plan.prefetching_tiles > 0 && !(place.narrow_strip && place.last_pass),
+            TileRole::Plain => tiles.count() > 1,
+        };
+    exists.then(|| FloatKernelDesc {
+        tier: of.tier,
+        products: of.products,
+        weights: of.weights,
+        expansion: match (plan.keeps, place.tile) {
+            (false, _) => Expansion::InRegisters,
+            (true, TileRole::First) => Expansion::Kept,
+            (true, _) => Expansion::Reused,
+        },
+        a: plan.rows_of_a(of.products),
+        sweep,
+        rows: height as u8,
+        vectors: vectors as u8,
+        cols: cols as u8,
+        start: match place.first_pass {
+            true if of.reads_c => FloatStart::Beta,
+            true => FloatStart::Zero,
+            false => FloatStart::Scratch,
+        },
+        finish: if place.last_pass { FloatFinish::Epilogue(of.epilogue) } else { FloatFinish::Scratch },
+        c: of.c,
+        prefetch: match place.tile {
+            TileRole::First if plan.prefetch => FloatPrefetch::Ahead,
+            TileRole::Prefetching => FloatPrefetch::Next,
+            _ => FloatPrefetch::None,
+        },
     })
 }
 
-/// LOOP 1 and LOOP 2.
-fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, workspace: &mut Workspace) {
-    let (plan, k) = (job.plan, job.weights.k());
-    for first in tiles.clone().step_by(plan.tiles_per_block) {
-        let tiles = first..tiles.end.min(first + plan.tiles_per_block);
-        let rows = plan.tiles.row(tiles.start)..plan.tiles.row(tiles.end);
-        let Workspace { packed_a, constants, expanded, partial } = &mut *workspace;
-        let a = match job.a.in_place(job.products) {
-            Some(InPlace { data, row_stride }) if !plan.packs_a => {
-                Rows { data: &data[(rows.start * row_stride).min(data.len())..], row_stride, first: rows.start }
-            }
-            _ => {
-                let row_stride = packed_row_bytes(job.products, k).expect("checked for all rows of the block");
-                packed_a.grow(rows.len() * row_stride);
-                match plan.rows_of_a(job.products) {
-                    FloatRows::Interleaved => pack(job, &tiles, packed_a.of_mut()),
-                    FloatRows::Strided => round_rows(job, rows.clone(), row_stride, packed_a.of_mut()),
-                }
-                Rows { data: packed_a.of(), row_stride, first: rows.start }
-            }
+/// A product that is ready to be carried out. Its operands have the extents that its kernels read and write.
+pub(crate) struct FloatBody<'a> {
+    product: FloatProduct<'a>,
+    /// A, where kernels read it as it lies.
+    in_place: Option<MatRef<'a, u8>>,
+    size: RowSize,
+}
+
+impl<'a> FloatProduct<'a> {
+    /// Checks the extents of all that kernels read and write.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for an array or an operand of another size than the epilogue and the plan ask for;
+    /// [`Error::Overflow`] if a packed row of A does not fit the address space.
+    pub(crate) fn body(self) -> Result<FloatBody<'a>> {
+        let of = &self.kernels.variant;
+        let (plan, rows, tiles) = (self.plan, self.a.rows(), self.plan.loops.tiles);
+        expect("K of kernels", self.weights.k(), of.k)?;
+        expect("N of kernels", self.weights.n(), of.n)?;
+        expect("columns of A in a product", of.k, self.a.cols())?;
+        expect("rows of A in a plan", tiles.row(tiles.count()), rows)?;
+        expect("rows of C in a product", rows, self.c.rows)?;
+        expect("columns of C in a product", of.n, self.c.cols)?;
+        expect("bytes of an element of C", of.c.bytes(), self.c.element_bytes)?;
+        let biases = if of.epilogue.bias { of.n.next_multiple_of(FLOAT_PANEL) } else { 0 };
+        expect("biases by padded column", biases, self.bias.len())?;
+        expect("residuals of an epilogue", of.epilogue.residual.into(), self.residual.is_some().into())?;
+        let in_place = self.a.as_float_rows(of.products).filter(|_| !plan.packs_a);
+        let overflow = Error::Overflow { what: "packed row of A" };
+        let bytes = match in_place {
+            Some(_) => 0,
+            None => packed_row_bytes(of.products, of.k).ok_or(overflow)?,
         };
-        constants.grow(job.weights.packed().constants_len(plan.strip) * size_of::<f32>());
-        expanded.grow(if plan.keeps { job.products.slots(plan.kc) * plan.strip * size_of::<f32>() } else { 0 });
-        let partial_rows = match (plan.passes(k) > 1, plan.in_tiles) {
-            (true, _) => rows.len(),
-            (false, true) => plan.tiles.height,
+        Ok(FloatBody { product: self, in_place, size: RowSize { bytes, terms: 0 } })
+    }
+}
+
+impl Body for FloatBody<'_> {
+    fn loops(&self) -> &Loops {
+        &self.product.plan.loops
+    }
+
+    fn columns(&self) -> usize {
+        self.product.plan.strips
+    }
+
+    fn row_size(&self) -> RowSize {
+        self.size
+    }
+
+    fn prepares_in_pieces(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, _: &mut Scratch) {
+        match self.product.plan.rows_of_a(self.product.kernels.variant.products) {
+            FloatRows::Interleaved => self.pack(&tiles, bytemuck::cast_slice_mut(rows.bytes)),
+            FloatRows::Strided => self.round_rows(&tiles, bytemuck::cast_slice_mut(rows.bytes)),
+        }
+    }
+
+    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
+        let FloatProduct { weights, plan, kernels, beta, low, high, ref c, residual, .. } = self.product;
+        let FloatVariant { products, k, .. } = kernels.variant;
+        let (tiles, Block { tiles: of_block, columns: strips, .. }) = (plan.loops.tiles, block);
+        let first_row = tiles.row(of_block.start);
+        let a = match self.in_place {
+            Some(a) => a.row_range(first_row, tiles.row(of_block.end) - first_row).expect("A has these rows"),
+            None => rows.of(&plan.loops, &of_block, self.size),
+        };
+        let Scratch { sums, expanded, constants, .. } = scratch;
+        let constants_len = weights.packed().constants_len(plan.strip);
+        let expanded_len = if plan.keeps { products.slots(plan.kc) * plan.strip } else { 0 };
+        let sums_rows = match (plan.passes(k) > 1, plan.in_tiles) {
+            (true, _) => a.rows(),
+            (false, true) => tiles.height,
             (false, false) => 0,
         };
-        partial.grow(partial_rows * plan.strip * plan.strips_of_panel() * size_of::<f32>());
-        let block = Block {
-            job,
-            runs: plan.tiles.runs(tiles.start, tiles.end),
-            rows: rows.len(),
+        constants.grow(constants_len * size_of::<f32>());
+        expanded.grow(expanded_len * size_of::<f32>());
+        sums.grow(sums_rows * plan.strip * plan.strips_of_panel() * size_of::<f32>());
+        let rows = RowsOfBlock {
+            body: self,
+            runs: tiles.runs(of_block.start, of_block.end),
+            first_row,
             common: FloatKernelArgs {
-                a_row_stride: a.row_stride,
-                b_panel_stride: job.weights.panel_bytes(),
+                a_row_stride: a.row_stride(),
+                b_panel_stride: weights.panel_bytes(),
                 constants: constants.of_mut().as_mut_ptr(),
                 expanded: expanded.of_mut().as_mut_ptr(),
-                c_row_stride: job.c.row_stride_bytes,
-                residual_row_stride: job.residual.map_or(0, |residual| residual.row_stride_bytes),
-                beta: job.beta,
-                low: job.low,
-                high: job.high,
+                c_row_stride: c.row_stride_bytes(),
+                residual_row_stride: residual.map_or(0, |residual| residual.row_stride_bytes()),
+                beta,
+                low,
+                high,
                 ..FloatKernelArgs::EMPTY
             },
             a,
@@ -215,24 +284,15 @@ fn run_part(job: &FloatJob<'_>, tiles: Range<usize>, strips: Range<usize>, works
             Sweep::Row => strips.start..strips.end.min(plan.whole_strips),
         };
         if !in_row.is_empty() {
-            block.run_rows(in_row.clone());
+            rows.run_rows(in_row.clone());
         }
         let mut first = in_row.end;
         while first < strips.end {
             let end = strips.end.min((first + 1).next_multiple_of(plan.strips_of_panel()));
-            block.run_panel(first..end, partial.of_mut());
+            rows.run_panel(first..end, sums.of_mut());
             first = end;
         }
     }
-}
-
-/// Rows of A as kernels read them.
-struct Rows<'a> {
-    data: &'a [u8],
-    /// Bytes from row to row; packed rows take as many, also where they are interleaved.
-    row_stride: usize,
-    /// The row that `data` begins with.
-    first: usize,
 }
 
 /// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the caches
@@ -245,64 +305,68 @@ fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
     }
 }
 
-/// Packs rows of A as bf16 side by side, zeros behind them up to whole groups of k.
-fn round_rows(job: &FloatJob<'_>, rows: Range<usize>, row_stride: usize, out: &mut [bf16]) {
-    let (k, whole) = (job.weights.k(), job.products.slots(job.weights.k()) * job.products.depth_of_slot());
-    for (i, row) in rows.zip(out.chunks_exact_mut(row_stride / size_of::<bf16>())) {
-        job.a.read_bf16(i, 0, &mut row[..k]);
-        row[k..whole].fill(bf16::ZERO);
-    }
-}
-
 /// How much of K is packed at a time.
 const PACK_DEPTH: usize = 64;
 /// Most rows of a micro-tile.
 const MAX_ROWS: usize = 16;
 
-/// Packs tiles of A into micro-panels.
-///
-/// ```text
-/// tile:  k = 0: row 0, row 1, .. | k = 1: row 0, row 1, .. | ...
-/// ```
-fn pack(job: &FloatJob<'_>, tiles: &Range<usize>, out: &mut [f32]) {
-    let (plan, depth) = (job.plan, job.weights.k());
-    let mut out = out;
-    gemmill_codegen::vectorize(|| {
-        for tile in tiles.clone() {
-            let rows = plan.tiles.row(tile)..plan.tiles.row(tile + 1);
-            let height = rows.len();
-            let (panel, rest) = std::mem::take(&mut out).split_at_mut(height * depth);
-            out = rest;
-            let mut piece = [[0f32; PACK_DEPTH]; MAX_ROWS];
-            for k in (0..depth).step_by(PACK_DEPTH) {
-                let count = PACK_DEPTH.min(depth - k);
-                for (row, natural) in rows.clone().zip(&mut piece[..height]) {
-                    job.a.read(row, k, &mut natural[..count]);
-                }
-                for (i, group) in panel[k * height..][..count * height].chunks_exact_mut(height).enumerate() {
-                    group.iter_mut().zip(&piece).for_each(|(to, natural)| *to = natural[i]);
+impl FloatBody<'_> {
+    /// Writes rows of A as bf16 side by side, zeros behind them up to whole groups of k.
+    fn round_rows(&self, tiles: &Range<usize>, out: &mut [bf16]) {
+        let FloatVariant { products, k, .. } = self.product.kernels.variant;
+        let (all, whole) = (self.product.plan.loops.tiles, products.slots(k) * products.depth_of_slot());
+        let rows = all.row(tiles.start)..all.row(tiles.end);
+        for (i, row) in rows.zip(out.chunks_exact_mut(self.size.bytes / size_of::<bf16>())) {
+            self.product.a.read_bf16(i, 0, &mut row[..k]);
+            row[k..whole].fill(bf16::ZERO);
+        }
+    }
+
+    /// Packs tiles of A into micro-panels.
+    ///
+    /// ```text
+    /// tile:  k = 0: row 0, row 1, .. | k = 1: row 0, row 1, .. | ...
+    /// ```
+    fn pack(&self, tiles: &Range<usize>, out: &mut [f32]) {
+        let (all, depth) = (self.product.plan.loops.tiles, self.product.kernels.variant.k);
+        let mut out = out;
+        gemmill_codegen::vectorize(|| {
+            for tile in tiles.clone() {
+                let rows = all.row(tile)..all.row(tile + 1);
+                let height = rows.len();
+                let (panel, rest) = std::mem::take(&mut out).split_at_mut(height * depth);
+                out = rest;
+                let mut piece = [[0f32; PACK_DEPTH]; MAX_ROWS];
+                for k in (0..depth).step_by(PACK_DEPTH) {
+                    let count = PACK_DEPTH.min(depth - k);
+                    for (row, natural) in rows.clone().zip(&mut piece[..height]) {
+                        self.product.a.read(row, k, &mut natural[..count]);
+                    }
+                    for (i, group) in panel[k * height..][..count * height].chunks_exact_mut(height).enumerate() {
+                        group.iter_mut().zip(&piece).for_each(|(to, natural)| *to = natural[i]);
+                    }
                 }
             }
-        }
-    });
+        });
+    }
 }
 
 /// A block of rows against all columns of a part.
-struct Block<'a, 'j> {
-    job: &'a FloatJob<'j>,
-    a: Rows<'a>,
+struct RowsOfBlock<'a, 'p> {
+    body: &'a FloatBody<'p>,
+    /// Its rows, as kernels read them.
+    a: MatRef<'a, u8>,
+    first_row: usize,
     /// Its micro-tiles.
     runs: [Run; 2],
-    /// Rows of all of them.
-    rows: usize,
     /// What all calls have in common.
     common: FloatKernelArgs,
 }
 
-impl Block<'_, '_> {
+impl RowsOfBlock<'_, '_> {
     /// LOOP 2 to LOOP 4: strips of full width against each micro-tile of the block, all of K.
     fn run_rows(&self, strips: Range<usize>) {
-        let strip = self.strip(strips.start, 0..self.job.weights.k());
+        let strip = self.strip(strips.start, 0..self.body.product.weights.k());
         let mut tile = TileRole::First;
         for (short_tile, run) in self.runs.into_iter().enumerate() {
             for i in 0..run.tiles {
@@ -314,7 +378,7 @@ impl Block<'_, '_> {
                     tile,
                 };
                 let run = Run { first_row: run.first_row + i * run.height, tiles: 1, ..run };
-                let call = Call { run, tiles: strips.len(), partial: std::ptr::null_mut(), next: std::ptr::null() };
+                let call = Call { run, strips: strips.len(), sums: &mut [], next: std::ptr::null() };
                 self.call(place, &strip, call);
                 tile = TileRole::Plain;
             }
@@ -322,20 +386,21 @@ impl Block<'_, '_> {
     }
 
     /// LOOP 3 and LOOP 4: strips of one panel, or one of several panels, against the block of rows.
-    fn run_panel(&self, strips: Range<usize>, partial: &mut [f32]) {
-        let (plan, k) = (self.job.plan, self.job.weights.k());
+    fn run_panel(&self, strips: Range<usize>, sums: &mut [f32]) {
+        let FloatProduct { plan, weights, .. } = self.body.product;
+        let k = weights.k();
         let passes = plan.passes(k);
         for pass in 0..passes {
             let depth = (pass * plan.kc).min(k)..((pass + 1) * plan.kc).min(k);
             // What the panel has behind this part is prefetched meanwhile, or the panel after it.
             let ends = strips.end == plan.strips && pass + 1 == passes;
             let mut prefetching = if ends { 0 } else { plan.prefetching_tiles };
-            let mut next = PackedPart::new(self.job.weights, strips.start * plan.strip, depth.end, plan.strip).start;
+            let mut next = PackedPart::new(weights, strips.start * plan.strip, depth.end, plan.strip).start;
             for number in strips.clone() {
                 let strip = self.strip(number, depth.clone());
                 let narrow_strip = number >= plan.whole_strips;
                 let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
-                let mut done = (number - strips.start) * self.rows * plan.strip;
+                let mut done = (number - strips.start) * self.a.rows() * plan.strip;
                 let mut first_tile = true;
                 for (short_tile, run) in self.runs.into_iter().enumerate() {
                     let mut left = run;
@@ -352,12 +417,13 @@ impl Block<'_, '_> {
                             last_pass: pass + 1 == passes,
                             tile,
                         };
-                        let partial = match (passes > 1, plan.in_tiles) {
-                            (true, _) => partial[done..].as_mut_ptr(),
-                            (false, true) => partial.as_mut_ptr(),
-                            (false, false) => std::ptr::null_mut(),
+                        let sums = match (passes > 1, plan.in_tiles) {
+                            (true, _) => &mut sums[done..],
+                            (false, true) => &mut sums[..],
+                            (false, false) => &mut [],
                         };
-                        self.call(place, &strip, Call { run: left, tiles, partial, next });
+                        let run = Run { tiles, ..left };
+                        self.call(place, &strip, Call { run, strips: 1, sums, next });
                         if tile == TileRole::Prefetching {
                             prefetching -= tiles;
                             next = next.wrapping_add(tiles * prefetched_by_tile(depth.len()));
@@ -374,46 +440,59 @@ impl Block<'_, '_> {
 
     /// What calls have in common that multiply by a strip, in a pass of K.
     fn strip(&self, strip: usize, depth: Range<usize>) -> Strip {
-        let (job, column) = (self.job, strip * self.job.plan.strip);
-        let b = PackedPart::new(job.weights, column, depth.start, job.plan.strip);
+        let FloatProduct { plan, weights, kernels, .. } = self.body.product;
+        let column = strip * plan.strip;
+        let b = PackedPart::new(weights, column, depth.start, plan.strip);
         Strip {
             column,
-            slots_before: depth.start / job.products.depth_of_slot(),
+            slots_before: depth.start / kernels.variant.products.depth_of_slot(),
             args: FloatKernelArgs {
                 b: b.start,
                 b_strip_stride: b.strip_stride,
                 scales_from_b: b.scales_from_start,
                 depth: depth.len(),
-                bias: from(job.bias, column),
                 ..self.common
             },
         }
     }
 
-    fn call(&self, place: KernelPlace, strip: &Strip, call: Call) {
-        let (job, column, row) = (self.job, strip.column, call.run.first_row);
-        let kernel = job.kernels.0[place.index()].as_deref().expect("a job has every kernel of its plan");
-        let within = size_of::<f32>()
-            * match job.plan.rows_of_a(job.products) {
-                FloatRows::Interleaved => strip.slots_before * call.run.height,
+    fn call(&self, place: KernelPlace, strip: &Strip, call: Call<'_>) {
+        let FloatProduct { plan, kernels, bias, ref c, residual, .. } = self.body.product;
+        let kernel = kernels.by_place[place.index()].as_deref().expect("a product has every kernel of its plan");
+        let (desc, column, run) = (kernel.desc(), strip.column, call.run);
+        // What is read and written: a rectangle of C, as many rows of A, the bias of whole strips.
+        let rows = run.first_row..run.first_row + run.tiles * run.height;
+        let cols = (call.strips - 1) * plan.strip + usize::from(desc.cols);
+        let padded = (call.strips - 1) * plan.strip + desc.strip_cols();
+        assert!(usize::from(desc.rows) == run.height, "a kernel of the plan's micro-tile: {desc}");
+        let a =
+            self.a.row_range(rows.start - self.first_row, rows.len()).expect("kernels read rows of A that there are");
+        let sums_needed = match place.first_pass && place.last_pass && !plan.in_tiles {
+            true => 0,
+            false => {
+                desc.scratch_len() * if plan.in_tiles && place.first_pass && place.last_pass { 1 } else { run.tiles }
+            }
+        };
+        assert!(sums_needed <= call.sums.len(), "room for partial sums");
+        let before = size_of::<f32>()
+            * match desc.a {
+                FloatRows::Interleaved => strip.slots_before * run.height,
                 FloatRows::Strided => strip.slots_before,
             };
-        let before = (row - self.a.first) * self.a.row_stride + within;
         let mut args = FloatKernelArgs {
-            a: self.a.data[before.min(self.a.data.len())..].as_ptr().cast(),
-            a_tile_stride: call.run.height * self.a.row_stride,
+            a: a.as_ptr().wrapping_add(before).cast(),
+            a_tile_stride: run.height * self.a.row_stride(),
             next: call.next,
-            tiles: call.tiles,
-            c: job.c.at(row, column),
-            scratch: call.partial,
-            residual: job.residual.map_or(std::ptr::null(), |residual| {
-                from(residual.data, row * residual.row_stride_bytes + column * job.c.element_bytes)
-            }),
+            tiles: run.tiles.max(call.strips),
+            c: c.rectangle(rows.clone(), column..column + cols),
+            scratch: call.sums.as_mut_ptr(),
+            bias: from(bias, column, padded),
+            residual: residual.map_or(std::ptr::null(), |residual| residual.at(rows.start, column)),
             ..strip.args
         };
-        // SAFETY: a `FloatJob` has operands and a destination of the sizes that its kernels were described with; `run_part`
-        // provides the run's rows and room for constants, expanded weights and partial sums; nobody else has this part's
-        // rectangle of C.
+        // SAFETY: `FloatProduct::body` checked that operands, bias and C have the sizes that kernels read and write, and the lines
+        // above that this call stays within them; `multiply` made room for constants and expanded weights; the strip and those
+        // behind it are packed; nobody else has this part's rectangle of C.
         unsafe { kernel.run(&mut args) }
     }
 }
@@ -427,11 +506,11 @@ struct Strip {
 }
 
 /// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
-struct Call {
+struct Call<'a> {
     run: Run,
-    tiles: usize,
+    strips: usize,
     /// Where the run's partial sums are.
-    partial: *mut f32,
+    sums: &'a mut [f32],
     /// What kernels that prefetch go on with.
     next: *const u8,
 }
@@ -461,8 +540,8 @@ impl PackedPart {
         let at = place(column);
         // Going back where panels have no bytes: then nothing is read.
         let strip_stride = place(column + strip).wrapping_sub(at);
-        // Without any k there is nothing to read.
-        let start = weights.bytes()[at.min(weights.bytes().len())..].as_ptr();
+        // Without any k there is nothing to read. The pointer may be walked back to scales: it is one to all of the weights.
+        let start = weights.bytes().as_ptr().wrapping_add(at.min(weights.bytes().len()));
         PackedPart { start, scales_from_start, strip_stride }
     }
 }

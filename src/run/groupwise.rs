@@ -1,250 +1,268 @@
-//! The loops around the groupwise micro-kernel, and the call into machine code.
+//! The body of products of weights of few bits by quantized activations: the loop over panels, the call into machine code, and
+//! the epilogue.
 //!
 //! ```text
-//! parts (threads):  rows × panels                      each part writes its own piece of C
-//!   LOOP 1  rows in blocks of MC                       A is quantized: i8, padded to whole chunks of k
-//!     LOOP 2  panels                                   sums of MC × 32, then the epilogue
-//!       kernel: micro-tiles of the block of rows
+//! LOOP 2  panels                                   sums of MC × 32, then the epilogue
+//!   kernel: micro-tiles of the block of rows
 //! ```
 
-use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::Arc;
 
-use gemmill_codegen::{GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, Kernel};
+use gemmill_codegen::{Byte, CodegenError, GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, Kernel, KernelCache, Tier};
+use half::{bf16, f16};
 
-use super::{Destination, piece};
-use crate::error::Result;
-use crate::float::{Float, Function, Source};
-use crate::groupwise::PackedGroupwise;
-use crate::matrix::{MatMut, MatRef};
-use crate::parallel::{ParallelFor, run_parts};
-use crate::plan::RowTiles;
-use crate::quant::{ZeroPoints, min_max_row, quantize_row_into, symmetric_row_params};
+use super::{Block, Body, Destination, RowSize, Rows, RowsMut, Scratch};
+use crate::error::{Result, expect};
+use crate::function::Function;
+use crate::operands::{Operand, RowParameters};
+use crate::plan::Loops;
+use crate::plan::groupwise::GroupwisePlan;
+use crate::quant::ZeroPoints;
+use crate::views::{ElementType, Float};
+use crate::weights::PackedGroupwise;
 
-/// A product, ready to be carried out: kernels for both tile heights are there, every shape and length was checked, and every
-/// row of A can be quantized. There are rows and columns.
-pub(crate) struct GroupwiseJob<'a> {
+/// Kernels for tall and short micro-tiles.
+#[derive(Debug)]
+pub(crate) struct GroupwiseKernels([Option<Arc<Kernel<GroupKernelDesc>>>; 2]);
+
+impl GroupwiseKernels {
+    /// All kernels that a plan needs.
+    pub(crate) fn new(
+        packed: &PackedGroupwise,
+        plan: &GroupwisePlan,
+        tier: Tier,
+    ) -> Result<GroupwiseKernels, CodegenError> {
+        let [tall, short] = descriptions(packed, plan, tier);
+        let kernel = |desc: Option<GroupKernelDesc>| desc.map(|desc| KernelCache::global().get(&desc)).transpose();
+        Ok(GroupwiseKernels([kernel(tall)?, kernel(short)?]))
+    }
+
+    /// A plan, told.
+    pub(crate) fn describe(packed: &PackedGroupwise, plan: &GroupwisePlan, tier: Tier) -> String {
+        super::describe(tier, &plan.loops, descriptions(packed, plan, tier).into_iter().flatten())
+    }
+}
+
+/// The kernels of tall and of short micro-tiles, as far as a plan has such.
+fn descriptions(packed: &PackedGroupwise, plan: &GroupwisePlan, tier: Tier) -> [Option<GroupKernelDesc>; 2] {
+    let tiles = plan.loops.tiles;
+    let kernel = |count: usize, rows: usize, prefetch| (count > 0).then(|| packed.kernel(tier, rows, prefetch));
+    [
+        kernel(tiles.tall, tiles.height, plan.prefetch[0]),
+        kernel(tiles.short, tiles.height.saturating_sub(1), plan.prefetch[1]),
+    ]
+}
+
+/// A product: what [`GroupwiseProduct::body`] checks.
+pub(crate) struct GroupwiseProduct<'a> {
     pub(crate) packed: &'a PackedGroupwise,
-    pub(crate) a: Source<'a>,
-    pub(crate) tiles: RowTiles,
-    /// Micro-tiles per block of rows.
-    pub(crate) tiles_per_block: usize,
-    pub(crate) row_parts: usize,
-    pub(crate) panel_parts: usize,
-    /// Of kernels that prefetch.
-    pub(crate) prefetch_distance: usize,
-    /// For tall and short tiles.
-    pub(crate) kernels: [Option<&'a Kernel<GroupKernelDesc>>; 2],
+    pub(crate) plan: &'a GroupwisePlan,
+    pub(crate) kernels: &'a GroupwiseKernels,
+    pub(crate) a: Operand<'a>,
+    /// Scales by which rows are quantized.
+    pub(crate) rows: &'a RowParameters,
     /// Empty if there is none.
     pub(crate) bias: &'a [f32],
     pub(crate) function: Function,
+    pub(crate) c: Destination<'a>,
+    pub(crate) c_type: ElementType,
 }
 
-/// A thread's own memory, kept from call to call.
-#[derive(Default)]
-struct Workspace {
-    natural: Vec<f32>,
-    a: Vec<i8>,
-    scales: Vec<f32>,
-    terms: Vec<i32>,
-    sums: Vec<f32>,
+/// A product that is ready to be carried out. Its operands have the extents that its kernels read and write.
+pub(crate) struct GroupwiseBody<'a> {
+    product: GroupwiseProduct<'a>,
+    size: RowSize,
 }
 
-thread_local! {
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
-}
-
-/// Carries out a job in as many parts as it says, on threads of the caller's own or of its rayon pool.
-pub(crate) fn run<C: Float>(
-    job: &GroupwiseJob<'_>,
-    c: &mut MatMut<'_, C>,
-    own_threads: Option<&dyn ParallelFor>,
-) -> Result<()> {
-    let c = Destination::new(c);
-    run_parts(own_threads, job.row_parts * job.panel_parts, &|part| {
-        run_part::<C>(job, &c, part);
-        Ok(())
-    })
-}
-
-/// Refuses rows that cannot be quantized, before anything is written.
-pub(crate) fn check_finite<A: Float>(a: MatRef<'_, A>) -> Result<()> {
-    // Without columns of weights, nothing says that A, or a row of it, fits memory.
-    let a = a.without_repeats();
-    let (source, k) = (Source::new(a), a.cols());
-    let mut piece = [0f32; PIECE];
-    for i in 0..if k == 0 { 0 } else { a.rows() } {
-        for first in (0..k).step_by(PIECE) {
-            let (min, max) = read_and_bound(&source, i, first, &mut piece[..PIECE.min(k - first)]);
-            symmetric_row_params(min, max)?;
+impl<'a> GroupwiseProduct<'a> {
+    /// Checks the extents of all that kernels read and write.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for an array or an operand of another size than the plan asks for.
+    pub(crate) fn body(self) -> Result<GroupwiseBody<'a>> {
+        let (rows, tiles) = (self.a.rows(), self.plan.loops.tiles);
+        expect("columns of A in a product", self.packed.k(), self.a.cols())?;
+        expect("rows of A in a plan", tiles.row(tiles.count()), rows)?;
+        expect("rows of C in a product", rows, self.c.rows)?;
+        expect("columns of C in a product", self.packed.n(), self.c.cols)?;
+        expect("bytes of an element of C", self.c_type.bytes(), self.c.element_bytes)?;
+        expect("row scales", rows, self.rows.scales.len())?;
+        if !self.bias.is_empty() {
+            expect("biases", self.packed.n(), self.bias.len())?;
         }
-    }
-    Ok(())
-}
-
-/// Elements of a row that are looked at together.
-const PIECE: usize = 1024;
-
-fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
-    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
-        Ok(mut workspace) => f(&mut workspace),
-        Err(_) => f(&mut Workspace::default()),
-    })
-}
-
-/// Reads elements of a row, and gives the smallest and the largest one; zeros if all are NaN.
-fn read_and_bound(a: &Source<'_>, row: usize, first: usize, natural: &mut [f32]) -> (f32, f32) {
-    gemmill_codegen::vectorize(|| {
-        a.read(row, first, natural);
-        min_max_row(natural).unwrap_or_default()
-    })
-}
-
-fn run_part<C: Float>(job: &GroupwiseJob<'_>, c: &Destination<'_>, part: usize) {
-    let (row_part, panel_part) = (part / job.panel_parts, part % job.panel_parts);
-    let tiles = piece(job.tiles.count(), row_part, job.row_parts);
-    let panels = piece(job.packed.n().div_ceil(GROUP_PANEL), panel_part, job.panel_parts);
-    if panels.is_empty() {
-        return;
-    }
-    with_workspace(|workspace| {
-        for first in tiles.clone().step_by(job.tiles_per_block) {
-            let tiles = first..tiles.end.min(first + job.tiles_per_block);
-            quantize(job, &tiles, workspace);
-            for panel in panels.clone() {
-                run_panel::<C>(job, c, &tiles, panel, workspace);
-            }
-        }
-    });
-}
-
-/// LOOP 1: rows as i8, their scales, and what zero points of weights take out of each group.
-fn quantize(job: &GroupwiseJob<'_>, tiles: &Range<usize>, workspace: &mut Workspace) {
-    let Workspace { natural, a, scales, terms, .. } = workspace;
-    let (k, padded, groups) = (job.packed.k(), job.packed.padded_k(), job.packed.chunks().len());
-    let size = job.packed.format().group_size.elements();
-    let middle = i32::from(job.packed.format().bits.middle());
-    let factor = if job.packed.format().zero_points == ZeroPoints::Middle { -middle } else { -1 };
-    let first_row = job.tiles.row(tiles.start);
-    let rows = job.tiles.row(tiles.end) - first_row;
-    natural.resize(k, 0.0);
-    a.resize(rows * padded, 0);
-    scales.resize(rows, 0.0);
-    terms.resize(rows * groups, 0);
-    for tile in tiles.clone() {
-        let start = job.tiles.row(tile);
-        let height = job.tiles.row(tile + 1) - start;
-        for i in 0..height {
-            let row = start + i - first_row;
-            let (min, max) = read_and_bound(&job.a, start + i, 0, natural);
-            // Rows that have no parameters were refused.
-            let Ok(params) = symmetric_row_params(min, max) else { continue };
-            scales[row] = params.scale();
-            let (quantized, padding) = a[row * padded..][..padded].split_at_mut(k);
-            gemmill_codegen::vectorize(|| {
-                quantize_row_into(params.inverse(), 0, natural, quantized);
-                padding.fill(0);
-                for (g, group) in quantized.chunks(size).enumerate() {
-                    let sum: i32 = group.iter().map(|&x| i32::from(x)).sum();
-                    terms[(start - first_row) * groups + g * height + i] = sum * factor;
-                }
-            });
-        }
+        let size = RowSize { bytes: self.packed.padded_k(), terms: self.packed.chunks().len() };
+        Ok(GroupwiseBody { product: self, size })
     }
 }
 
-/// LOOP 2: one panel against the block of rows.
-fn run_panel<C: Float>(
-    job: &GroupwiseJob<'_>,
-    c: &Destination<'_>,
-    tiles: &Range<usize>,
-    panel: usize,
-    workspace: &mut Workspace,
-) {
-    let (padded, groups) = (job.packed.padded_k(), job.packed.chunks().len());
-    let first_row = job.tiles.row(tiles.start);
-    let rows = job.tiles.row(tiles.end) - first_row;
-    workspace.sums.clear();
-    workspace.sums.resize(rows * GROUP_PANEL, 0.0);
-    for (kernel, run) in job.kernels.iter().zip(job.tiles.runs(tiles.start, tiles.end)) {
-        if run.tiles == 0 || groups == 0 {
-            continue;
-        }
-        let kernel = kernel.expect("a job has kernels for its tiles");
-        let row = run.first_row - first_row;
-        let mut args = GroupKernelArgs {
-            a: workspace.a[row * padded..].as_ptr(),
-            a_row_stride: padded,
-            b: job.packed.panels_from(panel).as_ptr(),
-            chunks: job.packed.chunks().as_ptr(),
-            groups,
-            tiles: run.tiles,
-            prefetch_distance: job.prefetch_distance,
-            terms: workspace.terms[row * groups..].as_ptr(),
-            sums: workspace.sums[row * GROUP_PANEL..].as_mut_ptr(),
-            groups_left: 0,
+impl Body for GroupwiseBody<'_> {
+    fn loops(&self) -> &Loops {
+        &self.product.plan.loops
+    }
+
+    fn columns(&self) -> usize {
+        self.product.packed.n().div_ceil(GROUP_PANEL)
+    }
+
+    fn row_size(&self) -> RowSize {
+        self.size
+    }
+
+    fn prepares_in_pieces(&self) -> bool {
+        true
+    }
+
+    /// Rows as i8, padded to whole chunks of k, and what zero points of weights take out of each group: by micro-tile, group,
+    /// row.
+    fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, _: &mut Scratch) {
+        let GroupwiseProduct { packed, plan, a, .. } = self.product;
+        let (all, k) = (plan.loops.tiles, packed.k());
+        let RowSize { bytes: padded, terms: groups } = self.size;
+        let format = packed.format();
+        let factor = match format.zero_points {
+            ZeroPoints::Middle => -i32::from(format.bits.middle()),
+            ZeroPoints::Each => -1,
         };
-        // SAFETY: packing made the panel for these groups and chunks; `quantize` wrote padded rows of A and a term for each
-        // group and row of the run's tiles; the sums have a row for each row of them.
-        unsafe { kernel.run(&mut args) }
-    }
-    let column = panel * GROUP_PANEL;
-    let cols = GROUP_PANEL.min(job.packed.n() - column);
-    let bias = job.bias.get(column..column + cols);
-    let rows =
-        workspace.sums.chunks_exact(GROUP_PANEL).zip(&workspace.scales).enumerate().map(|(i, (sums, &scale))| {
-            let at = c.at(first_row + i, column).cast::<C>();
-            // SAFETY: these elements are C's, and nobody else writes this part's rectangle of it.
-            (sums, scale, unsafe { std::slice::from_raw_parts_mut(at, cols) })
+        let first_row = all.row(tiles.start);
+        gemmill_codegen::vectorize(|| {
+            for tile in tiles.clone() {
+                let rows = all.row(tile)..all.row(tile + 1);
+                let terms = &mut to.terms[(rows.start - first_row) * groups..][..rows.len() * groups];
+                for row in rows.clone() {
+                    let out = &mut to.bytes[(row - first_row) * padded..][..padded];
+                    let (quantized, padding) = out.split_at_mut(k);
+                    if k > 0 {
+                        a.integers(row, Byte::I8, quantized, k);
+                    }
+                    padding.fill(0);
+                    for (g, group) in quantized.chunks(format.group_size.elements()).enumerate() {
+                        let sum: i32 = group.iter().map(|&x| i32::from(x as i8)).sum();
+                        terms[g * rows.len() + row - rows.start] = sum * factor;
+                    }
+                }
+            }
         });
-    finish(rows, bias, job.function);
+    }
+
+    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
+        for panel in block.columns.clone() {
+            self.run_panel(rows, &block.tiles, panel, scratch);
+        }
+    }
 }
 
-/// The epilogue of rows: of sums, with their scale, to where they go.
-fn finish<'a, C: Float>(
-    rows: impl Iterator<Item = (&'a [f32], f32, &'a mut [C])>,
-    bias: Option<&[f32]>,
+impl GroupwiseBody<'_> {
+    /// LOOP 2: one panel against the block of rows.
+    fn run_panel(&self, rows: Rows<'_>, tiles: &Range<usize>, panel: usize, scratch: &mut Scratch) {
+        let GroupwiseProduct { packed, plan, kernels, bias, function, ref c, c_type, rows: parameters, .. } =
+            self.product;
+        let (all, groups) = (plan.loops.tiles, self.size.terms);
+        let a = rows.of(&plan.loops, tiles, self.size);
+        let (first_row, first_of_terms) = (all.row(tiles.start), all.row(rows.first_tile));
+        scratch.sums.grow(a.rows() * GROUP_PANEL * size_of::<f32>());
+        let sums = &mut scratch.sums.of_mut::<f32>()[..a.rows() * GROUP_PANEL];
+        sums.fill(0.0);
+        for (kernel, run) in kernels.0.iter().zip(all.runs(tiles.start, tiles.end)) {
+            if run.tiles == 0 || groups == 0 {
+                continue;
+            }
+            let kernel = kernel.as_deref().expect("a product has every kernel of its plan");
+            let (row, count) = (run.first_row - first_row, run.tiles * run.height);
+            assert!(
+                usize::from(kernel.desc().rows) == run.height,
+                "a kernel of the plan's micro-tile: {}",
+                kernel.desc()
+            );
+            let of_run = a.row_range(row, count).expect("kernels read rows of A that there are");
+            let mut args = GroupKernelArgs {
+                a: of_run.as_ptr().cast(),
+                a_row_stride: of_run.row_stride(),
+                b: packed.panels_from(panel).as_ptr(),
+                chunks: packed.chunks().as_ptr(),
+                groups,
+                tiles: run.tiles,
+                prefetch_distance: plan.prefetch_distance,
+                terms: rows.terms[(run.first_row - first_of_terms) * groups..][..count * groups].as_ptr(),
+                sums: sums[row * GROUP_PANEL..][..count * GROUP_PANEL].as_mut_ptr(),
+                groups_left: 0,
+            };
+            // SAFETY: packing made the panel for these groups and chunks; `prepare` wrote padded rows of A and a term for each
+            // group and row of the run's tiles, and the sums have a row for each of them, as the lines above check.
+            unsafe { kernel.run(&mut args) }
+        }
+        let column = panel * GROUP_PANEL;
+        let cols = GROUP_PANEL.min(packed.n() - column);
+        let finish = Finish {
+            sums,
+            scales: &parameters.scales[first_row..][..a.rows()],
+            bias: bias.get(column..column + cols),
+            function,
+            c: c.rectangle(first_row..first_row + a.rows(), column..column + cols),
+            row_stride_bytes: c.row_stride_bytes(),
+            cols,
+        };
+        match c_type {
+            ElementType::F32 => finish.run::<f32>(),
+            ElementType::F16 => finish.run::<f16>(),
+            ElementType::Bf16 => finish.run::<bf16>(),
+            ElementType::U8 | ElementType::I8 | ElementType::I32 => {
+                unreachable!("operations check that C holds floats")
+            }
+        }
+    }
+}
+
+/// The epilogue of a panel: from sums, with the scales of their rows, to C.
+struct Finish<'a> {
+    sums: &'a [f32],
+    scales: &'a [f32],
+    bias: Option<&'a [f32]>,
     function: Function,
-) {
-    #[inline(always)]
-    fn row<C: Float>(sums: &[f32], scale: f32, bias: Option<&[f32]>, function: Function, out: &mut [C]) {
-        let out = out.iter_mut().zip(sums);
-        match (bias, function) {
-            (None, Function::Identity) => out.for_each(|(c, &x)| *c = C::from_f32(x * scale)),
-            (Some(bias), Function::Identity) => {
-                out.zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(x.mul_add(scale, b)));
+    /// A rectangle of C, with as many rows as there are scales.
+    c: *mut u8,
+    row_stride_bytes: usize,
+    cols: usize,
+}
+
+impl Finish<'_> {
+    fn run<C: Float>(&self) {
+        // Too large for the compiler to inline it into `vectorize`: each multiply-add would be a call.
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma")]
+            fn with_avx2<C: Float>(finish: &Finish<'_>) {
+                finish.rows::<C>();
             }
-            (None, _) => out.for_each(|(c, &x)| *c = C::from_f32(function.apply(x * scale))),
-            (Some(bias), _) => {
-                out.zip(bias).for_each(|((c, &x), &b)| *c = C::from_f32(function.apply(x.mul_add(scale, b))));
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                // SAFETY: the two features that the function is compiled for were detected on the line above.
+                return unsafe { with_avx2::<C>(self) };
+            }
+        }
+        self.rows::<C>();
+    }
+
+    #[inline(always)]
+    fn rows<C: Float>(&self) {
+        for (i, (sums, &scale)) in self.sums.chunks_exact(GROUP_PANEL).zip(self.scales).enumerate() {
+            let at = self.c.wrapping_add(i * self.row_stride_bytes).cast::<MaybeUninit<C>>();
+            // SAFETY: the rectangle of C has this row and `cols` columns, and nobody else uses it.
+            let out = unsafe { std::slice::from_raw_parts_mut(at, self.cols) }.iter_mut().zip(sums);
+            let store = |c: &mut MaybeUninit<C>, x: f32| {
+                c.write(C::from_f32(x));
+            };
+            let function = |x| self.function.apply(x);
+            match (self.bias, self.function) {
+                (None, Function::Identity) => out.for_each(|(c, &x)| store(c, x * scale)),
+                (Some(bias), Function::Identity) => {
+                    out.zip(bias).for_each(|((c, &x), &b)| store(c, x.mul_add(scale, b)));
+                }
+                (None, _) => out.for_each(|(c, &x)| store(c, function(x * scale))),
+                (Some(bias), _) => {
+                    out.zip(bias).for_each(|((c, &x), &b)| store(c, function(x.mul_add(scale, b))));
+                }
             }
         }
     }
-    #[inline(always)]
-    fn all<'a, C: Float>(
-        rows: impl Iterator<Item = (&'a [f32], f32, &'a mut [C])>,
-        bias: Option<&[f32]>,
-        function: Function,
-    ) {
-        for (sums, scale, out) in rows {
-            row(sums, scale, bias, function, out);
-        }
-    }
-    // Too large for the compiler to inline it into `vectorize`: each multiply-add would be a call.
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn with_avx2<'a, C: Float>(
-            rows: impl Iterator<Item = (&'a [f32], f32, &'a mut [C])>,
-            bias: Option<&[f32]>,
-            function: Function,
-        ) {
-            all(rows, bias, function);
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: the two features that the function is compiled for were detected on the line above.
-            return unsafe { with_avx2(rows, bias, function) };
-        }
-    }
-    all(rows, bias, function);
 }

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use gemmill::float_reference::{self, Stages};
 use gemmill::half::{bf16, f16};
 use gemmill::{
-    Float, FloatGemm, FloatGemmBuilder, FloatRunOptions, FloatType, Function, HardwareDot, MatMut, MatRef, PackedFloat,
-    Result, Threads, Tier,
+    Float, FloatGemm, FloatGemmBuilder, FloatType, Function, HardwareDot, MatMut, MatRef, PackedFloat, Result,
+    RunOptions, Threads, Tier,
 };
 
 use super::guard::{Guarded, Side};
@@ -138,7 +138,7 @@ pub fn check<A: Float, B: Float, C: Float + Bits, S: Summation<B>>(
     let gemm = by.ask(FloatGemm::builder(&packed)).beta(beta).function(function).threads(threads).tier(tier);
     let gemm = if let Some(bias) = bias { gemm.bias(bias) } else { gemm }.build().unwrap();
     let mut c = Poisoned::holding((m, n), rng.below(4), &before);
-    let mut options = FloatRunOptions::new();
+    let mut options = RunOptions::new();
     if let Some(residual) = residual {
         options = options.residual(residual);
     }
@@ -158,7 +158,7 @@ pub fn check<A: Float, B: Float, C: Float + Bits, S: Summation<B>>(
         }
     }
     c.assert_holds(&expected, || {
-        let types = [A::TYPE, B::TYPE, C::TYPE].map(FloatType::name);
+        let types = [A::FLOAT, B::FLOAT, C::FLOAT].map(FloatType::name);
         format!(
             "{by} on {tier} {types:?} {m}x{n}x{k}, A {a_order:?}, B {b_order:?}, {numbers:?}, beta {beta}, bias {}, residual {}, \
              {function:?}, {threads:?}",
@@ -208,7 +208,7 @@ pub fn check_guarded<A: Float, S: Summation<bf16>>(
         let residual = MatRef::row_major(residual.elements(), m, n).unwrap();
         let packed = PackedFloat::new(b).unwrap();
         let gemm = by.ask(FloatGemm::builder(&packed)).beta(1.0).tier(tier).build().unwrap();
-        let options = FloatRunOptions::new().residual(residual);
+        let options = RunOptions::new().residual(residual);
         gemm.run_with(a, &mut MatMut::row_major(c.elements_mut(), m, n).unwrap(), &options).unwrap();
         let mut expected = vec![f16::ZERO; m * n];
         let stages = Stages { beta: 1.0, residual: Some(residual), ..Stages::default() };

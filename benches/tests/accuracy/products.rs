@@ -60,9 +60,9 @@ impl Bench<'_> {
         let (k, n) = (self.operands.k, self.operands.n);
         let (a, a64) = self.operands.stored_a::<A>();
         let stored = Numbers { a: &a64, b: &self.operands.stored_b::<B>() }.sums(k);
-        let packed = PackedFloat::builder(MatRef::row_major(&self.operands.b, k, n)?).store(B::TYPE).build()?;
+        let packed = PackedFloat::builder(MatRef::row_major(&self.operands.b, k, n)?).store(B::FLOAT).build()?;
         let build = |tier| FloatGemm::builder(&packed).tier(tier).build();
-        let op = [A::TYPE, B::TYPE].map(FloatType::name).concat();
+        let op = [A::FLOAT, B::FLOAT].map(FloatType::name).concat();
         self.float_results(&op, &a, &stored, build)
     }
 
@@ -75,7 +75,7 @@ impl Bench<'_> {
         let (a, a64) = self.operands.stored_a::<A>();
         let stored = Numbers { a: &a64, b: &few_bits::by_columns(&weights) }.sums(k);
         let build = |tier| FloatGemm::groupwise(&packed).tier(tier).build();
-        let op = format!("{}i{}", A::TYPE.name(), bits.count());
+        let op = format!("{}i{}", A::FLOAT.name(), bits.count());
         self.float_results(&op, &a, &stored, build)
     }
 

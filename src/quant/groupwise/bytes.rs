@@ -15,14 +15,13 @@
 //! ```
 //!
 //! What is packed has as many bits as a weight, from the low bits of a byte to its high ones, row after row; unused bits of
-//! the last byte are 0. As in [`pack::bytes`](crate::pack::bytes), nothing is allocated before its bytes are known to be
-//! there.
+//! the last byte are 0. As in [`bytes`](crate::bytes), nothing is allocated before its bytes are known to be there.
 
 use super::{Bits, GroupSize, GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
+use crate::bytes::envelope::Envelope;
+use crate::bytes::read::Reader;
 use crate::convert::bf16;
 use crate::error::{Error, Result};
-use crate::pack::bytes::envelope::Envelope;
-use crate::pack::bytes::read::Reader;
 
 const ENVELOPE: Envelope =
     Envelope { magic: *b"\x89gemmgrp", version: 1, not_this: |given| Error::NotGroupwiseWeights { given } };

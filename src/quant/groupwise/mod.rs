@@ -17,7 +17,7 @@ use gemmill_codegen::vectorize;
 
 use crate::convert::bf16;
 use crate::error::{Error, Result, expect};
-use crate::matrix::{MatMut, MatRef};
+use crate::views::{MatMut, MatRef};
 
 /// Bits of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -268,10 +268,8 @@ impl GroupwiseWeights {
     pub fn dequantize(&self, dst: &mut MatMut<'_, f32>) -> Result<()> {
         expect("rows of the destination", self.parts.k, dst.rows())?;
         expect("columns of the destination", self.parts.n, dst.cols())?;
-        let row_stride = dst.row_stride();
-        let data = dst.data_mut();
         self.for_each_row(|k, row| {
-            data[k * row_stride..][..row.len()].copy_from_slice(row);
+            dst.row_mut(k).copy_from_slice(row);
             Ok(())
         })
     }

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use super::{GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use crate::convert::bf16;
 use crate::error::{Error, Result, expect};
-use crate::matrix::MatRef;
 use crate::quant::rows::{clamp, larger, round};
+use crate::views::MatRef;
 
 /// The largest magnitude of a weight: scales that cover it leave all weights finite.
 const LARGEST: f32 = (1u128 << 127) as f32;

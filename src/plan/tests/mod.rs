@@ -1,0 +1,4 @@
+//! What plans must satisfy, whatever they choose.
+
+mod float;
+mod int8;
