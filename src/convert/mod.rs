@@ -1,16 +1,17 @@
-//! f32 to half precision and back, on slices: [`struct@f16`] (IEEE 754 binary16) and [`bf16`] (the upper half of an f32).
+//! f32 to half precision and back, on slices: [`struct@f16`] (IEEE 754 binary16) and [`bf16`] (the upper half of an
+//! f32).
 //!
 //! | from f32 | |
 //! |---|---|
 //! | rounding | to the nearest, ties to even, subnormal results among them |
-//! | overflow | infinity; the `_saturating` functions give the largest finite number of that sign instead, also for an infinity |
+//! | overflow | infinity; `_saturating` functions give the largest finite number of that sign, also for an infinity |
 //! | NaN | stays NaN, made quiet: sign and upper bits of its payload are kept; saturating makes no difference |
 //!
-//! To f32 every number is exact. A NaN keeps its sign and payload; a signalling one becomes quiet, as the instructions of
-//! the CPU and the crate `half` have it.
+//! To f32 every number is exact. A NaN keeps its sign and payload; a signalling one becomes quiet, as the instructions
+//! of the CPU and the crate `half` have it.
 //!
-//! The bits are those of [`mod@reference`] and of the crate `half`, whatever the CPU. (The rounding of bf16 uses integers:
-//! the CPU's own instruction for it takes subnormal numbers for zeros.)
+//! The bits are those of [`mod@reference`] and of the crate `half`, whatever the CPU. (The rounding of bf16 uses
+//! integers: the CPU's own instruction for it takes subnormal numbers for zeros.)
 //!
 //! # Speed
 //! As fast as memory, with AVX2 and F16C. A destination that caches would not hold is written past them, which spares
@@ -85,7 +86,8 @@ conversion!(
     f32_to_bf16, f32 => bf16, reference::f32_to_bf16
 );
 conversion!(
-    /// To bf16: rounded to the nearest, ties to even; everything above the largest finite number, infinity too, to that.
+    /// To bf16: rounded to the nearest, ties to even; everything above the largest finite number, infinity too, to
+    /// that.
     f32_to_bf16_saturating, f32 => bf16, reference::f32_to_bf16_saturating
 );
 conversion!(

@@ -13,13 +13,13 @@ use crate::machine::memory::LINE;
 const BLOCK: usize = 32;
 /// How far ahead of the elements that are converted their successors are asked for, bytes.
 ///
-/// MEASURED on Granite Rapids, f32 to bf16: 4 % faster without a second prefetch 8 KiB ahead, which on Emerald Rapids had made it
-/// 5 % faster; 1 to 3 KiB differ by 2 %. Zen: not measured since.
+/// MEASURED on Granite Rapids, f32 to bf16: 4 % faster without a second prefetch 8 KiB ahead, which on Emerald Rapids
+/// had made it 5 % faster; 1 to 3 KiB differ by 2 %. Zen: not measured since.
 const PREFETCH: usize = 2048;
 /// Parts that are converted side by side where memory is the limit: the hardware's own prefetching works page by page.
 ///
-/// MEASURED, f32 to bf16: on Emerald Rapids 17.9 GB/s with one part, 20.0 with two, 20.7 with four to twelve; on Granite Rapids
-/// 14.4, 18.4, 20.1 with four, 20.7 with six, 19.7 with eight.
+/// MEASURED, f32 to bf16: on Emerald Rapids 17.9 GB/s with one part, 20.0 with two, 20.7 with four to twelve; on
+/// Granite Rapids 14.4, 18.4, 20.1 with four, 20.7 with six, 19.7 with eight.
 const PARTS: usize = 6;
 
 /// The upper half of an f32: a bf16.
@@ -81,8 +81,8 @@ macro_rules! driver {
                     prefetch(&src[at]);
                     let place = dst[at].as_mut_ptr().cast::<$vector>();
                     for (i, vector) in block(&src[at]).into_iter().enumerate() {
-                        // SAFETY: the block has as many bytes as the vectors, and begins with a cache line, as all blocks
-                        // behind the head do. The fence below comes before anything else accesses it.
+                        // SAFETY: the block has as many bytes as the vectors, and begins with a cache line, as all
+                        // blocks behind the head do. The fence below comes before anything else accesses it.
                         unsafe { $stream(place.add(i).cast(), vector) };
                     }
                 }

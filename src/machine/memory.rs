@@ -1,5 +1,6 @@
-//! Memory on cache lines of its own: vector loads of packed operands then never cross one. Where there is much of it, it asks
-//! for large pages: weights that stream past once would otherwise spend a good part of their time on translating addresses.
+//! Memory on cache lines of its own: vector loads of packed operands then never cross one. Where there is much of it,
+//! it asks for large pages: weights that stream past once would otherwise spend a good part of their time on
+//! translating addresses.
 
 use bytemuck::{Pod, Zeroable};
 

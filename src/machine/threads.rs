@@ -1,5 +1,5 @@
-//! How many threads work may have ([`Threads`]), threads of the caller's own ([`ParallelFor`]), and how parts of a product are
-//! shared out among these or rayon's.
+//! How many threads work may have ([`Threads`]), threads of the caller's own ([`ParallelFor`]), and how parts of a
+//! product are shared out among these or rayon's.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one, unless
-/// the run has a [`ParallelFor`].
+/// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one,
+/// unless the run has a [`ParallelFor`].
 ///
 /// # Examples
 /// ```
@@ -74,8 +74,8 @@ impl Threads {
     }
 }
 
-/// Threads of the caller's own, that runs may use instead of a rayon pool: a program that has threads already, whose other
-/// work would be held up by a second set of them, hands these over.
+/// Threads of the caller's own, that runs may use instead of a rayon pool: a program that has threads already, whose
+/// other work would be held up by a second set of them, hands these over.
 ///
 /// [`RunOptions::parallel_for`] takes one. A run then starts no thread and asks no pool. Results have the same bits.
 ///
@@ -109,12 +109,13 @@ pub trait ParallelFor: Sync {
     /// How many tasks can run at the same time. A run has at most as many, and 1024; 0 is taken for 1.
     fn threads(&self) -> usize;
 
-    /// Calls `task(i)` once for each `i` below `tasks`, in any order, from any threads, and returns when all have returned.
+    /// Calls `task(i)` once for each `i` below `tasks`, in any order, from any threads, and returns when all have
+    /// returned.
     ///
-    /// A product may need this more than once: to quantize or pack rows of A, and then to multiply. One that is worth one task
-    /// only is carried out without it. Caches are used best if `i` is the same thread from
-    /// call to call. A second call of the same `i`, or one of `i >= tasks`, does nothing. A run whose tasks were not all called
-    /// gives [`Error::NotRun`]. A task that panics has to unwind into the caller, or the process to end.
+    /// A product may need this more than once: to quantize or pack rows of A, and then to multiply. One that is worth
+    /// one task only is carried out without it. Caches are used best if `i` is the same thread from
+    /// call to call. A second call of the same `i`, or one of `i >= tasks`, does nothing. A run whose tasks were not
+    /// all called gives [`Error::NotRun`]. A task that panics has to unwind into the caller, or the process to end.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
@@ -132,8 +133,8 @@ pub(crate) fn available_threads(own: Option<&dyn ParallelFor>) -> usize {
     own.map_or_else(rayon::current_num_threads, |own| own.threads().clamp(1, MOST_TASKS))
 }
 
-/// Carries out parts `0..count` of a product, each once, on threads of the caller's own or of the rayon pool that it runs in.
-/// Of parts that fail, the error of one.
+/// Carries out parts `0..count` of a product, each once, on threads of the caller's own or of the rayon pool that it
+/// runs in. Of parts that fail, the error of one.
 pub(crate) fn run_parts(
     own: Option<&dyn ParallelFor>,
     count: usize,
@@ -147,7 +148,8 @@ pub(crate) fn run_parts(
 
 /// Most pieces of [`run_pieces`].
 const MOST_PIECES: usize = 64;
-/// What a piece is worth a thread's while with: reading or writing so many bytes takes a few times what handing it over does.
+/// What a piece is worth a thread's while with: reading or writing so many bytes takes a few times what handing it over
+/// does.
 const PIECE_BYTES: usize = 32 << 10;
 
 /// How many pieces of work over so many bytes are worth that many threads.
@@ -171,8 +173,8 @@ pub(crate) fn run_pieces<T: Send>(
     }
 }
 
-/// Calls `f` with each piece, on the threads of the rayon pool that the caller runs in, or, with at most one thread, on the
-/// calling one.
+/// Calls `f` with each piece, on the threads of the rayon pool that the caller runs in, or, with at most one thread, on
+/// the calling one.
 pub(crate) fn share<T: Send>(threads: Threads, pieces: Vec<T>, f: &(impl Fn(T) + Sync)) {
     if threads.is_one() {
         pieces.into_iter().for_each(f);

@@ -2,8 +2,8 @@
 //!
 //! A real number `x` stands as the integer `q` with `x ≈ scale * (q - zero_point)`. Activations usually take one
 //! [`QuantParams`] per tensor, chosen from the range that was seen ([`QuantParams::from_min_max`]); weights take a
-//! scale per column and zero point 0 ([`symmetric_per_column`]), or, with 4 or 2 bits, a scale for every few elements of a
-//! column ([`GroupwiseWeights`]).
+//! scale per column and zero point 0 ([`symmetric_per_column`]), or, with 4 or 2 bits, a scale for every few elements
+//! of a column ([`GroupwiseWeights`]).
 //!
 //! # Examples
 //! ```

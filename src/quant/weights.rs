@@ -11,8 +11,9 @@ const LARGEST: f32 = 127.0;
 
 /// Quantizes `K × N` weights to `i8`, each column by a scale of its own: the weights, row-major, and `N` scales.
 ///
-/// `scale[j] = max |w[.][j]| / 127` and `q = rne(clamp(w * (1 / scale[j]), -127, 127))`, so `w ≈ scale[j] * q`. A column of
-/// zeros gets the scale 1. A scale is at least 2^-126: smaller ones are subnormal, and soon have no finite reciprocal.
+/// `scale[j] = max |w[.][j]| / 127` and `q = rne(clamp(w * (1 / scale[j]), -127, 127))`, so `w ≈ scale[j] * q`. A
+/// column of zeros gets the scale 1. A scale is at least 2^-126: smaller ones are subnormal, and soon have no finite
+/// reciprocal.
 ///
 /// # Errors
 /// [`Error::BadNumber`] if a weight is NaN or infinite, [`Error::Overflow`] if the result does not fit in memory.

@@ -1,5 +1,5 @@
-//! The normative semantics of floating-point products: short, obvious loops. Every kernel on every tier gives these bits,
-//! except that which NaN an operation gives is not specified.
+//! The normative semantics of floating-point products: short, obvious loops. Every kernel on every tier gives these
+//! bits, except that which NaN an operation gives is not specified.
 
 use gemmill_codegen::HardwareDot;
 use half::bf16;
@@ -61,8 +61,8 @@ pub fn gemm<A: Float, B: Float, C: Float>(
 ///
 /// ```text
 /// x = beta == 0 ? 0 : beta * C[i][j]
-/// for each group of k:  x = dot.add(x, A[i][group], B[group][j])          ascending; the last group is filled up with zeros
-/// x = x + bias[j];  x = x + residual[i][j]                                as far as given
+/// for each group of k:  x = dot.add(x, A[i][group], B[group][j])          ascending; the last group is filled up with
+/// zeros x = x + bias[j];  x = x + residual[i][j]                                as far as given
 /// C[i][j] = round(f(x))
 /// ```
 ///

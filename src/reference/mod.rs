@@ -66,8 +66,8 @@ impl ZeroPoints<'_> {
     }
 }
 
-/// `raw[i][j] = Σ_k A[i][k]*B[k][j] - A_zp[i]*col_sum[j] - B_zp[j]*row_sum[i] + K*A_zp[i]*B_zp[j]`, modulo 2^32, row after
-/// row. With `groups`, columns of group `g` meet columns `g*K..(g+1)*K` of A.
+/// `raw[i][j] = Σ_k A[i][k]*B[k][j] - A_zp[i]*col_sum[j] - B_zp[j]*row_sum[i] + K*A_zp[i]*B_zp[j]`, modulo 2^32, row
+/// after row. With `groups`, columns of group `g` meet columns `g*K..(g+1)*K` of A.
 ///
 /// Elements outside the operands count as zero.
 ///
@@ -130,8 +130,8 @@ pub enum Bias {
     },
 }
 
-/// `C = zp + rne(clamp(x * multiplier, low - zp, high - zp))`, with `x = f32(raw + bias)` for an i32 bias (wrapping) and
-/// `x = f32(raw) + bias / (a_scale * b_scale)` for an f32 one.
+/// `C = zp + rne(clamp(x * multiplier, low - zp, high - zp))`, with `x = f32(raw + bias)` for an i32 bias (wrapping)
+/// and `x = f32(raw) + bias / (a_scale * b_scale)` for an f32 one.
 ///
 /// # Panics
 /// In debug builds, if `zero_point` or the limits are not of the order of a byte: differences may overflow.
@@ -181,8 +181,8 @@ pub struct Dequantize {
     pub clamp: Option<(f32, f32)>,
 }
 
-/// `C = fma(f32(raw), a_scale * b_scale, bias)`, or `f32(raw) * (a_scale * b_scale)` without a bias; then the residual is
-/// added, then the clamp taken. A NaN stays one.
+/// `C = fma(f32(raw), a_scale * b_scale, bias)`, or `f32(raw) * (a_scale * b_scale)` without a bias; then the residual
+/// is added, then the clamp taken. A NaN stays one.
 ///
 /// A C of f16 or bf16 is this rounded once, to the nearest: [`Float::from_f32`](crate::Float::from_f32) of it.
 ///

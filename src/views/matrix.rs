@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct MatRef<'a, T> {
-    /// Element (0, 0). Invariant, which every constructor upholds: all elements of the view can be read, and nobody writes to
-    /// them, while `'a` lasts; their offsets in bytes fit `isize`. Without elements it may dangle.
+    /// Element (0, 0). Invariant, which every constructor upholds: all elements of the view can be read, and nobody
+    /// writes to them, while `'a` lasts; their offsets in bytes fit `isize`. Without elements it may dangle.
     start: NonNull<T>,
     rows: usize,
     cols: usize,
@@ -91,15 +91,16 @@ impl<'a, T: Element> MatRef<'a, T> {
         Ok(MatRef { start: NonNull::from(data).cast(), rows, cols, row_stride, col_stride, elements: PhantomData })
     }
 
-    /// A view of elements that may have others' memory between them: those of a column block, say, whose neighbour another
-    /// thread writes to.
+    /// A view of elements that may have others' memory between them: those of a column block, say, whose neighbour
+    /// another thread writes to.
     ///
     /// # Safety
-    /// While `'a` lasts, every element can be read and nobody writes to it. Nothing is asked of memory between the elements.
+    /// While `'a` lasts, every element can be read and nobody writes to it. Nothing is asked of memory between the
+    /// elements.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if an element's index does not fit, [`Error::Unsupported`] if there are elements and `start` is null
-    /// or misaligned.
+    /// [`Error::Overflow`] if an element's index does not fit, [`Error::Unsupported`] if there are elements and `start`
+    /// is null or misaligned.
     ///
     /// # Examples
     /// ```
@@ -219,8 +220,8 @@ impl<'a, T: Element> MatRef<'a, T> {
         if self.cols == 0 {
             return Some(&[]);
         }
-        // SAFETY: by the view's invariant its elements can be read and are not written to, and these are one row's, which lie
-        // side by side.
+        // SAFETY: by the view's invariant its elements can be read and are not written to, and these are one row's,
+        // which lie side by side.
         self.is_contiguous_rows().then(|| unsafe { slice::from_raw_parts(self.place(i, 0).as_ptr(), self.cols) })
     }
 
@@ -268,8 +269,9 @@ impl<'a, T: Element> MatRef<'a, T> {
 /// ```
 #[derive(Debug)]
 pub struct MatMut<'a, T> {
-    /// Element (0, 0). Invariant, which every constructor upholds: all elements can be read and written through this view alone
-    /// while `'a` lasts; no two are the same, and their offsets in bytes fit `isize`. Without elements it may dangle.
+    /// Element (0, 0). Invariant, which every constructor upholds: all elements can be read and written through this
+    /// view alone while `'a` lasts; no two are the same, and their offsets in bytes fit `isize`. Without elements it
+    /// may dangle.
     start: NonNull<T>,
     rows: usize,
     cols: usize,
@@ -319,8 +321,8 @@ impl<'a, T> MatMut<'a, T> {
     /// A writable view of elements that may have others' memory between their rows.
     ///
     /// # Safety
-    /// While `'a` lasts, every element can be read and written, and nobody but this view does. Nothing is asked of memory
-    /// between the rows.
+    /// While `'a` lasts, every element can be read and written, and nobody but this view does. Nothing is asked of
+    /// memory between the rows.
     ///
     /// # Errors
     /// [`Error::Overlap`] if rows would overlap, [`Error::Overflow`] if an element's index does not fit,

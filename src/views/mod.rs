@@ -1,7 +1,8 @@
-//! Views of matrices: a pointer, a shape and strides, checked once when the view is made. A view says only what it owns, its
-//! elements: what lies between them may belong to others, who may read and write it meanwhile.
+//! Views of matrices: a pointer, a shape and strides, checked once when the view is made. A view says only what it
+//! owns, its elements: what lies between them may belong to others, who may read and write it meanwhile.
 //!
-//! [`MatRef`] and [`MatMut`] know their type of elements when the program is compiled, [`AnyRef`] and [`AnyMut`] when it runs.
+//! [`MatRef`] and [`MatMut`] know their type of elements when the program is compiled, [`AnyRef`] and [`AnyMut`] when
+//! it runs.
 
 mod any;
 mod element;

@@ -1,8 +1,8 @@
 //! Packed weights of every format: what kernels read, made once from what the user has, and read back.
 //!
-//! [`int8`] has weights of 8 bits in panels with proven sums of 16 bits, and their files; [`float`](mod@float) those of f32, f16
-//! and bf16, and their files; [`groupwise`] those of 4 and 2 bits, whose files are of the weights before packing
-//! ([`GroupwiseWeights`](crate::quant::GroupwiseWeights)).
+//! [`int8`] has weights of 8 bits in panels with proven sums of 16 bits, and their files; [`float`](mod@float) those of
+//! f32, f16 and bf16, and their files; [`groupwise`] those of 4 and 2 bits, whose files are of the weights before
+//! packing ([`GroupwiseWeights`](crate::quant::GroupwiseWeights)).
 
 pub(crate) mod float;
 pub(crate) mod groupwise;

@@ -14,8 +14,9 @@
 //! checksum          u64      CRC-64/XZ of all before it
 //! ```
 //!
-//! What is packed has as many bits as a weight, from the low bits of a byte to its high ones, row after row; unused bits of
-//! the last byte are 0. As in [`bytes`](crate::bytes), nothing is allocated before its bytes are known to be there.
+//! What is packed has as many bits as a weight, from the low bits of a byte to its high ones, row after row; unused
+//! bits of the last byte are 0. As in [`bytes`](crate::bytes), nothing is allocated before its bytes are known to be
+//! there.
 
 use super::{Bits, GroupSize, GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use crate::bytes::envelope::Envelope;
@@ -48,8 +49,8 @@ impl GroupwiseWeights {
     ///
     /// # Errors
     /// [`Error::NotGroupwiseWeights`], [`Error::Version`], [`Error::Truncated`], [`Error::Checksum`] and
-    /// [`Error::Inconsistent`] for bytes that are not what was written; the errors of [`GroupwiseWeights::from_parts`] for
-    /// bytes that someone made up with a right checksum.
+    /// [`Error::Inconsistent`] for bytes that are not what was written; the errors of [`GroupwiseWeights::from_parts`]
+    /// for bytes that someone made up with a right checksum.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(ENVELOPE.open(bytes)?);
         let bits = match reader.u8("bits of a weight")? {

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `q` is unsigned, scales are [`bf16`] above 0. A bf16 has 8 significant bits, so that product is exact in f32, and so
-//! are the kernels' weights. [`quantize`] makes such weights, [`bytes`] is their format in files; products are defined in
-//! [`reference::groupwise`](crate::reference::groupwise).
+//! are the kernels' weights. [`quantize`] makes such weights, [`bytes`] is their format in files; products are defined
+//! in [`reference::groupwise`](crate::reference::groupwise).
 
 mod bytes;
 mod quantize;
@@ -126,8 +126,8 @@ pub struct GroupwiseParts {
 
 /// K × N weights of 4 or 2 bits with a scale, and maybe a zero point, for every group of elements along K.
 ///
-/// `w[k][j] = f32(scale[g][j]) * f32(q[k][j] - zero_point[g][j])` with `g = k / group_size`; every weight is finite, and
-/// the product exact.
+/// `w[k][j] = f32(scale[g][j]) * f32(q[k][j] - zero_point[g][j])` with `g = k / group_size`; every weight is finite,
+/// and the product exact.
 ///
 /// # Examples
 /// ```
@@ -162,9 +162,9 @@ impl GroupwiseWeights {
     /// Weights that were quantized elsewhere.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a wrong number of values, scales or zero points, [`Error::OutOfRange`] for a value or zero
-    /// point above [`Bits::highest`], [`Error::BadNumber`] for a scale that is not above 0 or by which a weight could be
-    /// infinite, [`Error::Overflow`] for sizes that no memory holds.
+    /// [`Error::Mismatch`] for a wrong number of values, scales or zero points, [`Error::OutOfRange`] for a value or
+    /// zero point above [`Bits::highest`], [`Error::BadNumber`] for a scale that is not above 0 or by which a weight
+    /// could be infinite, [`Error::Overflow`] for sizes that no memory holds.
     ///
     /// # Examples
     /// ```

@@ -23,12 +23,12 @@ const SMALLEST_SCALE: f32 = f32::MIN_POSITIVE;
 impl GroupwiseWeights {
     /// Quantizes K × N weights with scales that just cover each group of each column.
     ///
-    /// - Symmetric: `scale = max(p / (highest - middle), n / middle)`, `p` being the largest weight and `n` the magnitude
-    ///   of the smallest one, both at least 0.
+    /// - Symmetric: `scale = max(p / (highest - middle), n / middle)`, `p` being the largest weight and `n` the
+    ///   magnitude of the smallest one, both at least 0.
     /// - Asymmetric: `scale = (p + n) / highest`, and `zero_point = rne(n / scale)`, at most `highest`.
     ///
-    /// The scale is rounded to the nearest bf16, and is at least 2^-126. A group of zeros gets the scale 1. No weight moves
-    /// by more than half a scale and what rounding the scale adds, at most `highest / 255` of a scale.
+    /// The scale is rounded to the nearest bf16, and is at least 2^-126. A group of zeros gets the scale 1. No weight
+    /// moves by more than half a scale and what rounding the scale adds, at most `highest / 255` of a scale.
     ///
     /// Groups are shared out among the threads of the caller's rayon pool.
     ///
@@ -48,9 +48,9 @@ impl GroupwiseWeights {
     /// Quantizes K × N weights with the scales, and the zero points if they are free, that give the least squared error
     /// among those that are tried: `Σ_k importance[k] * (w[k][j] - w'[k][j])^2` over each group of each column.
     ///
-    /// Tried are: those of [`round_to_nearest`](Self::round_to_nearest); that scale times 8/32 to 36/32, with the zero point
-    /// that puts the range in the middle and its two neighbours; twice, the scale that suits the best integers so far
-    /// best. So the error is never larger than with rounding to nearest.
+    /// Tried are: those of [`round_to_nearest`](Self::round_to_nearest); that scale times 8/32 to 36/32, with the zero
+    /// point that puts the range in the middle and its two neighbours; twice, the scale that suits the best integers so
+    /// far best. So the error is never larger than with rounding to nearest.
     ///
     /// `importance` holds a weight for each row, for example the mean square of the activations that meet it; all are 1
     /// without it.
@@ -242,8 +242,8 @@ struct Column {
 }
 
 impl Column {
-    /// The weighted sum of squared errors, and that of `w * step` and of `step^2`: what the best scale for these integers
-    /// follows from.
+    /// The weighted sum of squared errors, and that of `w * step` and of `step^2`: what the best scale for these
+    /// integers follows from.
     fn sums(&self, scale: bf16, zero_point: u8, format: GroupwiseFormat) -> Sums {
         vectorize(|| self.sums_in_lanes(scale, zero_point, format))
     }
@@ -284,7 +284,8 @@ struct Sums {
     squares: f64,
 }
 
-/// The scale and zero point with the least error among those that [`GroupwiseWeights::search`] lists; the first of equals.
+/// The scale and zero point with the least error among those that [`GroupwiseWeights::search`] lists; the first of
+/// equals.
 fn best(column: &Column, range: Range, format: GroupwiseFormat) -> (bf16, u8) {
     let covering = cover(range, format);
     if range.below == 0.0 && range.above == 0.0 {

@@ -58,8 +58,9 @@ impl PackedFloat {
     /// Weights that [`PackedFloat::to_bytes`] wrote. The calling thread does all the work.
     ///
     /// # Errors
-    /// [`Error::NotFloatWeights`], [`Error::Version`], [`Error::Truncated`], [`Error::Checksum`], [`Error::OutOfRange`] and
-    /// [`Error::Inconsistent`] for bytes that are not what was written, [`Error::Overflow`] for sizes that no memory holds.
+    /// [`Error::NotFloatWeights`], [`Error::Version`], [`Error::Truncated`], [`Error::Checksum`], [`Error::OutOfRange`]
+    /// and [`Error::Inconsistent`] for bytes that are not what was written, [`Error::Overflow`] for sizes that no
+    /// memory holds.
     pub fn from_bytes(bytes: &[u8]) -> Result<PackedFloat> {
         let mut reader = Reader::new(ENVELOPE.open(bytes)?);
         let stored = TYPES[usize::from(reader.code("type of a weight", TYPES.len() as u8 - 1)?)];

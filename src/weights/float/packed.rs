@@ -4,8 +4,9 @@
 //! panel p:  columns 32p .. 32p + 32 (zeros beyond N)       k = 0: 32 weights | k = 1: 32 weights | ...
 //! ```
 //!
-//! A panel's row is one cache line of f16 or bf16, two of f32. The layout is the same for all tiers: vectors of 256 bits
-//! take a quarter of a row, those of 512 bits half of it. [`FloatType::place`] says where a column stands in a row.
+//! A panel's row is one cache line of f16 or bf16, two of f32. The layout is the same for all tiers: vectors of 256
+//! bits take a quarter of a row, those of 512 bits half of it. [`FloatType::place`] says where a column stands in a
+//! row.
 
 use std::sync::Arc;
 
@@ -184,8 +185,8 @@ impl FloatPackBuilder<'_> {
         self
     }
 
-    /// Whether threads of the caller's rayon pool share the panels, as they do unless told otherwise: with at most one, the
-    /// calling thread does all, and no pool is started.
+    /// Whether threads of the caller's rayon pool share the panels, as they do unless told otherwise: with at most one,
+    /// the calling thread does all, and no pool is started.
     pub fn threads(mut self, threads: Threads) -> Self {
         self.threads = threads;
         self
@@ -194,8 +195,8 @@ impl FloatPackBuilder<'_> {
     /// Packs the weights.
     ///
     /// # Errors
-    /// [`Error::BadNumber`] if `alpha` is infinite or NaN, [`Error::OutOfRange`] for zero threads, [`Error::Overflow`] if the
-    /// packed size does not fit the address space.
+    /// [`Error::BadNumber`] if `alpha` is infinite or NaN, [`Error::OutOfRange`] for zero threads, [`Error::Overflow`]
+    /// if the packed size does not fit the address space.
     pub fn build(self) -> Result<PackedFloat> {
         if !self.alpha.is_finite() {
             return Err(Error::BadNumber { what: "alpha", expected: "a finite number", given: self.alpha });

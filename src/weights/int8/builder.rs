@@ -77,8 +77,8 @@ impl Weight for u8 {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PackEffort {
-    /// One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that are used once
-    /// or twice. Tiers with 32-bit dot products have nothing to search for, with either.
+    /// One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that
+    /// are used once or twice. Tiers with 32-bit dot products have nothing to search for, with either.
     Quick,
     /// A search over all steps of a block and three pairings: some four nanoseconds per weight, once.
     #[default]
@@ -198,8 +198,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         self
     }
 
-    /// Most elements of K in a block, instead of what fits this CPU's first-level cache: rounded down to whole steps of the
-    /// layout (4, 8, 32 or 64), at least one of them and at most 8192 elements.
+    /// Most elements of K in a block, instead of what fits this CPU's first-level cache: rounded down to whole steps of
+    /// the layout (4, 8, 32 or 64), at least one of them and at most 8192 elements.
     ///
     /// # Examples
     /// ```
@@ -213,7 +213,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         self
     }
 
-    /// Scales that go with the weights, into files too. Products take theirs from their output, which may well be these.
+    /// Scales that go with the weights, into files too. Products take theirs from their output, which may well be
+    /// these.
     ///
     /// # Examples
     /// ```
@@ -230,8 +231,9 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         self
     }
 
-    /// Whether threads of the caller's rayon pool share the panels, as they do unless told otherwise where there are many
-    /// weights: with at most one, the calling thread does all, and no pool is started. The packed form is the same.
+    /// Whether threads of the caller's rayon pool share the panels, as they do unless told otherwise where there are
+    /// many weights: with at most one, the calling thread does all, and no pool is started. The packed form is the
+    /// same.
     ///
     /// # Examples
     /// ```
@@ -254,8 +256,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     /// Packs.
     ///
     /// # Errors
-    /// [`Error::Groups`] if N is not divisible by the groups, [`Error::Mismatch`] if there are not as many zero points or
-    /// scales as groups or columns, [`Error::OutOfRange`] if a zero point is outside the weights' type,
+    /// [`Error::Groups`] if N is not divisible by the groups, [`Error::Mismatch`] if there are not as many zero points
+    /// or scales as groups or columns, [`Error::OutOfRange`] if a zero point is outside the weights' type,
     /// [`Error::BadNumber`] if a scale is not a finite number above 0 with a finite reciprocal, [`Error::Tier`] if the
     /// CPU lacks the tier, [`Error::Overflow`] if the packed form would not fit the address space. Also
     /// [`Error::OutOfRange`] for zero threads.

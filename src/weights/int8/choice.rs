@@ -13,12 +13,12 @@ use crate::machine::tuning::{
     MAX_DEPTH_COLS, MIN_COLS_FOR_FULL_PANELS, MIN_COLS_FOR_PLANES, MIN_DEPTH_K, narrow_pay_below, planes_pay_below,
 };
 
-/// Vectors of a full panel, unless columns are fewer: the widest that the tier has micro-tiles for, which take fewest loads.
-/// Where dot products, which wait for memory soonest, stream weights from beyond the second-level cache, those of the
-/// micro-tiles with most rows, for each tile reads all weights. One vector would leave the limit to load ports.
+/// Vectors of a full panel, unless columns are fewer: the widest that the tier has micro-tiles for, which take fewest
+/// loads. Where dot products, which wait for memory soonest, stream weights from beyond the second-level cache, those
+/// of the micro-tiles with most rows, for each tile reads all weights. One vector would leave the limit to load ports.
 ///
-/// MEASURED on Emerald Rapids, `avx512-vnni`: 10 × 4096 × 1024 gains 60 % by 32 columns instead of 64; with weights in the
-/// second-level cache, 6 × 256 × 1024 loses 10 % by them.
+/// MEASURED on Emerald Rapids, `avx512-vnni`: 10 × 4096 × 1024 gains 60 % by 32 columns instead of 64; with weights in
+/// the second-level cache, 6 × 256 × 1024 loses 10 % by them.
 pub(super) fn full_panel_vectors(tier: Tier, layout: Layout, group_cols: usize, streams: bool) -> usize {
     let tiles = || micro_tiles(tier).iter().filter(|t| t.layout == layout);
     let widest = tiles().map(|t| t.vectors).max().unwrap_or(1);
@@ -90,8 +90,8 @@ impl<T: Weight> Packing<'_, T> {
         (Block::cut(k, most, depth), choice.panel_vectors)
     }
 
-    /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against the
-    /// product, and first-level cache, which must be paid for by faster sequences.
+    /// Decides by one block of the first panel. Planes of A cost a pass over A for each, which must be small against
+    /// the product, and first-level cache, which must be paid for by faster sequences.
     fn choose(&self, group_cols: usize, block: Block) -> Choice {
         let widest = self.widest;
         if self.dots {
@@ -136,8 +136,8 @@ impl<T: Weight> Packing<'_, T> {
         blocks.iter().map(|block| stored.next_block(block.steps(depth), block.len / depth)).collect()
     }
 
-    /// Completes the schedules of a panel's blocks, proving those that it has. Where that takes its weights, they are written
-    /// at once, not to be gathered again.
+    /// Completes the schedules of a panel's blocks, proving those that it has. Where that takes its weights, they are
+    /// written at once, not to be gathered again.
     pub(super) fn schedule(&self, draft: &mut Draft<'_>, blocks: &[Block]) -> Result<()> {
         let depth = self.layout.step_depth();
         if self.dots {

@@ -136,7 +136,8 @@ enum Lines<'a, T> {
 }
 
 impl<T: Weight> Lines<'_, T> {
-    /// Writes a strip of the panel whose columns begin with `first_column`, of the block that begins with element `first_k`.
+    /// Writes a strip of the panel whose columns begin with `first_column`, of the block that begins with element
+    /// `first_k`.
     fn gather(self, strip: Strip, first_column: usize, first_k: usize, weights: &mut [i8]) {
         let Strip { start, pitch, rows, k, column, cols } = strip;
         let (k, column, out) = (first_k + k, first_column + column, &mut weights[start..]);

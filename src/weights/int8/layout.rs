@@ -50,7 +50,8 @@ impl Panel {
     }
 }
 
-/// The panels of all groups; those of layouts with a lane for each column are `panel_vectors` vectors wide, but for a group's last.
+/// The panels of all groups; those of layouts with a lane for each column are `panel_vectors` vectors wide, but for a
+/// group's last.
 pub(crate) fn panels(groups: usize, group_cols: usize, layout: Layout, panel_vectors: usize) -> Vec<Panel> {
     let mut panels = Vec::new();
     if group_cols == 0 {
@@ -95,9 +96,9 @@ pub(crate) struct PackedPanels {
     /// By panel, then block.
     starts: Vec<Start>,
     pub(crate) headers: Vec<BlockHeader>,
-    /// Offsets of all steps of A, then, from a cache line on, the vectors of B: one piece of memory, so that both lie on large
-    /// pages. MEASURED on Granite Rapids, `avx2`, weights from memory: with offsets on small pages one row is 0.91 times as fast,
-    /// four rows are 0.88 times.
+    /// Offsets of all steps of A, then, from a cache line on, the vectors of B: one piece of memory, so that both lie
+    /// on large pages. MEASURED on Granite Rapids, `avx2`, weights from memory: with offsets on small pages one row is
+    /// 0.91 times as fast, four rows are 0.88 times.
     memory: Lines,
     /// Where the vectors start.
     data_start: usize,
@@ -171,8 +172,8 @@ fn in_use<'a>(schedules: impl Iterator<Item = &'a Schedule>) -> (Planes, Section
 }
 
 impl PackedPanels {
-    /// Lays out panels whose blocks are scheduled. `gather` writes a block's steps in natural order to zeros and subtracts its
-    /// column sums; it is called for panels that have not been written yet.
+    /// Lays out panels whose blocks are scheduled. `gather` writes a block's steps in natural order to zeros and
+    /// subtracts its column sums; it is called for panels that have not been written yet.
     pub(super) fn new(
         layout: Layout,
         blocks: Vec<Block>,

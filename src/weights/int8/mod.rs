@@ -1,9 +1,9 @@
 //! Packing of 8-bit weights into panels that kernels stream through.
 //!
-//! Start with [`step`]: it defines steps, planes and offsets, which weights and [activations](crate::operands::planes) share.
-//! [`builder`] has the options, [`choice`] decides by them and by the weights that [`gather`] takes from where the user has them;
-//! [`schedule`] proves which steps may be summed in 16 bits; [`layout`] lays weights out accordingly; [`natural`] takes packed
-//! weights apart; [`mod@file`] is the format of files.
+//! Start with [`step`]: it defines steps, planes and offsets, which weights and [activations](crate::operands::planes)
+//! share. [`builder`] has the options, [`choice`] decides by them and by the weights that [`gather`] takes from where
+//! the user has them; [`schedule`] proves which steps may be summed in 16 bits; [`layout`] lays weights out
+//! accordingly; [`natural`] takes packed weights apart; [`mod@file`] is the format of files.
 
 pub(crate) mod builder;
 mod choice;

@@ -194,7 +194,8 @@ impl PackedB {
     }
 }
 
-/// Two handles are equal if they pack the same weights, zero points and scales with the same options, in the same layout.
+/// Two handles are equal if they pack the same weights, zero points and scales with the same options, in the same
+/// layout.
 impl PartialEq for PackedB {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner) || *self.inner == *other.inner

@@ -1,9 +1,10 @@
 //! The schedule of a block: which steps are summed in 16 bits together, proven from the weights.
 //!
 //! A 16-bit lane adds up products of activations in `0..=amax` with some weights. The sum, and every partial sum of it,
-//! fits i16 for all activations iff `amax * Σ b⁺ <= 32767` and `amax * Σ b⁻ <= 32768`, the sums over the lane's positive and
-//! negative weights. (Activations of `amax` against the positive weights and 0 against the others reach the bound.) So a
-//! group of steps is exact iff that holds in each of its lanes, and any part of such a group is exact too.
+//! fits i16 for all activations iff `amax * Σ b⁺ <= 32767` and `amax * Σ b⁻ <= 32768`, the sums over the lane's
+//! positive and negative weights. (Activations of `amax` against the positive weights and 0 against the others reach
+//! the bound.) So a group of steps is exact iff that holds in each of its lanes, and any part of such a group is exact
+//! too.
 //!
 //! Finding the fewest groups is bin packing with as many dimensions as lanes. First fit over the steps, the heaviest
 //! first, into a window of open groups comes close on gaussian weights: a step that fits no open group in any pairing
@@ -39,7 +40,8 @@ pub(crate) struct Search {
     pub(crate) window: usize,
     /// Whether A is worth writing to planes: for other pairings, if they are tried, and for wide steps.
     pub(crate) planes: bool,
-    /// Whether other pairings are tried: all of them with planes, otherwise, by a shuffle, for steps that overflow alone.
+    /// Whether other pairings are tried: all of them with planes, otherwise, by a shuffle, for steps that overflow
+    /// alone.
     pub(crate) pairings: bool,
     /// Whether steps are taken heaviest first, rather than as they come.
     pub(crate) reorder: bool,
@@ -65,8 +67,8 @@ impl Schedule {
         self.sections[section as usize].extend_from_slice(steps);
     }
 
-    /// Instructions on the vector ports per row, step and vector of columns, `vectors` being how many of these share what
-    /// is done to A.
+    /// Instructions on the vector ports per row, step and vector of columns, `vectors` being how many of these share
+    /// what is done to A.
     pub(crate) fn cost(&self, vectors: usize) -> f64 {
         let shared = 1.0 / vectors as f64;
         let of_group = |section| match section {
@@ -186,8 +188,9 @@ struct Open<const L: usize> {
 const MAX_SCATTERED: usize = 4;
 
 /// Steps of a group come from so many that follow each other. Elements of A that are read from all over a row make the
-/// hardware's prefetchers lose track of the packed vectors. MEASURED on Zen 4, gaussian weights: 128 (512 elements of A) costs
-/// nothing where all is in a cache, since nearly as many steps find company, and one row from memory gains 5 %; 32 costs 5 %.
+/// hardware's prefetchers lose track of the packed vectors. MEASURED on Zen 4, gaussian weights: 128 (512 elements of
+/// A) costs nothing where all is in a cache, since nearly as many steps find company, and one row from memory gains 5
+/// %; 32 costs 5 %.
 const NEAR: usize = 128;
 
 /// The packed vectors of a block's steps, in natural order.

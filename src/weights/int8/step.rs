@@ -1,7 +1,7 @@
 //! Steps, planes and blocks: how a row of A and a column of B are cut along K.
 //!
-//! K is cut into blocks of at most KC, each block into *steps* of `Layout::step_depth()` elements. A kernel finds a step
-//! of A at a byte offset from the block's start in the row:
+//! K is cut into blocks of at most KC, each block into *steps* of `Layout::step_depth()` elements. A kernel finds a
+//! step of A at a byte offset from the block's start in the row:
 //!
 //! ```text
 //! row of A, as the user has it (plane `Natural` only):
@@ -11,8 +11,8 @@
 //!   | natural: a0 a1 a2 a3 ... | even: a0 0 a2 0 ... | odd: a1 0 a3 0 ... |      each plane a whole number of steps
 //! ```
 //!
-//! Pair products are summed over elements (0, 1) and (2, 3) of each four. The planes `Cross` and `Outer` put elements into
-//! another order, so that a large weight meets a small one; the order of weights follows.
+//! Pair products are summed over elements (0, 1) and (2, 3) of each four. The planes `Cross` and `Outer` put elements
+//! into another order, so that a large weight meets a small one; the order of weights follows.
 
 use gemmill_codegen::{KR, Layout, SHUFFLES, Section};
 
@@ -97,7 +97,8 @@ pub(crate) struct Block {
 
 impl Block {
     /// Cuts `k` into blocks of about equal length, of at most `kc` elements (but for a short rest, which joins the last
-    /// one). All but the last are whole steps; the last is at least one step long if `k` is. No elements make one block.
+    /// one). All but the last are whole steps; the last is at least one step long if `k` is. No elements make one
+    /// block.
     pub(crate) fn cut(k: usize, kc: usize, depth: usize) -> Vec<Block> {
         if k == 0 {
             return vec![Block { start: 0, len: 0 }];

@@ -34,8 +34,8 @@ impl<'a> Loader<'a> {
 
     /// Packs for this tier instead of the best one, whatever tier the weights were packed for before.
     ///
-    /// The schedule that the bytes hold is used where the tiers' layouts are the same; elsewhere another is searched for. See
-    /// [`PackedB::loader`] for an example.
+    /// The schedule that the bytes hold is used where the tiers' layouts are the same; elsewhere another is searched
+    /// for. See [`PackedB::loader`] for an example.
     pub fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
         self

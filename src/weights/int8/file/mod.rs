@@ -21,9 +21,9 @@
 //! checksum          u64      CRC-64/XZ of all before it
 //! ```
 //!
-//! What kernels read is never in a file: weights are laid out anew when they are loaded. That takes most of its time for
-//! the search of a schedule, so a schedule may be stored; it is proven again against the weights. So whatever a file
-//! holds, loading it gives an error or weights whose products are exact.
+//! What kernels read is never in a file: weights are laid out anew when they are loaded. That takes most of its time
+//! for the search of a schedule, so a schedule may be stored; it is proven again against the weights. So whatever a
+//! file holds, loading it gives an error or weights whose products are exact.
 //! As in [`bytes`](crate::bytes), nothing is allocated before its bytes are known to be there.
 
 mod load;
@@ -49,7 +49,8 @@ const PER_COLUMN: u8 = 2;
 const ABSENT: u8 = 255;
 
 impl PackedB {
-    /// The weights with their zero points, scales, options and schedule as bytes, for [`PackedB::from_bytes`] on any CPU.
+    /// The weights with their zero points, scales, options and schedule as bytes, for [`PackedB::from_bytes`] on any
+    /// CPU.
     ///
     /// The format has a version and a checksum: one byte for each weight, and few more.
     ///
@@ -92,9 +93,9 @@ impl PackedB {
     /// Weights that [`PackedB::to_bytes`] wrote, on this CPU or another, packed for the best tier of this one.
     ///
     /// # Errors
-    /// [`Error::NotWeights`], [`Error::Version`], [`Error::Truncated`], [`Error::Checksum`] and [`Error::Inconsistent`] for
-    /// bytes that are not what was written, and all errors of [`PackBuilder::build`] for content that could not have been
-    /// packed. Bytes that someone made up with a right checksum give an error or weights as good as any.
+    /// [`Error::NotWeights`], [`Error::Version`], [`Error::Truncated`], [`Error::Checksum`] and [`Error::Inconsistent`]
+    /// for bytes that are not what was written, and all errors of [`PackBuilder::build`] for content that could not
+    /// have been packed. Bytes that someone made up with a right checksum give an error or weights as good as any.
     ///
     /// [`Error::NotWeights`]: crate::Error::NotWeights
     /// [`Error::Version`]: crate::Error::Version

@@ -15,8 +15,8 @@
 //!                            planes: 0 natural, 1 cross, 2 outer, 3 even
 //! ```
 //!
-//! Scheme, layout and lanes identify the form that a schedule is for; tiers that share a form share schedules. To load for
-//! another form, the schedule is passed over. Tiers with 32-bit dot products need no schedule, and write none.
+//! Scheme, layout and lanes identify the form that a schedule is for; tiers that share a form share schedules. To load
+//! for another form, the schedule is passed over. Tiers with 32-bit dot products need no schedule, and write none.
 
 use gemmill_codegen::{Layout, Section, Tier, sections};
 
@@ -49,8 +49,8 @@ const STEP_MASK: u16 = (1 << STEP_BITS) - 1;
 // The last block may be longer by less than a step, of four elements at least.
 const _: () = assert!(MAX_KC / 4 < STEP_MASK as usize);
 
-/// What a schedule has to be for: scheme, layout, lanes. `None` for a form whose schedules are not stored: those of 32-bit
-/// dot products follow from the number of steps.
+/// What a schedule has to be for: scheme, layout, lanes. `None` for a form whose schedules are not stored: those of
+/// 32-bit dot products follow from the number of steps.
 fn form(tier: Tier, layout: Layout) -> Option<[u8; 3]> {
     if sections(tier).iter().any(Section::is_dot) {
         return None;
@@ -145,8 +145,8 @@ impl<'a> StoredSchedule<'a> {
         Ok(self.panel_vectors)
     }
 
-    /// The schedule of the next block, which has `count` steps, of which `whole` follow each other without overlap. It is
-    /// still to be [proven](crate::weights::int8::schedule::prove) against the block's weights.
+    /// The schedule of the next block, which has `count` steps, of which `whole` follow each other without overlap. It
+    /// is still to be [proven](crate::weights::int8::schedule::prove) against the block's weights.
     pub(crate) fn next_block(&mut self, count: usize, whole: usize) -> Result<Schedule> {
         let mut groups = [0usize; SECTIONS.len()];
         for of_section in &mut groups {
