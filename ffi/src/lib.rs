@@ -1,7 +1,8 @@
 //! The C interface: `include/gemmill.h` is made of this crate, and says what each function does.
 //!
 //! Every entry point goes through [`call::call`]: what panics becomes a status, and so does what is refused, with a message
-//! for the calling thread. [`pointer`] holds the checks of what C gives, and with the entry points all of the `unsafe`.
+//! for the calling thread. Those that C gives pointers go through [`caller::entry!`] too, whose [`caller::Caller`] turns them
+//! into references; with [`memory`], which checks pointers, sizes and that operands lie apart, it holds nearly all of the `unsafe`.
 //!
 //! [`operation`] holds what the handles of both kinds of operations have in common.
 //!
@@ -12,8 +13,9 @@
 //! What is optional has a setter; no struct crosses, so that everything can be added to.
 
 mod call;
+mod caller;
+mod memory;
 mod operation;
-mod pointer;
 
 // The header has what these define in this order.
 mod status;

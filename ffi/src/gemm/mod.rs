@@ -5,8 +5,7 @@ mod set;
 // After `set` in the header.
 mod run;
 
-use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use gemmill::{
     Activation, ActivationQuantization, Dequantize, GemmBuilder, IntOutput, OutputStage, PackedB, QuantParams,
@@ -14,10 +13,11 @@ use gemmill::{
 };
 use rayon::ThreadPool;
 
-use crate::call::{Failure, Outcome, call};
+use crate::call::{Failure, Outcome};
+use crate::caller::{Collects, entry};
 use crate::codes::{Code, Type, Values};
-use crate::operation::{Execution, Operation, Stages};
-use crate::pointer::{Element, create, destroy, object};
+use crate::memory::Element;
+use crate::operation::{Execution, Stages};
 use crate::status::Status;
 use crate::weights::Weights;
 use run::Product;
@@ -67,16 +67,11 @@ enum Bias {
     Float(Vec<f32>),
 }
 
-impl Operation for Gemm {
+impl Collects for Gemm {
     type Settings = Settings;
-    type Prepared = Prepared;
 
-    fn stages(&self) -> &Stages<Settings, Prepared> {
-        &self.stages
-    }
-
-    fn execution(settings: &mut Settings) -> &mut Execution {
-        &mut settings.execution
+    fn settings(&self) -> Outcome<MutexGuard<'_, Settings>> {
+        self.stages.settings()
     }
 }
 
@@ -219,20 +214,20 @@ pub unsafe extern "C" fn gemmill_gemm_create(
     c_type: i32,
     gemm: *mut *mut Gemm,
 ) -> Status {
-    let make = || {
-        // SAFETY: by this function's contract.
-        let packed = unsafe { object("weights", weights) }?.packed.clone();
-        let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
-        if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
-            return Err(not_activations());
-        }
-        if matches!(c, Type::F16 | Type::Bf16) {
-            return Err(not_outputs());
-        }
-        Ok(Gemm { packed, a, c, stages: Stages::default() })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_gemm_create", || unsafe { create("gemm", gemm, make) })
+    entry!("gemmill_gemm_create", |c| {
+        let make = || {
+            let packed = c.object(weights)?.packed.clone();
+            let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
+            if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
+                return Err(not_activations());
+            }
+            if matches!(c, Type::F16 | Type::Bf16) {
+                return Err(not_outputs());
+            }
+            Ok(Gemm { packed, a, c, stages: Stages::default() })
+        };
+        c.create(gemm, make)?
+    })
 }
 
 /// Gives an operation back; null is nothing.
@@ -243,17 +238,5 @@ pub unsafe extern "C" fn gemmill_gemm_create(
 /// gemm is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_destroy(gemm: *mut Gemm) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_gemm_destroy", || unsafe { destroy("gemm", gemm) })
-}
-
-/// A, C and their strides, as C gives them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Operands {
-    pub(crate) m: i64,
-    pub(crate) a: *const c_void,
-    pub(crate) a_row_stride: i64,
-    pub(crate) a_col_stride: i64,
-    pub(crate) c: *mut c_void,
-    pub(crate) c_row_stride: i64,
+    entry!("gemmill_gemm_destroy", |c| c.destroy(gemm)?)
 }

@@ -2,11 +2,11 @@
 
 use gemmill::QuantParams;
 
-use super::{Bias, Gemm, Quantization, Settings, limit};
+use super::{Bias, Gemm, Quantization, limit};
 use crate::call::{Failure, Outcome};
-use crate::codes::{Code, Per, Type, Values};
-use crate::operation::{self, expect_count, optional_columns, set};
-use crate::pointer::{elements, size};
+use crate::caller::entry;
+use crate::codes::{Type, Values};
+use crate::operation::optional_columns;
 use crate::pool::Pool;
 use crate::status::Status;
 
@@ -15,27 +15,26 @@ impl Gemm {
         if holds { Ok(()) } else { Err(Failure::unsupported(what)) }
     }
 
-    fn is_requantized(&self) -> bool {
-        matches!(self.c, Type::U8 | Type::I8)
+    fn expect_scaled(&self) -> Outcome {
+        self.expect(self.c != Type::I32, "scales are for u8, i8 and f32 outputs")
     }
 
-    /// A copy of parameters of columns.
-    ///
-    /// # Safety
-    /// As [`elements`].
-    unsafe fn values(&self, what: &'static str, per: i32, values: *const f32, count: i64) -> Outcome<Values<f32>> {
-        let per = Per::of("per", per)?;
-        // SAFETY: by this function's contract.
-        let values = unsafe { elements(what, values, size("count", count)?) }?;
-        let expected = match per {
-            Per::Tensor => 1,
-            Per::Group => self.packed.groups(),
-            Per::Column => self.packed.n(),
-        };
-        expect_count(what, expected, values.len())?;
-        Values::new(per, values)
+    fn expect_requantized(&self, what: &str) -> Outcome {
+        self.expect(matches!(self.c, Type::U8 | Type::I8), what)
+    }
+
+    /// Parameters of the columns of the weights.
+    fn columns(&self, what: &'static str, values: Values<f32>) -> Outcome<Option<Values<f32>>> {
+        values.expect(what, self.packed.groups(), self.packed.n()).map(Some)
     }
 }
+
+/// Refuses what is no value of 8 bits of this type.
+fn check_byte(of: Type, what: &str, given: i32) -> Outcome {
+    if of == Type::I8 { limit::<i8>(what, given).map(drop) } else { limit::<u8>(what, given).map(drop) }
+}
+
+const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
 
 /// A_zp[i] = zero_point, in the range of A's type, for u8 and i8 activations.
 ///
@@ -46,17 +45,12 @@ impl Gemm {
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_a_zero_point", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.a != Type::F32, "f32 activations take their zero point from their quantization")?;
-        match gemm.a {
-            Type::I8 => drop(limit::<i8>("zero point of A", zero_point)?),
-            _ => drop(limit::<u8>("zero point of A", zero_point)?),
-        }
+        check_byte(gemm.a, "zero point of A", zero_point)?;
         settings.a_zero_point = zero_point;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_zero_point", gemm, change) }
+    })
 }
 
 /// A becomes zero_point + rne(clamp(a * (1 / scale), -zero_point, 255 - zero_point)), for f32 activations; NaN becomes
@@ -70,13 +64,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_poi
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale: f32, zero_point: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_a_quantization", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
         settings.a_quantization = Some(Quantization::Static(QuantParams::new(scale, zero_point)?));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_quantization", gemm, change) }
+    })
 }
 
 /// As gemmill_gemm_set_a_quantization, with a scale and a zero point for each row, from its smallest and largest
@@ -89,14 +81,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_a_quantization_per_row", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
         gemm.expect(gemm.c == Type::F32, "only f32 outputs can take scales of rows into account")?;
         settings.a_quantization = Some(Quantization::PerRow);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_quantization_per_row", gemm, change) }
+    })
 }
 
 /// A_scale[i] = scale, for u8 and i8 activations: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
@@ -108,14 +98,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_a_scale", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.a != Type::F32, "f32 activations take their scale from their quantization")?;
-        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
+        gemm.expect_scaled()?;
         settings.a_scale = Some(scale);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_scale", gemm, change) }
+    })
 }
 
 /// B_scale[j] = scale for all columns: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
@@ -127,13 +115,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_b_scale(gemm: *mut Gemm, scale: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
+    entry!("gemmill_gemm_set_b_scale", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_scaled()?;
         settings.b_scale = Some(Values::one(scale));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_b_scale", gemm, change) }
+    })
 }
 
 /// B_scale[j] = scales[0], scales[group of j] or scales[j], as gemmill_gemm_set_b_scale.
@@ -151,14 +137,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
     scales: *const f32,
     count: i64,
 ) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
-        // SAFETY: by this function's contract.
-        settings.b_scale = Some(unsafe { gemm.values("scales of B", per, scales, count) }?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_b_scales", gemm, change) }
+    entry!("gemmill_gemm_set_b_scales", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_scaled()?;
+        settings.b_scale = gemm.columns("scales of B", Values::given(c, "scales of B", per, (scales, count))?)?;
+    })
 }
 
 /// multiplier[j] = multiplier for all columns, of u8 and i8 outputs: usually A_scale * B_scale / C_scale.
@@ -170,13 +153,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_multiplier(gemm: *mut Gemm, multiplier: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), MULTIPLIERS)?;
+    entry!("gemmill_gemm_set_multiplier", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_requantized(MULTIPLIERS)?;
         settings.multiplier = Some(Values::one(multiplier));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_multiplier", gemm, change) }
+    })
 }
 
 /// multiplier[j] = multipliers[0], multipliers[group of j] or multipliers[j], as gemmill_gemm_set_multiplier.
@@ -194,14 +175,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
     multipliers: *const f32,
     count: i64,
 ) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), MULTIPLIERS)?;
-        // SAFETY: by this function's contract.
-        settings.multiplier = Some(unsafe { gemm.values("multipliers", per, multipliers, count) }?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_multipliers", gemm, change) }
+    entry!("gemmill_gemm_set_multipliers", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_requantized(MULTIPLIERS)?;
+        settings.multiplier =
+            gemm.columns("multipliers", Values::given(c, "multipliers", per, (multipliers, count))?)?;
+    })
 }
 
 /// zp = zero_point, in the range of C's type, of u8 and i8 outputs.
@@ -213,17 +192,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), "a zero point of C is for u8 and i8 outputs")?;
-        match gemm.c {
-            Type::I8 => drop(limit::<i8>("zero point of C", zero_point)?),
-            _ => drop(limit::<u8>("zero point of C", zero_point)?),
-        }
+    entry!("gemmill_gemm_set_c_zero_point", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_requantized("a zero point of C is for u8 and i8 outputs")?;
+        check_byte(gemm.c, "zero point of C", zero_point)?;
         settings.c_zero_point = zero_point;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_c_zero_point", gemm, change) }
+    })
 }
 
 /// bias[j] is added to the sums, modulo 2^32, of u8 and i8 outputs; null and 0 for no bias.
@@ -236,15 +210,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_poi
 /// gemm is a handle that is not destroyed meanwhile; bias has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const i32, count: i64) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), "an i32 bias is for u8 and i8 outputs")?;
-        // SAFETY: by this function's contract.
-        let bias = unsafe { optional_columns("i32 bias", (bias, count), gemm.packed.n()) }?;
+    entry!("gemmill_gemm_set_bias_i32", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_requantized("an i32 bias is for u8 and i8 outputs")?;
+        let bias = optional_columns(c, "i32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Int);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_bias_i32", gemm, change) }
+    })
 }
 
 /// bias[j] is added to f32 outputs; for u8 and i8 outputs, bias[j] / (A_scale * B_scale[j]), rounded to f32, is added
@@ -259,15 +230,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const
 /// gemm is a handle that is not destroyed meanwhile; bias has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const f32, count: i64) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_bias_f32", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.c != Type::I32, "an f32 bias is for u8, i8 and f32 outputs")?;
-        // SAFETY: by this function's contract.
-        let bias = unsafe { optional_columns("f32 bias", (bias, count), gemm.packed.n()) }?;
+        let bias = optional_columns(c, "f32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Float);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_bias_f32", gemm, change) }
+    })
 }
 
 /// lo = max(lo, zp) for u8 and i8 outputs, C = max(C, 0) for f32 ones, unless on is 0.
@@ -279,13 +247,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_relu", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.c != Type::I32, "ReLU is for u8, i8 and f32 outputs")?;
         settings.relu = on != 0;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_relu", gemm, change) }
+    })
 }
 
 /// lo = low, hi = high, in the range of C's type, of u8 and i8 outputs.
@@ -298,19 +264,13 @@ pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Stat
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, high: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), "integer limits are for u8 and i8 outputs")?;
-        for (what, given) in [("lower limit of C", low), ("upper limit of C", high)] {
-            match gemm.c {
-                Type::I8 => drop(limit::<i8>(what, given)?),
-                _ => drop(limit::<u8>(what, given)?),
-            }
-        }
+    entry!("gemmill_gemm_set_clamp_i32", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        gemm.expect_requantized("integer limits are for u8 and i8 outputs")?;
+        check_byte(gemm.c, "lower limit of C", low)?;
+        check_byte(gemm.c, "upper limit of C", high)?;
         settings.int_clamp = Some((low, high));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_clamp_i32", gemm, change) }
+    })
 }
 
 /// C = min(max(C, low), high), of f32 outputs; a NaN stays one.
@@ -323,13 +283,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, h
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, high: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_clamp_f32", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.c == Type::F32, "f32 limits are for f32 outputs")?;
         settings.float_clamp = Some((low, high));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_clamp_f32", gemm, change) }
+    })
 }
 
 /// C = C + raw, modulo 2^32, of i32 outputs, unless on is 0.
@@ -341,13 +299,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, h
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
+    entry!("gemmill_gemm_set_accumulate", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         gemm.expect(gemm.c == Type::I32, "accumulation is for i32 outputs")?;
         settings.accumulate = on != 0;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_accumulate", gemm, change) }
+    })
 }
 
 /// How many threads a product may use. Results are the same.
@@ -360,8 +316,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, threads: i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_threads("gemmill_gemm_set_threads", gemm, how, threads) }
+    entry!("gemmill_gemm_set_threads", |c| c.settings(gemm)?.execution.set_threads(how, threads)?)
 }
 
 /// Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
@@ -373,8 +328,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, thr
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_tier("gemmill_gemm_set_tier", gemm, tier) }
+    entry!("gemmill_gemm_set_tier", |c| c.settings(gemm)?.execution.set_tier(tier)?)
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
@@ -386,8 +340,5 @@ pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> St
 /// gemm is a handle that is not destroyed meanwhile; pool is one or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_pool(gemm: *mut Gemm, pool: *const Pool) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_pool("gemmill_gemm_set_pool", gemm, pool) }
+    entry!("gemmill_gemm_set_pool", |c| c.settings(gemm)?.execution.set_pool(c, pool)?)
 }
-
-const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
