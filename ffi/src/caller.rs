@@ -28,6 +28,25 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
+/// As [`entry!`] for one that makes a handle: `create!("its name", handle, |c| make)` with an [`Outcome`] of the object.
+macro_rules! create {
+    ($function:literal, $handle:ident, |$c:ident| $make:expr) => {
+        crate::caller::entry!($function, |$c| $c.create($handle, || $make)?)
+    };
+}
+pub(crate) use create;
+
+/// As [`entry!`] for one that changes a setting: `set!("its name", handle.setting = value)`.
+macro_rules! set {
+    ($function:literal, $handle:ident.$($setting:ident).+ = $value:expr) => {
+        crate::caller::entry!($function, |c| {
+            let mut settings = c.settings($handle)?;
+            settings.$($setting).+ = $value;
+        })
+    };
+}
+pub(crate) use set;
+
 /// What C vouches for with a call, for as long as the call lasts.
 ///
 /// Its methods check what can be checked of a pointer: that it is not null, aligned, and that sizes fit the address space. What
@@ -160,10 +179,7 @@ impl<'a> Caller<'a> {
 
     /// As [`Caller::create`], with another name in messages.
     pub(crate) fn create_as<T: Handle>(
-        self,
-        what: &str,
-        handle: *mut *mut T,
-        make: impl FnOnce() -> Outcome<T>,
+        self, what: &str, handle: *mut *mut T, make: impl FnOnce() -> Outcome<T>,
     ) -> Outcome {
         let out = self.out(what, handle)?;
         out.set(std::ptr::null_mut());
@@ -190,10 +206,7 @@ impl<'a> Caller<'a> {
 
     /// Sets `*value` to what `get` says of the object behind a handle. Asks for: [`Caller::object`] and [`Caller::out`].
     pub(crate) fn get<T: Handle, V: ForC>(
-        self,
-        handle: *const T,
-        value: *mut V::C,
-        get: impl FnOnce(&T) -> Outcome<V>,
+        self, handle: *const T, value: *mut V::C, get: impl FnOnce(&T) -> Outcome<V>,
     ) -> Outcome {
         let (object, value) = (self.object(handle)?, self.out("value", value)?);
         value.set(get(object)?.for_c());

@@ -266,10 +266,7 @@ impl<T: Plain> Values<T> {
 
     /// Parameters as C gives them. Asks for: [`Caller::elements`].
     pub(crate) fn given(
-        caller: Caller<'_>,
-        what: &'static str,
-        per: i32,
-        (values, count): (*const T, i64),
+        caller: Caller<'_>, what: &'static str, per: i32, (values, count): (*const T, i64),
     ) -> Outcome<Values<T>> {
         let per = Per::of("per", per)?;
         let values = caller.elements(what, values, size("count", count)?)?;

@@ -24,11 +24,7 @@ use crate::status::Status;
 /// x and y have count elements each; nobody writes to x's, or uses y's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_convert(
-    x_type: i32,
-    x: *const c_void,
-    y_type: i32,
-    y: *mut c_void,
-    count: i64,
+    x_type: i32, x: *const c_void, y_type: i32, y: *mut c_void, count: i64,
 ) -> Status {
     let arrays = Arrays { x_type, x, y_type, y, count };
     entry!("gemmill_convert", |c| arrays.convert(c, Large::ToInfinity)?)
@@ -43,11 +39,7 @@ pub unsafe extern "C" fn gemmill_convert(
 /// x and y have count elements each; nobody writes to x's, or uses y's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_convert_saturating(
-    x_type: i32,
-    x: *const c_void,
-    y_type: i32,
-    y: *mut c_void,
-    count: i64,
+    x_type: i32, x: *const c_void, y_type: i32, y: *mut c_void, count: i64,
 ) -> Status {
     let arrays = Arrays { x_type, x, y_type, y, count };
     entry!("gemmill_convert_saturating", |c| arrays.convert(c, Large::ToLargest)?)
@@ -88,9 +80,7 @@ impl Arrays {
 
     /// Asks for: [`Caller::elements`] for x and [`Caller::elements_mut`] for y.
     fn each<X: Plain, Y: Plain>(
-        &self,
-        caller: Caller<'_>,
-        convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>,
+        &self, caller: Caller<'_>, convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>,
     ) -> Outcome {
         let (x, y, count) = (self.x.cast::<X>(), self.y.cast::<Y>(), size("count", self.count)?);
         check_apart(&Footprint::array("y", y, count)?, &Footprint::array("x", x, count)?)?;

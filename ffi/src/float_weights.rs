@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use gemmill::{Float, FloatType, MatRef, PackedFloat, Threads};
 
 use crate::call::{Outcome, unpoisoned};
-use crate::caller::{Collects, entry};
+use crate::caller::{Collects, create, entry, set};
 use crate::codes::{ThreadsCode, Type, with_float};
 use crate::memory::{Input, Output, check_room, size};
 use crate::status::Status;
@@ -72,10 +72,7 @@ pub unsafe extern "C" fn gemmill_float_packing_create(packing: *mut *mut FloatPa
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_type(packing: *mut FloatPacking, packed_type: i32) -> Status {
-    entry!("gemmill_float_packing_set_type", |c| {
-        let mut settings = c.settings(packing)?;
-        settings.stored = Some(Type::float("type", packed_type)?);
-    })
+    set!("gemmill_float_packing_set_type", packing.stored = Some(Type::float("type", packed_type)?))
 }
 
 /// packed[k][j] = round(f32(alpha * B[k][j])): a factor that is folded into the weights.
@@ -86,7 +83,7 @@ pub unsafe extern "C" fn gemmill_float_packing_set_type(packing: *mut FloatPacki
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_alpha(packing: *mut FloatPacking, alpha: f32) -> Status {
-    entry!("gemmill_float_packing_set_alpha", |c| c.settings(packing)?.alpha = alpha)
+    set!("gemmill_float_packing_set_alpha", packing.alpha = alpha)
 }
 
 /// packed[k][j] = clamp(packed[k][j], -largest, largest), unless on is 0: what is beyond the type's largest number (65504 for
@@ -98,7 +95,7 @@ pub unsafe extern "C" fn gemmill_float_packing_set_alpha(packing: *mut FloatPack
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_saturating(packing: *mut FloatPacking, on: i32) -> Status {
-    entry!("gemmill_float_packing_set_saturating", |c| c.settings(packing)?.saturating = on != 0)
+    set!("gemmill_float_packing_set_saturating", packing.saturating = on != 0)
 }
 
 /// Whether the threads of the library's pool share the work of packing. The weights are the same.
@@ -111,14 +108,9 @@ pub unsafe extern "C" fn gemmill_float_packing_set_saturating(packing: *mut Floa
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_threads(
-    packing: *mut FloatPacking,
-    how: i32,
-    threads: i64,
+    packing: *mut FloatPacking, how: i32, threads: i64,
 ) -> Status {
-    entry!("gemmill_float_packing_set_threads", |c| {
-        let mut settings = c.settings(packing)?;
-        settings.threads = ThreadsCode::threads(how, threads)?;
-    })
+    set!("gemmill_float_packing_set_threads", packing.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// Gives the settings back; null is nothing. Weights that were packed with them stay.
@@ -152,23 +144,14 @@ pub struct FloatWeights {
 /// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_create(
-    b_type: i32,
-    b: *const c_void,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    packing: *const FloatPacking,
+    b_type: i32, b: *const c_void, k: i64, n: i64, row_stride: i64, col_stride: i64, packing: *const FloatPacking,
     weights: *mut *mut FloatWeights,
 ) -> Status {
-    entry!("gemmill_float_weights_create", |c| {
-        let make = || {
-            let b = Input::b(b, (k, n), row_stride, col_stride)?;
-            let packing = c.optional(packing)?;
-            let settings = packing.map(|packing| *unpoisoned(packing.settings.lock())).unwrap_or_default();
-            with_float!(Type::float("type", b_type)?, T => settings.pack(c.matrix::<T>(&b)?))
-        };
-        c.create(weights, make)?
+    create!("gemmill_float_weights_create", weights, |c| {
+        let b = Input::b(b, (k, n), row_stride, col_stride)?;
+        let packing = c.optional(packing)?;
+        let settings = packing.map(|packing| *unpoisoned(packing.settings.lock())).unwrap_or_default();
+        with_float!(Type::float("type", b_type)?, T => settings.pack(c.matrix::<T>(&b)?))
     })
 }
 
@@ -180,8 +163,7 @@ pub unsafe extern "C" fn gemmill_float_weights_create(
 /// weights is a handle that is not destroyed meanwhile; copy points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_share(
-    weights: *const FloatWeights,
-    copy: *mut *mut FloatWeights,
+    weights: *const FloatWeights, copy: *mut *mut FloatWeights,
 ) -> Status {
     entry!("gemmill_float_weights_share", |c| c.share(weights, copy)?)
 }
@@ -251,9 +233,7 @@ pub unsafe extern "C" fn gemmill_float_weights_size(weights: *const FloatWeights
 /// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_equal(
-    weights: *const FloatWeights,
-    other: *const FloatWeights,
-    value: *mut i32,
+    weights: *const FloatWeights, other: *const FloatWeights, value: *mut i32,
 ) -> Status {
     entry!("gemmill_float_weights_equal", |c| c.equal(weights, other, value)?)
 }
@@ -268,9 +248,7 @@ pub unsafe extern "C" fn gemmill_float_weights_equal(
 /// uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_unpack(
-    weights: *const FloatWeights,
-    b: *mut f32,
-    row_stride: i64,
+    weights: *const FloatWeights, b: *mut f32, row_stride: i64,
 ) -> Status {
     entry!("gemmill_float_weights_unpack", |c| {
         let packed = &c.object(weights)?.packed;
@@ -290,10 +268,7 @@ pub unsafe extern "C" fn gemmill_float_weights_unpack(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
-    weights: *const FloatWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const FloatWeights, buffer: *mut u8, capacity: i64, length: *mut i64,
 ) -> Status {
     entry!("gemmill_float_weights_to_bytes", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
@@ -311,15 +286,10 @@ pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
 /// bytes has count bytes; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_from_bytes(
-    bytes: *const u8,
-    count: i64,
-    weights: *mut *mut FloatWeights,
+    bytes: *const u8, count: i64, weights: *mut *mut FloatWeights,
 ) -> Status {
-    entry!("gemmill_float_weights_from_bytes", |c| {
-        let make = || {
-            let bytes = c.elements("bytes", bytes, size("count", count)?)?;
-            Ok(FloatWeights { packed: PackedFloat::from_bytes(bytes)? })
-        };
-        c.create(weights, make)?
+    create!("gemmill_float_weights_from_bytes", weights, |c| {
+        let bytes = c.elements("bytes", bytes, size("count", count)?)?;
+        Ok(FloatWeights { packed: PackedFloat::from_bytes(bytes)? })
     })
 }

@@ -2,7 +2,7 @@
 
 use gemmill::PackedGroupwise;
 
-use crate::caller::entry;
+use crate::caller::{create, entry};
 use crate::codes::ThreadsCode;
 use crate::groupwise_weights::{FormatPlaces, GroupwiseWeights};
 use crate::memory::check_room;
@@ -26,19 +26,13 @@ pub struct GroupwisePacked {
 /// weights is a handle that is not destroyed meanwhile; packed points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_create(
-    weights: *const GroupwiseWeights,
-    how: i32,
-    threads: i64,
-    packed: *mut *mut GroupwisePacked,
+    weights: *const GroupwiseWeights, how: i32, threads: i64, packed: *mut *mut GroupwisePacked,
 ) -> Status {
-    entry!("gemmill_groupwise_packed_create", |c| {
-        let make = || {
-            let threads = ThreadsCode::threads(how, threads)?;
-            let weights = &c.object(weights)?.quantized;
-            check_room("packed weights", [weights.n().checked_next_multiple_of(32), Some(weights.k()), Some(1)])?;
-            Ok(GroupwisePacked { packed: PackedGroupwise::with_threads(weights, threads)? })
-        };
-        c.create(packed, make)?
+    create!("gemmill_groupwise_packed_create", packed, |c| {
+        let threads = ThreadsCode::threads(how, threads)?;
+        let weights = &c.object(weights)?.quantized;
+        check_room("packed weights", [weights.n().checked_next_multiple_of(32), Some(weights.k()), Some(1)])?;
+        Ok(GroupwisePacked { packed: PackedGroupwise::with_threads(weights, threads)? })
     })
 }
 
@@ -50,8 +44,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_create(
 /// packed is a handle that is not destroyed meanwhile; copy points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_share(
-    packed: *const GroupwisePacked,
-    copy: *mut *mut GroupwisePacked,
+    packed: *const GroupwisePacked, copy: *mut *mut GroupwisePacked,
 ) -> Status {
     entry!("gemmill_groupwise_packed_share", |c| c.share(packed, copy)?)
 }
@@ -97,10 +90,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_n(packed: *const GroupwisePack
 /// packed is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_format(
-    packed: *const GroupwisePacked,
-    bits: *mut i32,
-    group_size: *mut i32,
-    zero_points: *mut i32,
+    packed: *const GroupwisePacked, bits: *mut i32, group_size: *mut i32, zero_points: *mut i32,
 ) -> Status {
     entry!("gemmill_groupwise_packed_format", |c| {
         let format = c.object(packed)?.packed.format();
@@ -127,9 +117,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_size(packed: *const GroupwiseP
 /// packed and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_equal(
-    packed: *const GroupwisePacked,
-    other: *const GroupwisePacked,
-    value: *mut i32,
+    packed: *const GroupwisePacked, other: *const GroupwisePacked, value: *mut i32,
 ) -> Status {
     entry!("gemmill_groupwise_packed_equal", |c| c.equal(packed, other, value)?)
 }

@@ -7,7 +7,7 @@ use gemmill::half::bf16;
 use gemmill::quant::{self, Bits, GroupSize, GroupwiseFormat, GroupwiseParts, ZeroPoints};
 
 use crate::call::{Failure, Outcome};
-use crate::caller::{Caller, entry};
+use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, ZeroPointsCode};
 use crate::memory::{Input, Output, check_room, overflow, size};
 use crate::status::Status;
@@ -78,9 +78,7 @@ impl FormatPlaces {
 
 /// The weights that `quantize` makes of `b`. Asks for: [`Caller::matrix`].
 fn quantized(
-    caller: Caller<'_>,
-    b: impl FnOnce() -> Outcome<Input<'static>>,
-    format: Format,
+    caller: Caller<'_>, b: impl FnOnce() -> Outcome<Input<'static>>, format: Format,
     quantize: impl FnOnce(MatRef<'_, f32>, GroupwiseFormat) -> gemmill::Result<quant::GroupwiseWeights>,
 ) -> Outcome<GroupwiseWeights> {
     let format = format.checked()?;
@@ -105,14 +103,7 @@ fn quantized(
 /// b has the elements that sizes and strides reach; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
-    b: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
+    b: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, bits: i32, group_size: i32, zero_points: i32,
     weights: *mut *mut GroupwiseWeights,
 ) -> Status {
     entry!("gemmill_groupwise_weights_round_to_nearest", |c| {
@@ -134,30 +125,18 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
 /// b has the elements that sizes and strides reach, importance count elements; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_search(
-    b: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
-    importance: *const f32,
-    count: i64,
-    weights: *mut *mut GroupwiseWeights,
+    b: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, bits: i32, group_size: i32, zero_points: i32,
+    importance: *const f32, count: i64, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    entry!("gemmill_groupwise_weights_search", |c| {
-        let make = || {
-            let b = || Input::b(b.cast(), (k, n), row_stride, col_stride);
-            let format = Format { bits, group_size, zero_points };
-            let importance = if importance.is_null() && count == 0 {
-                None
-            } else {
-                Some(c.elements("importance", importance, size("count", count)?)?)
-            };
-            quantized(c, b, format, |b, format| quant::GroupwiseWeights::search(b, format, importance))
+    create!("gemmill_groupwise_weights_search", weights, |c| {
+        let b = || Input::b(b.cast(), (k, n), row_stride, col_stride);
+        let format = Format { bits, group_size, zero_points };
+        let importance = if importance.is_null() && count == 0 {
+            None
+        } else {
+            Some(c.elements("importance", importance, size("count", count)?)?)
         };
-        c.create(weights, make)?
+        quantized(c, b, format, |b, format| quant::GroupwiseWeights::search(b, format, importance))
     })
 }
 
@@ -175,37 +154,27 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_search(
 /// values, scales and points have so many elements; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
-    k: i64,
-    n: i64,
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
-    values: *const u8,
-    scales: *const u16,
-    points: *const u8,
-    weights: *mut *mut GroupwiseWeights,
+    k: i64, n: i64, bits: i32, group_size: i32, zero_points: i32, values: *const u8, scales: *const u16,
+    points: *const u8, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    entry!("gemmill_groupwise_weights_from_parts", |c| {
-        let make = || {
-            let format = Format { bits, group_size, zero_points }.checked()?;
-            let (k, n) = (size("k", k)?, size("n", n)?);
-            let overflow = || overflow("groupwise weights");
-            let count = k.checked_mul(n).ok_or_else(overflow)?;
-            let groups = format.groups(k).checked_mul(n).ok_or_else(overflow)?;
-            let values = c.elements("values", values, count)?.to_vec();
-            let scales = c.elements("scales", scales.cast::<bf16>(), groups)?.to_vec();
-            let zero_points = match (format.zero_points, points.is_null()) {
-                (ZeroPoints::Each, _) => c.elements("zero points", points, groups)?.to_vec(),
-                (ZeroPoints::Middle, true) => Vec::new(),
-                (ZeroPoints::Middle, false) => {
-                    let what = "zero points: expected null, for all are the middle, given a pointer";
-                    return Err(Failure::new(Status::Mismatch, what));
-                }
-            };
-            let parts = GroupwiseParts { k, n, format, values, scales, zero_points };
-            Ok(GroupwiseWeights::new(quant::GroupwiseWeights::from_parts(parts)?))
+    create!("gemmill_groupwise_weights_from_parts", weights, |c| {
+        let format = Format { bits, group_size, zero_points }.checked()?;
+        let (k, n) = (size("k", k)?, size("n", n)?);
+        let overflow = || overflow("groupwise weights");
+        let count = k.checked_mul(n).ok_or_else(overflow)?;
+        let groups = format.groups(k).checked_mul(n).ok_or_else(overflow)?;
+        let values = c.elements("values", values, count)?.to_vec();
+        let scales = c.elements("scales", scales.cast::<bf16>(), groups)?.to_vec();
+        let zero_points = match (format.zero_points, points.is_null()) {
+            (ZeroPoints::Each, _) => c.elements("zero points", points, groups)?.to_vec(),
+            (ZeroPoints::Middle, true) => Vec::new(),
+            (ZeroPoints::Middle, false) => {
+                let what = "zero points: expected null, for all are the middle, given a pointer";
+                return Err(Failure::new(Status::Mismatch, what));
+            }
         };
-        c.create(weights, make)?
+        let parts = GroupwiseParts { k, n, format, values, scales, zero_points };
+        Ok(GroupwiseWeights::new(quant::GroupwiseWeights::from_parts(parts)?))
     })
 }
 
@@ -219,16 +188,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
 /// bytes has count bytes; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_from_bytes(
-    bytes: *const u8,
-    count: i64,
-    weights: *mut *mut GroupwiseWeights,
+    bytes: *const u8, count: i64, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    entry!("gemmill_groupwise_weights_from_bytes", |c| {
-        let make = || {
-            let bytes = c.elements("bytes", bytes, size("count", count)?)?;
-            Ok(GroupwiseWeights::new(quant::GroupwiseWeights::from_bytes(bytes)?))
-        };
-        c.create(weights, make)?
+    create!("gemmill_groupwise_weights_from_bytes", weights, |c| {
+        let bytes = c.elements("bytes", bytes, size("count", count)?)?;
+        Ok(GroupwiseWeights::new(quant::GroupwiseWeights::from_bytes(bytes)?))
     })
 }
 
@@ -242,10 +206,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_bytes(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_to_bytes(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u8, capacity: i64, length: *mut i64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_to_bytes", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
@@ -294,10 +255,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_n(weights: *const GroupwiseWe
 /// weights is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_format(
-    weights: *const GroupwiseWeights,
-    bits: *mut i32,
-    group_size: *mut i32,
-    zero_points: *mut i32,
+    weights: *const GroupwiseWeights, bits: *mut i32, group_size: *mut i32, zero_points: *mut i32,
 ) -> Status {
     entry!("gemmill_groupwise_weights_format", |c| {
         let format = c.object(weights)?.quantized.format();
@@ -313,9 +271,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_format(
 /// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_equal(
-    weights: *const GroupwiseWeights,
-    other: *const GroupwiseWeights,
-    value: *mut i32,
+    weights: *const GroupwiseWeights, other: *const GroupwiseWeights, value: *mut i32,
 ) -> Status {
     entry!("gemmill_groupwise_weights_equal", |c| c.equal(weights, other, value)?)
 }
@@ -330,10 +286,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_equal(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_values(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u8, capacity: i64, count: *mut i64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_values", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, count)?);
@@ -349,10 +302,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_values(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity elements; count points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_scales(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u16,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u16, capacity: i64, count: *mut i64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_scales", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer::<bf16>(buffer.cast(), capacity, count)?);
@@ -368,10 +318,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_scales(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_zero_points(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u8, capacity: i64, count: *mut i64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_zero_points", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, count)?);
@@ -389,9 +336,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_zero_points(
 /// uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_dequantize(
-    weights: *const GroupwiseWeights,
-    b: *mut f32,
-    row_stride: i64,
+    weights: *const GroupwiseWeights, b: *mut f32, row_stride: i64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_dequantize", |c| {
         let weights = &c.object(weights)?.quantized;
@@ -410,11 +355,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_dequantize(
 /// point to a double each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_error(
-    weights: *const GroupwiseWeights,
-    b: *const f32,
-    row_stride: i64,
-    col_stride: i64,
-    largest: *mut f64,
+    weights: *const GroupwiseWeights, b: *const f32, row_stride: i64, col_stride: i64, largest: *mut f64,
     mean_squared: *mut f64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_error", |c| {

@@ -19,33 +19,18 @@ mod operation;
 
 // The header has what these define in this order.
 mod status;
-
 mod info;
-
 mod codes;
-
 mod packing;
-
 mod weights;
-
 mod pool;
-
 mod gemm;
-
 mod run_options;
-
 mod parallel_for;
-
 mod quantization;
-
 mod float_weights;
-
 mod groupwise_weights;
-
 mod groupwise_packed;
-
 mod float_gemm;
-
 mod hardware_dot;
-
 mod conversion;

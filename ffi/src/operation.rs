@@ -9,7 +9,6 @@ use rayon::ThreadPool;
 
 use crate::call::{Failure, Outcome, unpoisoned};
 use crate::caller::Caller;
-use crate::codes::{Code, ThreadsCode, TierCode};
 use crate::memory::{Input, Output, Plain, size};
 use crate::pool::Pool;
 use crate::status::Status;
@@ -62,16 +61,6 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
-    pub(crate) fn set_threads(&mut self, how: i32, threads: i64) -> Outcome {
-        self.threads = ThreadsCode::threads(how, threads)?;
-        Ok(())
-    }
-
-    pub(crate) fn set_tier(&mut self, tier: i32) -> Outcome {
-        self.tier = Some(TierCode::of("tier", tier)?);
-        Ok(())
-    }
-
     /// Asks for: [`Caller::optional`].
     pub(crate) fn set_pool(&mut self, caller: Caller<'_>, pool: *const Pool) -> Outcome {
         self.pool = caller.optional(pool)?.map(|pool| pool.threads.clone());
@@ -110,10 +99,7 @@ impl Operands {
 
 /// A copy of one value for each of `n` columns; nothing for null and a count of 0. Asks for: [`Caller::elements`].
 pub(crate) fn optional_columns<T: Plain>(
-    caller: Caller<'_>,
-    what: &'static str,
-    (values, count): (*const T, i64),
-    n: usize,
+    caller: Caller<'_>, what: &'static str, (values, count): (*const T, i64), n: usize,
 ) -> Outcome<Option<Vec<T>>> {
     if values.is_null() && count == 0 {
         return Ok(None);

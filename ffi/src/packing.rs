@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use gemmill::{PackBuilder, PackEffort, PackedB, Tier, Weight};
 
 use crate::call::{Failure, Outcome, unpoisoned};
-use crate::caller::{Collects, entry};
+use crate::caller::{Collects, entry, set};
 use crate::codes::{Code, Effort, TierCode, Values};
 use crate::memory::at_least_one;
 use crate::status::Status;
@@ -109,10 +109,7 @@ pub unsafe extern "C" fn gemmill_packing_create(packing: *mut *mut Packing) -> S
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_groups(packing: *mut Packing, groups: i64) -> Status {
-    entry!("gemmill_packing_set_groups", |c| {
-        let mut settings = c.settings(packing)?;
-        settings.groups = Some(at_least_one("groups", groups)?);
-    })
+    set!("gemmill_packing_set_groups", packing.groups = Some(at_least_one("groups", groups)?))
 }
 
 /// B_zp[j] = zero_point for all columns j.
@@ -124,7 +121,7 @@ pub unsafe extern "C" fn gemmill_packing_set_groups(packing: *mut Packing, group
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_zero_point(packing: *mut Packing, zero_point: i32) -> Status {
-    entry!("gemmill_packing_set_zero_point", |c| c.settings(packing)?.zero_points = Some(Values::one(zero_point)))
+    set!("gemmill_packing_set_zero_point", packing.zero_points = Some(Values::one(zero_point)))
 }
 
 /// B_zp[j] = zero_points[0], zero_points[group of j] or zero_points[j].
@@ -138,10 +135,7 @@ pub unsafe extern "C" fn gemmill_packing_set_zero_point(packing: *mut Packing, z
 /// packing is a handle that is not destroyed meanwhile; zero_points has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_zero_points(
-    packing: *mut Packing,
-    per: i32,
-    zero_points: *const i32,
-    count: i64,
+    packing: *mut Packing, per: i32, zero_points: *const i32, count: i64,
 ) -> Status {
     entry!("gemmill_packing_set_zero_points", |c| {
         let mut settings = c.settings(packing)?;
@@ -174,10 +168,7 @@ pub unsafe extern "C" fn gemmill_packing_set_activation_max(packing: *mut Packin
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_tier(packing: *mut Packing, tier: i32) -> Status {
-    entry!("gemmill_packing_set_tier", |c| {
-        let mut settings = c.settings(packing)?;
-        settings.tier = Some(TierCode::of("tier", tier)?);
-    })
+    set!("gemmill_packing_set_tier", packing.tier = Some(TierCode::of("tier", tier)?))
 }
 
 /// How hard to search for fast sequences: effort is a gemmill_effort. Results are the same.
@@ -188,10 +179,7 @@ pub unsafe extern "C" fn gemmill_packing_set_tier(packing: *mut Packing, tier: i
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_effort(packing: *mut Packing, effort: i32) -> Status {
-    entry!("gemmill_packing_set_effort", |c| {
-        let mut settings = c.settings(packing)?;
-        settings.effort = Some(Effort::of("effort", effort)?);
-    })
+    set!("gemmill_packing_set_effort", packing.effort = Some(Effort::of("effort", effort)?))
 }
 
 /// Most elements of K in a cache block, instead of what suits this CPU. Results are the same.
@@ -202,10 +190,7 @@ pub unsafe extern "C" fn gemmill_packing_set_effort(packing: *mut Packing, effor
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_kc(packing: *mut Packing, kc: i64) -> Status {
-    entry!("gemmill_packing_set_kc", |c| {
-        let mut settings = c.settings(packing)?;
-        settings.kc = Some(at_least_one("kc", kc)?);
-    })
+    set!("gemmill_packing_set_kc", packing.kc = Some(at_least_one("kc", kc)?))
 }
 
 /// B_scale[j] = scales[0], scales[group of j] or scales[j] that go with the weights, into bytes too, for gemmill_weights_scales to
@@ -220,10 +205,7 @@ pub unsafe extern "C" fn gemmill_packing_set_kc(packing: *mut Packing, kc: i64) 
 /// packing is a handle that is not destroyed meanwhile; scales has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_scales(
-    packing: *mut Packing,
-    per: i32,
-    scales: *const f32,
-    count: i64,
+    packing: *mut Packing, per: i32, scales: *const f32, count: i64,
 ) -> Status {
     entry!("gemmill_packing_set_scales", |c| {
         let mut settings = c.settings(packing)?;

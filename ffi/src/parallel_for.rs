@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use gemmill::ParallelFor;
 
 use crate::call::{Failure, Outcome, unpoisoned};
-use crate::caller::entry;
+use crate::caller::set;
 use crate::pool::thread_count;
 use crate::run_options::RunOptions;
 use crate::status::Status;
@@ -102,15 +102,9 @@ fn own_threads(run: ParallelForFunction, context: *mut c_void, threads: i64) -> 
 /// options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_parallel_for(
-    options: *mut RunOptions,
-    parallel_for: ParallelForFunction,
-    context: *mut c_void,
-    threads: i64,
+    options: *mut RunOptions, parallel_for: ParallelForFunction, context: *mut c_void, threads: i64,
 ) -> Status {
-    entry!("gemmill_run_options_set_parallel_for", |c| {
-        let mut arrays = c.settings(options)?;
-        arrays.own_threads = own_threads(parallel_for, context, threads)?;
-    })
+    set!("gemmill_run_options_set_parallel_for", options.own_threads = own_threads(parallel_for, context, threads)?)
 }
 
 #[cfg(test)]

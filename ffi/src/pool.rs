@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::call::{Failure, Outcome};
-use crate::caller::{ForC, entry};
+use crate::caller::{ForC, create, entry};
 use crate::memory::size;
 use crate::status::Status;
 
@@ -39,14 +39,11 @@ pub(crate) fn thread_count(given: i64) -> Outcome<usize> {
 /// pool points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_pool_create(threads: i64, pool: *mut *mut Pool) -> Status {
-    entry!("gemmill_pool_create", |c| {
-        let make = || {
-            let builder = ThreadPoolBuilder::new().num_threads(thread_count(threads)?);
-            let built = builder.thread_name(|index| format!("gemmill-{index}")).build();
-            let threads = built.map_err(|e| Failure::new(Status::Threads, format!("threads: {e}")))?;
-            Ok(Pool { threads: Arc::new(threads) })
-        };
-        c.create(pool, make)?
+    create!("gemmill_pool_create", pool, |c| {
+        let builder = ThreadPoolBuilder::new().num_threads(thread_count(threads)?);
+        let built = builder.thread_name(|index| format!("gemmill-{index}")).build();
+        let threads = built.map_err(|e| Failure::new(Status::Threads, format!("threads: {e}")))?;
+        Ok(Pool { threads: Arc::new(threads) })
     })
 }
 

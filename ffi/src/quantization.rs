@@ -43,13 +43,7 @@ macro_rules! with_byte {
 /// scale points to a float, zero_point to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantization_choose(
-    q_type: i32,
-    min: f32,
-    max: f32,
-    preserve_sparsity: i32,
-    power_of_two: i32,
-    scale: *mut f32,
-    zero_point: *mut i32,
+    q_type: i32, min: f32, max: f32, preserve_sparsity: i32, power_of_two: i32, scale: *mut f32, zero_point: *mut i32,
 ) -> Status {
     entry!("gemmill_quantization_choose", |c| {
         let (scale, zero_point) = (c.out("scale", scale)?, c.out("zero point", zero_point)?);
@@ -95,18 +89,10 @@ pub unsafe extern "C" fn gemmill_quantization_range(x: *const f32, count: i64, m
 /// x and q have count elements each; nobody writes to x's, or uses q's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize(
-    q_type: i32,
-    x: *const f32,
-    count: i64,
-    scale: f32,
-    zero_point: i32,
-    q: *mut c_void,
+    q_type: i32, x: *const f32, count: i64, scale: f32, zero_point: i32, q: *mut c_void,
 ) -> Status {
     fn quantize<T: QuantElement + Element>(
-        c: Caller<'_>,
-        (x, count): (*const f32, usize),
-        (scale, zero_point): (f32, i32),
-        q: *mut T,
+        c: Caller<'_>, (x, count): (*const f32, usize), (scale, zero_point): (f32, i32), q: *mut T,
     ) -> Outcome {
         let x_at = Footprint::array("x", x, count)?;
         let params = QuantParams::<T>::new(scale, zero_point)?;
@@ -127,18 +113,10 @@ pub unsafe extern "C" fn gemmill_quantize(
 /// q and x have count elements each; nobody writes to q's, or uses x's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_dequantize(
-    q_type: i32,
-    q: *const c_void,
-    count: i64,
-    scale: f32,
-    zero_point: i32,
-    x: *mut f32,
+    q_type: i32, q: *const c_void, count: i64, scale: f32, zero_point: i32, x: *mut f32,
 ) -> Status {
     fn dequantize<T: QuantElement + Element>(
-        c: Caller<'_>,
-        (q, count): (*const T, usize),
-        (scale, zero_point): (f32, i32),
-        x: *mut f32,
+        c: Caller<'_>, (q, count): (*const T, usize), (scale, zero_point): (f32, i32), x: *mut f32,
     ) -> Outcome {
         let params = QuantParams::<T>::new(scale, zero_point)?;
         check_apart(&Footprint::array("x", x, count)?, &Footprint::array("q", q, count)?)?;
@@ -163,13 +141,7 @@ pub unsafe extern "C" fn gemmill_dequantize(
 /// scales, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
-    weights: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    q: *mut i8,
-    scales: *mut f32,
+    weights: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, q: *mut i8, scales: *mut f32,
 ) -> Status {
     entry!("gemmill_quantize_weights_per_column", |c| {
         let places = QuantizedWeights { q, scales, count: size("n", n)? };
@@ -188,13 +160,7 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
 /// scale points to a float.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
-    weights: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    q: *mut i8,
-    scale: *mut f32,
+    weights: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, q: *mut i8, scale: *mut f32,
 ) -> Status {
     entry!("gemmill_quantize_weights_per_tensor", |c| {
         let places = QuantizedWeights { q, scales: scale, count: 1 };
@@ -207,10 +173,7 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
 }
 
 fn weights_to_quantize(
-    weights: *const f32,
-    shape: (i64, i64),
-    row_stride: i64,
-    col_stride: i64,
+    weights: *const f32, shape: (i64, i64), row_stride: i64, col_stride: i64,
 ) -> Outcome<Input<'static>> {
     Ok(Input { name: "weights", ..Input::b(weights.cast(), shape, row_stride, col_stride)? })
 }
@@ -225,9 +188,7 @@ struct QuantizedWeights {
 impl QuantizedWeights {
     /// Asks for: [`Caller::matrix`] and [`Caller::elements_mut`].
     fn set(
-        self,
-        caller: Caller<'_>,
-        weights: &Input<'_>,
+        self, caller: Caller<'_>, weights: &Input<'_>,
         quantize: impl FnOnce(MatRef<'_, f32>) -> gemmill::Result<(Vec<i8>, Vec<f32>)>,
     ) -> Outcome {
         let q_count = weights.rows.checked_mul(weights.cols).ok_or_else(|| overflow("q"))?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
 
 use crate::call::{Failure, Outcome, unpoisoned};
-use crate::caller::{Caller, Collects, entry};
+use crate::caller::{Caller, Collects, entry, set};
 use crate::codes::{Type, with_float};
 use crate::memory::{Element, Footprint, Input, Plain, check_apart, checked, size};
 use crate::parallel_for::OwnThreads;
@@ -69,10 +69,7 @@ impl Arrays {
     ///
     /// Asks for: [`Caller::elements`] for the arrays and [`Caller::matrix`] for the residual.
     pub(crate) fn options<'a>(
-        &self,
-        caller: Caller<'a>,
-        shape: (usize, usize),
-        output: &Footprint<'_>,
+        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<Options<'a>> {
         let mut options = Options::new();
         if let Some(zero_points) = self.row_zero_points {
@@ -91,10 +88,7 @@ impl Arrays {
     ///
     /// Asks for: [`Caller::matrix`] for the residual.
     pub(crate) fn float_options<'a, C: Element + Float>(
-        &self,
-        caller: Caller<'a>,
-        shape: (usize, usize),
-        output: &Footprint<'_>,
+        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<FloatRunOptions<'a, C>> {
         if self.row_zero_points.is_some() || self.row_scales.is_some() {
             let what = "options: zero points and scales of rows are for products of 8-bit integers";
@@ -111,10 +105,7 @@ impl Arrays {
 
     /// Asks for: [`Caller::matrix`].
     fn residual<'a, C: Element + Float>(
-        &self,
-        caller: Caller<'a>,
-        (rows, cols): (usize, usize),
-        output: &Footprint<'_>,
+        &self, caller: Caller<'a>, (rows, cols): (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<Option<MatRef<'a, C>>> {
         let Some(Residual { element, data, row_stride }) = self.residual else { return Ok(None) };
         if element != C::TYPE {
@@ -171,14 +162,12 @@ pub unsafe extern "C" fn gemmill_run_options_create(options: *mut *mut RunOption
 /// options is a handle that is not destroyed meanwhile; zero_points has count elements, in each run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_row_zero_points(
-    options: *mut RunOptions,
-    zero_points: *const i32,
-    count: i64,
+    options: *mut RunOptions, zero_points: *const i32, count: i64,
 ) -> Status {
-    entry!("gemmill_run_options_set_row_zero_points", |c| {
-        let mut arrays = c.settings(options)?;
-        arrays.row_zero_points = array("row zero points", zero_points, count)?;
-    })
+    set!(
+        "gemmill_run_options_set_row_zero_points",
+        options.row_zero_points = array("row zero points", zero_points, count)?
+    )
 }
 
 /// A_scale[i] = scales[i], instead of the operation's scale of A; null and 0 for the operation's again.
@@ -191,14 +180,9 @@ pub unsafe extern "C" fn gemmill_run_options_set_row_zero_points(
 /// options is a handle that is not destroyed meanwhile; scales has count elements, in each run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_row_scales(
-    options: *mut RunOptions,
-    scales: *const f32,
-    count: i64,
+    options: *mut RunOptions, scales: *const f32, count: i64,
 ) -> Status {
-    entry!("gemmill_run_options_set_row_scales", |c| {
-        let mut arrays = c.settings(options)?;
-        arrays.row_scales = array("row scales", scales, count)?;
-    })
+    set!("gemmill_run_options_set_row_scales", options.row_scales = array("row scales", scales, count)?)
 }
 
 /// C[i][j] = clamp(relu(product + residual[i * row_stride + j])): a matrix of C's shape that is added to an f32 output before
@@ -212,14 +196,12 @@ pub unsafe extern "C" fn gemmill_run_options_set_row_scales(
 /// run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_residual(
-    options: *mut RunOptions,
-    residual: *const f32,
-    row_stride: i64,
+    options: *mut RunOptions, residual: *const f32, row_stride: i64,
 ) -> Status {
-    entry!("gemmill_run_options_set_residual", |c| {
-        let mut arrays = c.settings(options)?;
-        arrays.residual = given_residual(FloatType::F32, residual.cast(), row_stride)?;
-    })
+    set!(
+        "gemmill_run_options_set_residual",
+        options.residual = given_residual(FloatType::F32, residual.cast(), row_stride)?
+    )
 }
 
 /// C[i][j] = f(sum + bias[j] + residual[i * row_stride + j]): as gemmill_run_options_set_residual, for floating-point products,
@@ -235,15 +217,12 @@ pub unsafe extern "C" fn gemmill_run_options_set_residual(
 /// run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_float_residual(
-    options: *mut RunOptions,
-    residual_type: i32,
-    residual: *const c_void,
-    row_stride: i64,
+    options: *mut RunOptions, residual_type: i32, residual: *const c_void, row_stride: i64,
 ) -> Status {
-    entry!("gemmill_run_options_set_float_residual", |c| {
-        let mut arrays = c.settings(options)?;
-        arrays.residual = given_residual(Type::float("type of residual", residual_type)?, residual, row_stride)?;
-    })
+    set!(
+        "gemmill_run_options_set_float_residual",
+        options.residual = given_residual(Type::float("type of residual", residual_type)?, residual, row_stride)?
+    )
 }
 
 /// Gives options back; null is nothing.

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use gemmill::{MatRef, PackedB, PerColumn};
 
 use crate::call::{Failure, Outcome};
-use crate::caller::{Caller, entry};
+use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, Per, TierCode, Type};
 use crate::memory::{Input, Output, check_room, size};
 use crate::packing::{Packing, Settings};
@@ -31,22 +31,13 @@ pub struct Weights {
 /// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_create(
-    b_type: i32,
-    b: *const c_void,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    packing: *const Packing,
+    b_type: i32, b: *const c_void, k: i64, n: i64, row_stride: i64, col_stride: i64, packing: *const Packing,
     weights: *mut *mut Weights,
 ) -> Status {
-    entry!("gemmill_weights_create", |c| {
-        let make = || {
-            let b = Input::b(b, (k, n), row_stride, col_stride)?;
-            let settings = Settings::of(c.optional(packing)?);
-            Ok(Weights { packed: pack(c, Type::of("type", b_type)?, &b, &settings)? })
-        };
-        c.create(weights, make)?
+    create!("gemmill_weights_create", weights, |c| {
+        let b = Input::b(b, (k, n), row_stride, col_stride)?;
+        let settings = Settings::of(c.optional(packing)?);
+        Ok(Weights { packed: pack(c, Type::of("type", b_type)?, &b, &settings)? })
     })
 }
 
@@ -76,9 +67,7 @@ fn not_weights() -> Failure {
 /// weights is a handle that is not destroyed meanwhile; repacked points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_repack(
-    weights: *const Weights,
-    tier: i32,
-    repacked: *mut *mut Weights,
+    weights: *const Weights, tier: i32, repacked: *mut *mut Weights,
 ) -> Status {
     entry!("gemmill_weights_repack", |c| {
         let make = || {
@@ -199,9 +188,7 @@ pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *m
 /// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_equal(
-    weights: *const Weights,
-    other: *const Weights,
-    value: *mut i32,
+    weights: *const Weights, other: *const Weights, value: *mut i32,
 ) -> Status {
     entry!("gemmill_weights_equal", |c| c.equal(weights, other, value)?)
 }
@@ -217,11 +204,7 @@ pub unsafe extern "C" fn gemmill_weights_equal(
 /// int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_scales(
-    weights: *const Weights,
-    per: *mut i32,
-    buffer: *mut f32,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const Weights, per: *mut i32, buffer: *mut f32, capacity: i64, count: *mut i64,
 ) -> Status {
     entry!("gemmill_weights_scales", |c| {
         let (weights, per) = (c.object(weights)?, c.out("per", per)?);
@@ -252,10 +235,7 @@ pub unsafe extern "C" fn gemmill_weights_scales(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_to_bytes(
-    weights: *const Weights,
-    buffer: *mut u8,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const Weights, buffer: *mut u8, capacity: i64, length: *mut i64,
 ) -> Status {
     entry!("gemmill_weights_to_bytes", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
@@ -276,18 +256,12 @@ pub unsafe extern "C" fn gemmill_weights_to_bytes(
 /// bytes has count bytes; packing is a handle or null; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_from_bytes(
-    bytes: *const u8,
-    count: i64,
-    packing: *const Packing,
-    weights: *mut *mut Weights,
+    bytes: *const u8, count: i64, packing: *const Packing, weights: *mut *mut Weights,
 ) -> Status {
-    entry!("gemmill_weights_from_bytes", |c| {
-        let make = || {
-            let loader = PackedB::loader(c.elements("bytes", bytes, size("count", count)?)?);
-            let tier = Settings::of(c.optional(packing)?).only_tier()?;
-            Ok(Weights { packed: tier.map_or(loader, |tier| loader.tier(tier)).load()? })
-        };
-        c.create(weights, make)?
+    create!("gemmill_weights_from_bytes", weights, |c| {
+        let loader = PackedB::loader(c.elements("bytes", bytes, size("count", count)?)?);
+        let tier = Settings::of(c.optional(packing)?).only_tier()?;
+        Ok(Weights { packed: tier.map_or(loader, |tier| loader.tier(tier)).load()? })
     })
 }
 
@@ -301,10 +275,7 @@ pub unsafe extern "C" fn gemmill_weights_from_bytes(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_sequences(
-    weights: *const Weights,
-    buffer: *mut c_char,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const Weights, buffer: *mut c_char, capacity: i64, length: *mut i64,
 ) -> Status {
     entry!("gemmill_weights_sequences", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer::<u8>(buffer.cast(), capacity, length)?);
@@ -324,10 +295,7 @@ pub unsafe extern "C" fn gemmill_weights_sequences(
 /// uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_unpack(
-    weights: *const Weights,
-    b_type: i32,
-    b: *mut c_void,
-    row_stride: i64,
+    weights: *const Weights, b_type: i32, b: *mut c_void, row_stride: i64,
 ) -> Status {
     entry!("gemmill_weights_unpack", |c| {
         let packed = &c.object(weights)?.packed;

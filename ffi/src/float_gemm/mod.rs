@@ -1,8 +1,7 @@
 //! The floating-point operation: a handle that collects settings, and becomes a product that any thread may run.
 
+// In this order in the header.
 mod set;
-
-// After `set` in the header.
 mod run;
 
 use std::sync::{Arc, MutexGuard};
@@ -127,10 +126,7 @@ fn operation(weights: Weights, a_type: i32, c_type: i32) -> Outcome<FloatGemm> {
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_create(
-    weights: *const FloatWeights,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut FloatGemm,
+    weights: *const FloatWeights, a_type: i32, c_type: i32, gemm: *mut *mut FloatGemm,
 ) -> Status {
     entry!("gemmill_float_gemm_create", |c| {
         let make = || operation(Weights::Float(c.object(weights)?.packed.clone()), a_type, c_type);
@@ -147,10 +143,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_create(
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise(
-    weights: *const GroupwisePacked,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut FloatGemm,
+    weights: *const GroupwisePacked, a_type: i32, c_type: i32, gemm: *mut *mut FloatGemm,
 ) -> Status {
     entry!("gemmill_float_gemm_create_groupwise", |c| {
         let make = || operation(Weights::Expanded(c.object_as("weights", weights)?.packed.clone()), a_type, c_type);
@@ -171,10 +164,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise(
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise_a8(
-    weights: *const GroupwisePacked,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut FloatGemm,
+    weights: *const GroupwisePacked, a_type: i32, c_type: i32, gemm: *mut *mut FloatGemm,
 ) -> Status {
     entry!("gemmill_float_gemm_create_groupwise_a8", |c| {
         let make = || operation(Weights::Integer(c.object_as("weights", weights)?.packed.clone()), a_type, c_type);

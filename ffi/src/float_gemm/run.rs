@@ -31,10 +31,7 @@ impl Product {
     }
 
     fn carry_out<'a, A: Float, C: Float>(
-        &self,
-        a: MatRef<'_, A>,
-        c: &mut MatMut<'_, C>,
-        mut options: FloatRunOptions<'a, C>,
+        &self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>, mut options: FloatRunOptions<'a, C>,
         own_threads: Option<&'a OwnThreads>,
     ) -> gemmill::Result<()> {
         let mut integer_options = GroupwiseRunOptions::new();
@@ -51,10 +48,7 @@ impl Product {
 impl Prepared {
     /// Asks for: [`Caller::matrix`] for A, [`Caller::matrix_mut`] for C and [`Arrays::float_options`].
     fn run<A: Element + Float, C: Element + Float>(
-        &self,
-        caller: Caller<'_>,
-        operands: Operands,
-        arrays: Arrays,
+        &self, caller: Caller<'_>, operands: Operands, arrays: Arrays,
     ) -> Outcome {
         let (k, n) = self.product.shape();
         let (a, c) = operands.matrices(k, n)?;
@@ -145,14 +139,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_hardware_dot(gemm: *const FloatGemm,
 /// reach; nobody writes to A's, or uses C's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_run(
-    gemm: *const FloatGemm,
-    m: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    c: *mut c_void,
-    c_row_stride: i64,
-    options: *const RunOptions,
+    gemm: *const FloatGemm, m: i64, a: *const c_void, a_row_stride: i64, a_col_stride: i64, c: *mut c_void,
+    c_row_stride: i64, options: *const RunOptions,
 ) -> Status {
     entry!("gemmill_float_gemm_run", |caller| {
         let (gemm, options) = (caller.object(gemm)?, caller.optional(options)?);

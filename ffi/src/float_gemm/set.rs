@@ -4,8 +4,8 @@ use gemmill::{FloatType, Function};
 
 use super::{FloatGemm, Weights};
 use crate::call::Failure;
-use crate::caller::entry;
-use crate::codes::{Code, FunctionCode, HardwareDotCode};
+use crate::caller::{entry, set};
+use crate::codes::{Code, FunctionCode, HardwareDotCode, ThreadsCode, TierCode};
 use crate::operation::optional_columns;
 use crate::pool::Pool;
 use crate::status::Status;
@@ -66,10 +66,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_bias(gemm: *mut FloatGemm, bias:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_function(gemm: *mut FloatGemm, function: i32) -> Status {
-    entry!("gemmill_float_gemm_set_function", |c| {
-        let mut settings = c.settings(gemm)?;
-        settings.function = FunctionCode::of("function", function)?;
-    })
+    set!("gemmill_float_gemm_set_function", gemm.function = FunctionCode::of("function", function)?)
 }
 
 /// f(x) = min(max(x, low), high); a NaN stays one. Replaces another function.
@@ -81,7 +78,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_function(gemm: *mut FloatGemm, f
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low: f32, high: f32) -> Status {
-    entry!("gemmill_float_gemm_set_clamp", |c| c.settings(gemm)?.function = Function::Clamp { low, high })
+    set!("gemmill_float_gemm_set_clamp", gemm.function = Function::Clamp { low, high })
 }
 
 /// Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise: nothing has them
@@ -126,7 +123,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_hardware_dot(gemm: *mut FloatGem
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, how: i32, threads: i64) -> Status {
-    entry!("gemmill_float_gemm_set_threads", |c| c.settings(gemm)?.execution.set_threads(how, threads)?)
+    set!("gemmill_float_gemm_set_threads", gemm.execution.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// The tier of kernels, a gemmill_tier, instead of the best one. Its bits are the same.
@@ -138,7 +135,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, ho
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier: i32) -> Status {
-    entry!("gemmill_float_gemm_set_tier", |c| c.settings(gemm)?.execution.set_tier(tier)?)
+    set!("gemmill_float_gemm_set_tier", gemm.execution.tier = Some(TierCode::of("tier", tier)?))
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.

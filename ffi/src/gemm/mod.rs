@@ -1,8 +1,7 @@
 //! The operation: a handle that collects settings, and becomes a product that any thread may run once they are complete.
 
+// In this order in the header.
 mod set;
-
-// After `set` in the header.
 mod run;
 
 use std::sync::{Arc, MutexGuard};
@@ -14,7 +13,7 @@ use gemmill::{
 use rayon::ThreadPool;
 
 use crate::call::{Failure, Outcome};
-use crate::caller::{Collects, entry};
+use crate::caller::{Collects, create, entry};
 use crate::codes::{Code, Type, Values};
 use crate::memory::Element;
 use crate::operation::{Execution, Stages};
@@ -209,24 +208,18 @@ fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_create(
-    weights: *const Weights,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut Gemm,
+    weights: *const Weights, a_type: i32, c_type: i32, gemm: *mut *mut Gemm,
 ) -> Status {
-    entry!("gemmill_gemm_create", |c| {
-        let make = || {
-            let packed = c.object(weights)?.packed.clone();
-            let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
-            if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
-                return Err(not_activations());
-            }
-            if matches!(c, Type::F16 | Type::Bf16) {
-                return Err(not_outputs());
-            }
-            Ok(Gemm { packed, a, c, stages: Stages::default() })
-        };
-        c.create(gemm, make)?
+    create!("gemmill_gemm_create", gemm, |c| {
+        let packed = c.object(weights)?.packed.clone();
+        let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
+        if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
+            return Err(not_activations());
+        }
+        if matches!(c, Type::F16 | Type::Bf16) {
+            return Err(not_outputs());
+        }
+        Ok(Gemm { packed, a, c, stages: Stages::default() })
     })
 }
 

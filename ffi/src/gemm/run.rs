@@ -80,14 +80,8 @@ pub unsafe extern "C" fn gemmill_gemm_prepare(gemm: *const Gemm) -> Status {
 /// reach; nobody writes to A's, or uses C's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_run(
-    gemm: *const Gemm,
-    m: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    c: *mut c_void,
-    c_row_stride: i64,
-    options: *const RunOptions,
+    gemm: *const Gemm, m: i64, a: *const c_void, a_row_stride: i64, a_col_stride: i64, c: *mut c_void,
+    c_row_stride: i64, options: *const RunOptions,
 ) -> Status {
     entry!("gemmill_gemm_run", |caller| {
         let (gemm, options) = (caller.object(gemm)?, caller.optional(options)?);
@@ -109,11 +103,7 @@ pub unsafe extern "C" fn gemmill_gemm_run(
 /// gemm is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_describe(
-    gemm: *const Gemm,
-    m: i64,
-    buffer: *mut c_char,
-    capacity: i64,
-    length: *mut i64,
+    gemm: *const Gemm, m: i64, buffer: *mut c_char, capacity: i64, length: *mut i64,
 ) -> Status {
     entry!("gemmill_gemm_describe", |c| {
         let (gemm, buffer) = (c.object(gemm)?, c.buffer::<u8>(buffer.cast(), capacity, length)?);
@@ -133,19 +123,8 @@ pub unsafe extern "C" fn gemmill_gemm_describe(
 /// a, b and c have the elements that sizes and strides reach; nobody writes to A's and B's, or uses C's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_multiply(
-    a_type: i32,
-    b_type: i32,
-    m: i64,
-    n: i64,
-    k: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    b: *const c_void,
-    b_row_stride: i64,
-    b_col_stride: i64,
-    c: *mut i32,
-    c_row_stride: i64,
+    a_type: i32, b_type: i32, m: i64, n: i64, k: i64, a: *const c_void, a_row_stride: i64, a_col_stride: i64,
+    b: *const c_void, b_row_stride: i64, b_col_stride: i64, c: *mut i32, c_row_stride: i64,
 ) -> Status {
     entry!("gemmill_multiply", |caller| {
         let b = Input::b(b, (k, n), b_row_stride, b_col_stride)?;

@@ -1,32 +1,49 @@
 //! The settings of an operation.
 
+use std::sync::MutexGuard;
+
 use gemmill::QuantParams;
 
-use super::{Bias, Gemm, Quantization, limit};
+use super::{Bias, Gemm, Quantization, Settings, limit};
 use crate::call::{Failure, Outcome};
-use crate::caller::entry;
-use crate::codes::{Type, Values};
+use crate::caller::{Caller, entry, set};
+use crate::codes::{Code, ThreadsCode, TierCode, Type, Values};
 use crate::operation::optional_columns;
 use crate::pool::Pool;
 use crate::status::Status;
 
 impl Gemm {
-    fn expect(&self, holds: bool, what: &str) -> Outcome {
-        if holds { Ok(()) } else { Err(Failure::unsupported(what)) }
+    /// Whether C is requantized.
+    fn gives_bytes(&self) -> bool {
+        matches!(self.c, Type::U8 | Type::I8)
     }
 
-    fn expect_scaled(&self) -> Outcome {
-        self.expect(self.c != Type::I32, "scales are for u8, i8 and f32 outputs")
+    /// Whether C is requantized or dequantized.
+    fn is_scaled(&self) -> bool {
+        self.c != Type::I32
     }
+}
 
-    fn expect_requantized(&self, what: &str) -> Outcome {
-        self.expect(matches!(self.c, Type::U8 | Type::I8), what)
-    }
+/// An operation that `fits`, and its settings, to be changed. Asks for: [`Caller::object`].
+fn change<'a>(
+    c: Caller<'a>, gemm: *mut Gemm, fits: impl FnOnce(&Gemm) -> bool, what: &str,
+) -> Outcome<(&'a Gemm, MutexGuard<'a, Settings>)> {
+    let (gemm, settings) = c.change(gemm)?;
+    if fits(gemm) { Ok((gemm, settings)) } else { Err(Failure::unsupported(what)) }
+}
 
-    /// Parameters of the columns of the weights.
-    fn columns(&self, what: &'static str, values: Values<f32>) -> Outcome<Option<Values<f32>>> {
-        values.expect(what, self.packed.groups(), self.packed.n()).map(Some)
-    }
+/// As [`change`], the settings alone.
+fn settings<'a>(
+    c: Caller<'a>, gemm: *mut Gemm, fits: impl FnOnce(&Gemm) -> bool, what: &str,
+) -> Outcome<MutexGuard<'a, Settings>> {
+    change(c, gemm, fits, what).map(|(_, settings)| settings)
+}
+
+/// Parameters of the columns of the weights. Asks for: [`Caller::elements`].
+fn columns(
+    c: Caller<'_>, gemm: &Gemm, what: &'static str, per: i32, values: (*const f32, i64),
+) -> Outcome<Option<Values<f32>>> {
+    Values::given(c, what, per, values)?.expect(what, gemm.packed.groups(), gemm.packed.n()).map(Some)
 }
 
 /// Refuses what is no value of 8 bits of this type.
@@ -34,6 +51,8 @@ fn check_byte(of: Type, what: &str, given: i32) -> Outcome {
     if of == Type::I8 { limit::<i8>(what, given).map(drop) } else { limit::<u8>(what, given).map(drop) }
 }
 
+const QUANTIZATION: &str = "a quantization is for f32 activations";
+const SCALES: &str = "scales are for u8, i8 and f32 outputs";
 const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
 
 /// A_zp[i] = zero_point, in the range of A's type, for u8 and i8 activations.
@@ -46,8 +65,12 @@ const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
     entry!("gemmill_gemm_set_a_zero_point", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.a != Type::F32, "f32 activations take their zero point from their quantization")?;
+        let (gemm, mut settings) = change(
+            c,
+            gemm,
+            |gemm| gemm.a != Type::F32,
+            "f32 activations take their zero point from their quantization",
+        )?;
         check_byte(gemm.a, "zero point of A", zero_point)?;
         settings.a_zero_point = zero_point;
     })
@@ -65,8 +88,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_poi
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale: f32, zero_point: i32) -> Status {
     entry!("gemmill_gemm_set_a_quantization", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
+        let mut settings = settings(c, gemm, |gemm| gemm.a == Type::F32, QUANTIZATION)?;
         settings.a_quantization = Some(Quantization::Static(QuantParams::new(scale, zero_point)?));
     })
 }
@@ -82,9 +104,10 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm) -> Status {
     entry!("gemmill_gemm_set_a_quantization_per_row", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
-        gemm.expect(gemm.c == Type::F32, "only f32 outputs can take scales of rows into account")?;
+        let (gemm, mut settings) = change(c, gemm, |gemm| gemm.a == Type::F32, QUANTIZATION)?;
+        if gemm.c != Type::F32 {
+            return Err(Failure::unsupported("only f32 outputs can take scales of rows into account"));
+        }
         settings.a_quantization = Some(Quantization::PerRow);
     })
 }
@@ -99,9 +122,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -> Status {
     entry!("gemmill_gemm_set_a_scale", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.a != Type::F32, "f32 activations take their scale from their quantization")?;
-        gemm.expect_scaled()?;
+        let what = "f32 activations take their scale from their quantization";
+        let (gemm, mut settings) = change(c, gemm, |gemm| gemm.a != Type::F32, what)?;
+        if !gemm.is_scaled() {
+            return Err(Failure::unsupported(SCALES));
+        }
         settings.a_scale = Some(scale);
     })
 }
@@ -116,9 +141,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_b_scale(gemm: *mut Gemm, scale: f32) -> Status {
     entry!("gemmill_gemm_set_b_scale", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_scaled()?;
-        settings.b_scale = Some(Values::one(scale));
+        settings(c, gemm, Gemm::is_scaled, SCALES)?.b_scale = Some(Values::one(scale));
     })
 }
 
@@ -132,15 +155,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_b_scale(gemm: *mut Gemm, scale: f32) -
 /// gemm is a handle that is not destroyed meanwhile; scales has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
-    gemm: *mut Gemm,
-    per: i32,
-    scales: *const f32,
-    count: i64,
+    gemm: *mut Gemm, per: i32, scales: *const f32, count: i64,
 ) -> Status {
     entry!("gemmill_gemm_set_b_scales", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_scaled()?;
-        settings.b_scale = gemm.columns("scales of B", Values::given(c, "scales of B", per, (scales, count))?)?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::is_scaled, SCALES)?;
+        settings.b_scale = columns(c, gemm, "scales of B", per, (scales, count))?;
     })
 }
 
@@ -154,9 +173,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_multiplier(gemm: *mut Gemm, multiplier: f32) -> Status {
     entry!("gemmill_gemm_set_multiplier", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_requantized(MULTIPLIERS)?;
-        settings.multiplier = Some(Values::one(multiplier));
+        settings(c, gemm, Gemm::gives_bytes, MULTIPLIERS)?.multiplier = Some(Values::one(multiplier));
     })
 }
 
@@ -170,16 +187,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_multiplier(gemm: *mut Gemm, multiplier
 /// gemm is a handle that is not destroyed meanwhile; multipliers has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
-    gemm: *mut Gemm,
-    per: i32,
-    multipliers: *const f32,
-    count: i64,
+    gemm: *mut Gemm, per: i32, multipliers: *const f32, count: i64,
 ) -> Status {
     entry!("gemmill_gemm_set_multipliers", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_requantized(MULTIPLIERS)?;
-        settings.multiplier =
-            gemm.columns("multipliers", Values::given(c, "multipliers", per, (multipliers, count))?)?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, MULTIPLIERS)?;
+        settings.multiplier = columns(c, gemm, "multipliers", per, (multipliers, count))?;
     })
 }
 
@@ -193,8 +205,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
     entry!("gemmill_gemm_set_c_zero_point", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_requantized("a zero point of C is for u8 and i8 outputs")?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "a zero point of C is for u8 and i8 outputs")?;
         check_byte(gemm.c, "zero point of C", zero_point)?;
         settings.c_zero_point = zero_point;
     })
@@ -211,8 +222,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_poi
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const i32, count: i64) -> Status {
     entry!("gemmill_gemm_set_bias_i32", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_requantized("an i32 bias is for u8 and i8 outputs")?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "an i32 bias is for u8 and i8 outputs")?;
         let bias = optional_columns(c, "i32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Int);
     })
@@ -231,8 +241,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const f32, count: i64) -> Status {
     entry!("gemmill_gemm_set_bias_f32", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.c != Type::I32, "an f32 bias is for u8, i8 and f32 outputs")?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::is_scaled, "an f32 bias is for u8, i8 and f32 outputs")?;
         let bias = optional_columns(c, "f32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Float);
     })
@@ -248,9 +257,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Status {
     entry!("gemmill_gemm_set_relu", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.c != Type::I32, "ReLU is for u8, i8 and f32 outputs")?;
-        settings.relu = on != 0;
+        settings(c, gemm, Gemm::is_scaled, "ReLU is for u8, i8 and f32 outputs")?.relu = on != 0;
     })
 }
 
@@ -265,8 +272,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Stat
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, high: i32) -> Status {
     entry!("gemmill_gemm_set_clamp_i32", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect_requantized("integer limits are for u8 and i8 outputs")?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "integer limits are for u8 and i8 outputs")?;
         check_byte(gemm.c, "lower limit of C", low)?;
         check_byte(gemm.c, "upper limit of C", high)?;
         settings.int_clamp = Some((low, high));
@@ -284,9 +290,8 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, h
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, high: f32) -> Status {
     entry!("gemmill_gemm_set_clamp_f32", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.c == Type::F32, "f32 limits are for f32 outputs")?;
-        settings.float_clamp = Some((low, high));
+        settings(c, gemm, |gemm| gemm.c == Type::F32, "f32 limits are for f32 outputs")?.float_clamp =
+            Some((low, high));
     })
 }
 
@@ -300,9 +305,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, h
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -> Status {
     entry!("gemmill_gemm_set_accumulate", |c| {
-        let (gemm, mut settings) = c.change(gemm)?;
-        gemm.expect(gemm.c == Type::I32, "accumulation is for i32 outputs")?;
-        settings.accumulate = on != 0;
+        settings(c, gemm, |gemm| gemm.c == Type::I32, "accumulation is for i32 outputs")?.accumulate = on != 0;
     })
 }
 
@@ -316,7 +319,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, threads: i64) -> Status {
-    entry!("gemmill_gemm_set_threads", |c| c.settings(gemm)?.execution.set_threads(how, threads)?)
+    set!("gemmill_gemm_set_threads", gemm.execution.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
@@ -328,7 +331,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, thr
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> Status {
-    entry!("gemmill_gemm_set_tier", |c| c.settings(gemm)?.execution.set_tier(tier)?)
+    set!("gemmill_gemm_set_tier", gemm.execution.tier = Some(TierCode::of("tier", tier)?))
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
