@@ -8,7 +8,7 @@ use std::sync::MutexGuard;
 use gemmill::{MatMut, MatRef};
 
 use crate::call::{Failure, Outcome, call};
-use crate::memory::{Element, Input, Output, Plain, checked, extent, size};
+use crate::memory::{Element, Matrix, Plain, checked, extent, size};
 use crate::status::Status;
 
 /// The status of an entry point: `entry!("its name", |c| body)`, where `c` is the [`Caller`] and the body gives `()`.
@@ -274,23 +274,23 @@ impl<'a> Caller<'a> {
     /// A matrix to read, as the library sees it.
     ///
     /// Asks for: its elements, initialized, to which nobody writes during the call, and what lies between them.
-    pub(crate) fn matrix<T: Element>(self, matrix: &Input<'_>) -> Outcome<MatRef<'a, T>> {
+    pub(crate) fn matrix<T: Element>(self, matrix: &Matrix<'_>) -> Outcome<MatRef<'a, T>> {
         let (row_stride, col_stride) = matrix.strides()?;
         let data = self.elements(matrix.name, matrix.data.cast::<T>(), matrix.span()?)?;
         Ok(MatRef::with_strides(data, matrix.rows, matrix.cols, row_stride, col_stride)?)
     }
 
-    /// A matrix to write, as the library sees it. What lies between rows is never touched.
+    /// An output, as the library sees it. What lies between rows is never touched.
     ///
     /// Asks for: memory for its elements that nobody else uses during the call, and what lies between them.
-    pub(crate) fn matrix_mut<T: Element>(self, matrix: &Output<'_>) -> Outcome<MatMut<'a, T>> {
+    pub(crate) fn matrix_mut<T: Element>(self, matrix: &Matrix<'_>) -> Outcome<MatMut<'a, T>> {
         let data = self.elements_mut(matrix.name, matrix.data.cast::<T>(), matrix.span()?)?;
-        Ok(MatMut::with_row_stride(data, matrix.rows, matrix.cols, matrix.stride()?)?)
+        Ok(MatMut::with_row_stride(data, matrix.rows, matrix.cols, matrix.strides()?.0)?)
     }
 
     /// Sets element `(i, j)` of a matrix to `value(i, j)`. Asks for: the same as [`Caller::matrix_mut`].
-    pub(crate) fn fill<T: Element>(self, matrix: &Output<'_>, value: impl Fn(usize, usize) -> T) -> Outcome {
-        let (rows, cols, stride) = (matrix.rows, matrix.cols, matrix.stride()?);
+    pub(crate) fn fill<T: Element>(self, matrix: &Matrix<'_>, value: impl Fn(usize, usize) -> T) -> Outcome {
+        let (rows, cols, stride) = (matrix.rows, matrix.cols, matrix.strides()?.0);
         self.matrix_mut::<T>(matrix)?;
         let data = matrix.data.cast::<T>();
         for (i, j) in (0..if cols == 0 { 0 } else { rows }).flat_map(|i| (0..cols).map(move |j| (i, j))) {

@@ -186,14 +186,10 @@ pub(crate) use with_float;
 impl Type {
     /// The floating-point type of this code.
     pub(crate) fn float(what: &str, code: i32) -> Outcome<FloatType> {
-        match Type::of(what, code)? {
-            Type::F32 => Ok(FloatType::F32),
-            Type::F16 => Ok(FloatType::F16),
-            Type::Bf16 => Ok(FloatType::Bf16),
-            Type::U8 | Type::I8 | Type::I32 => {
-                Err(Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16")))
-            }
-        }
+        let given = Type::of(what, code)?;
+        let floats = [FloatType::F32, FloatType::F16, FloatType::Bf16];
+        let float = floats.into_iter().find(|float| Type::from_float(*float) == given);
+        float.ok_or_else(|| Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16")))
     }
 
     pub(crate) fn from_float(float: FloatType) -> Type {
@@ -208,11 +204,7 @@ impl Type {
 impl HardwareDotCode {
     /// The instruction, where one is named.
     pub(crate) fn named(self) -> Option<HardwareDot> {
-        match self {
-            HardwareDotCode::None | HardwareDotCode::Best => None,
-            HardwareDotCode::Avx512Bf16 => Some(HardwareDot::Avx512Bf16),
-            HardwareDotCode::AmxBf16 => Some(HardwareDot::AmxBf16),
-        }
+        HardwareDot::ALL.into_iter().find(|dot| HardwareDotCode::from_dot(Some(*dot)) == self)
     }
 
     /// The instruction that is meant on a tier, or on the best one: none only for [`HardwareDotCode::None`].

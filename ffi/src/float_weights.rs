@@ -8,7 +8,7 @@ use gemmill::{Float, FloatType, MatRef, PackedFloat, Threads};
 use crate::call::{Outcome, unpoisoned};
 use crate::caller::{Collects, create, entry, set};
 use crate::codes::{ThreadsCode, Type, with_float};
-use crate::memory::{Input, Output, check_room, size};
+use crate::memory::{Matrix, check_room, size};
 use crate::status::Status;
 
 /// How floating-point weights are packed: their type, a factor, whether they saturate.
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn gemmill_float_weights_create(
     weights: *mut *mut FloatWeights,
 ) -> Status {
     create!("gemmill_float_weights_create", weights, |c| {
-        let b = Input::b(b, (k, n), row_stride, col_stride)?;
+        let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
         let packing = c.optional(packing)?;
         let settings = packing.map(|packing| *unpoisoned(packing.settings.lock())).unwrap_or_default();
         with_float!(Type::float("type", b_type)?, T => settings.pack(c.matrix::<T>(&b)?))
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn gemmill_float_weights_unpack(
 ) -> Status {
     entry!("gemmill_float_weights_unpack", |c| {
         let packed = &c.object(weights)?.packed;
-        let b = Output { name: "b", data: b.cast(), rows: packed.k(), cols: packed.n(), row_stride };
+        let b = Matrix::output("b", b, (packed.k(), packed.n()), row_stride);
         c.fill(&b, |k, j| packed.get(k, j).unwrap_or_default())?
     })
 }

@@ -9,7 +9,7 @@ use gemmill::quant::{self, Bits, GroupSize, GroupwiseFormat, GroupwiseParts, Zer
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, ZeroPointsCode};
-use crate::memory::{Input, Output, check_room, overflow, size};
+use crate::memory::{Matrix, check_room, overflow, size};
 use crate::status::Status;
 
 /// Weights of 4 or 2 bits with their scales, as they are quantized; gemmill_groupwise_packed is what products take. They never
@@ -78,7 +78,7 @@ impl FormatPlaces {
 
 /// The weights that `quantize` makes of `b`. Asks for: [`Caller::matrix`].
 fn quantized(
-    caller: Caller<'_>, b: impl FnOnce() -> Outcome<Input<'static>>, format: Format,
+    caller: Caller<'_>, b: impl FnOnce() -> Outcome<Matrix<'static>>, format: Format,
     quantize: impl FnOnce(MatRef<'_, f32>, GroupwiseFormat) -> gemmill::Result<quant::GroupwiseWeights>,
 ) -> Outcome<GroupwiseWeights> {
     let format = format.checked()?;
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
     weights: *mut *mut GroupwiseWeights,
 ) -> Status {
     entry!("gemmill_groupwise_weights_round_to_nearest", |c| {
-        let b = || Input::b(b.cast(), (k, n), row_stride, col_stride);
+        let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
         let format = Format { bits, group_size, zero_points };
         c.create(weights, || quantized(c, b, format, quant::GroupwiseWeights::round_to_nearest))?
     })
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_search(
     importance: *const f32, count: i64, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
     create!("gemmill_groupwise_weights_search", weights, |c| {
-        let b = || Input::b(b.cast(), (k, n), row_stride, col_stride);
+        let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
         let format = Format { bits, group_size, zero_points };
         let importance = if importance.is_null() && count == 0 {
             None
@@ -340,7 +340,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_dequantize(
 ) -> Status {
     entry!("gemmill_groupwise_weights_dequantize", |c| {
         let weights = &c.object(weights)?.quantized;
-        let b = Output { name: "b", data: b.cast(), rows: weights.k(), cols: weights.n(), row_stride };
+        let b = Matrix::output("b", b, (weights.k(), weights.n()), row_stride);
         weights.dequantize(&mut c.matrix_mut(&b)?)?
     })
 }
@@ -361,8 +361,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_error(
     entry!("gemmill_groupwise_weights_error", |c| {
         let weights = &c.object(weights)?.quantized;
         let (largest, mean) = (c.out("largest", largest)?, c.out("mean squared", mean_squared)?);
-        let (rows, cols) = (weights.k(), weights.n());
-        let b = Input { name: "b", data: b.cast(), rows, cols, row_stride, col_stride };
+        let b = Matrix::input("b", b, (weights.k(), weights.n()), (row_stride, col_stride));
         let error = weights.error(c.matrix(&b)?)?;
         largest.set(error.max);
         mean.set(error.mean_squared);

@@ -75,54 +75,56 @@ impl Plain for bf16 {}
 pub(crate) trait Element: gemmill::Element + Plain {}
 impl<T: gemmill::Element + Plain> Element for T {}
 
-/// A matrix to read, as C gives it: element `(i, j)` is `data[i * row_stride + j * col_stride]`.
+/// A matrix as C gives it: element `(i, j)` is `data[i * row_stride + j * col_stride]`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Input<'n> {
+pub(crate) struct Matrix<'n> {
     /// What messages call it.
     pub(crate) name: &'n str,
-    pub(crate) data: *const c_void,
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) row_stride: i64,
-    pub(crate) col_stride: i64,
-}
-
-/// A matrix to write, as C gives it: element `(i, j)` is `data[i * row_stride + j]`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Output<'n> {
-    /// What messages call it.
-    pub(crate) name: &'n str,
+    /// Only written through if it is that of an output.
     pub(crate) data: *mut c_void,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
-    pub(crate) row_stride: i64,
+    row_stride: i64,
+    col_stride: i64,
 }
 
-/// Elements from the first to the last of a matrix, gaps included.
-fn span(name: &str, (rows, cols): (usize, usize), (row_stride, col_stride): (usize, usize)) -> Outcome<usize> {
-    let (Some(last_row), Some(last_col)) = (rows.checked_sub(1), cols.checked_sub(1)) else { return Ok(0) };
-    let row = last_row.checked_mul(row_stride);
-    let col = last_col.checked_mul(col_stride);
-    let last = row.zip(col).and_then(|(row, col)| row.checked_add(col));
-    last.and_then(|last| last.checked_add(1)).ok_or_else(|| overflow(name))
-}
-
-impl<'n> Input<'n> {
-    /// B with K rows and N columns.
-    pub(crate) fn b(data: *const c_void, (k, n): (i64, i64), row_stride: i64, col_stride: i64) -> Outcome<Input<'n>> {
-        let (rows, cols) = (size("k", k)?, size("n", n)?);
-        Ok(Input { name: "b", data, rows, cols, row_stride, col_stride })
+impl<'n> Matrix<'n> {
+    /// A matrix to read.
+    pub(crate) fn input<T>(
+        name: &'n str, data: *const T, (rows, cols): (usize, usize), (row_stride, col_stride): (i64, i64),
+    ) -> Matrix<'n> {
+        Matrix { name, data: data.cast_mut().cast(), rows, cols, row_stride, col_stride }
     }
 
+    /// A matrix to write, whose rows have their elements side by side.
+    pub(crate) fn output<T>(name: &'n str, data: *mut T, shape: (usize, usize), row_stride: i64) -> Matrix<'n> {
+        Matrix::input(name, data, shape, (row_stride, 1))
+    }
+
+    /// Weights to read, with K rows and N columns.
+    pub(crate) fn weights<T>(
+        name: &'n str, data: *const T, (k, n): (i64, i64), strides: (i64, i64),
+    ) -> Outcome<Matrix<'n>> {
+        Ok(Matrix::input(name, data, (size("k", k)?, size("n", n)?), strides))
+    }
+
+    /// From row to row and from column to column, in elements.
     pub(crate) fn strides(&self) -> Outcome<(usize, usize)> {
         let row_stride = size(format_args!("row stride of {}", self.name), self.row_stride)?;
         let col_stride = size(format_args!("column stride of {}", self.name), self.col_stride)?;
         Ok((row_stride, col_stride))
     }
 
-    /// Elements from the first to the last.
+    /// Elements from the first to the last, gaps included.
     pub(crate) fn span(&self) -> Outcome<usize> {
-        span(self.name, (self.rows, self.cols), self.strides()?)
+        let (row_stride, col_stride) = self.strides()?;
+        let (Some(last_row), Some(last_col)) = (self.rows.checked_sub(1), self.cols.checked_sub(1)) else {
+            return Ok(0);
+        };
+        let row = last_row.checked_mul(row_stride);
+        let col = last_col.checked_mul(col_stride);
+        let last = row.zip(col).and_then(|(row, col)| row.checked_add(col));
+        last.and_then(|last| last.checked_add(1)).ok_or_else(|| overflow(self.name))
     }
 
     /// The bytes of its elements.
@@ -130,23 +132,6 @@ impl<'n> Input<'n> {
         let (row_stride, col_stride) = self.strides()?;
         let extent = extent(self.name, self.data.cast::<T>(), self.span()?)?;
         Ok(Footprint::new::<T>(self.name, extent, [(self.rows, row_stride), (self.cols, col_stride)]))
-    }
-}
-
-impl<'n> Output<'n> {
-    pub(crate) fn stride(&self) -> Outcome<usize> {
-        size(format_args!("row stride of {}", self.name), self.row_stride)
-    }
-
-    /// Elements from the first to the last.
-    pub(crate) fn span(&self) -> Outcome<usize> {
-        span(self.name, (self.rows, self.cols), (self.stride()?, 1))
-    }
-
-    /// The bytes of its elements.
-    pub(crate) fn footprint<T>(&self) -> Outcome<Footprint<'n>> {
-        let extent = extent(self.name, self.data.cast::<T>(), self.span()?)?;
-        Ok(Footprint::new::<T>(self.name, extent, [(self.rows, self.stride()?), (self.cols, 1)]))
     }
 }
 
@@ -227,9 +212,9 @@ mod tests {
     /// A matrix of elements of `T` in a buffer that is never read: its footprint and the addresses of its bytes.
     fn matrix<T>(at: usize, [rows, cols]: [usize; 2], [row, col]: [usize; 2]) -> (Footprint<'static>, BTreeSet<usize>) {
         const BUFFER: usize = 4096;
-        let data = std::ptr::without_provenance(BUFFER + at * size_of::<T>());
-        let (row_stride, col_stride) = (row as i64, col as i64);
-        let footprint = Input { name: "m", data, rows, cols, row_stride, col_stride }.footprint::<T>().unwrap();
+        let data = std::ptr::without_provenance::<T>(BUFFER + at * size_of::<T>());
+        let matrix = Matrix::input("m", data, (rows, cols), (row as i64, col as i64));
+        let footprint = matrix.footprint::<T>().unwrap();
         let elements = (0..rows).flat_map(|i| (0..cols).map(move |j| at + i * row + j * col));
         let bytes = elements.flat_map(|element| (0..size_of::<T>()).map(move |byte| element * size_of::<T>() + byte));
         (footprint, bytes.map(|byte| BUFFER + byte).collect())

@@ -9,7 +9,7 @@ use rayon::ThreadPool;
 
 use crate::call::{Failure, Outcome, unpoisoned};
 use crate::caller::Caller;
-use crate::memory::{Input, Output, Plain, size};
+use crate::memory::{Matrix, Plain, size};
 use crate::pool::Pool;
 use crate::status::Status;
 
@@ -89,11 +89,10 @@ pub(crate) struct Operands {
 
 impl Operands {
     /// A with `k` columns and C with `n`.
-    pub(crate) fn matrices(&self, k: usize, n: usize) -> Outcome<(Input<'static>, Output<'static>)> {
-        let &Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride } = self;
-        let rows = size("m", m)?;
-        let a = Input { name: "a", data: a, rows, cols: k, row_stride: a_row_stride, col_stride: a_col_stride };
-        Ok((a, Output { name: "c", data: c, rows, cols: n, row_stride: c_row_stride }))
+    pub(crate) fn matrices(&self, k: usize, n: usize) -> Outcome<(Matrix<'static>, Matrix<'static>)> {
+        let rows = size("m", self.m)?;
+        let a = Matrix::input("a", self.a, (rows, k), (self.a_row_stride, self.a_col_stride));
+        Ok((a, Matrix::output("c", self.c, (rows, n), self.c_row_stride)))
     }
 }
 

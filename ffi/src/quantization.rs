@@ -8,7 +8,7 @@ use gemmill::{Choose, MatRef, QuantParams};
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, entry};
 use crate::codes::{Code, Type};
-use crate::memory::{Element, Footprint, Input, check_apart, overflow, size};
+use crate::memory::{Element, Footprint, Matrix, check_apart, overflow, size};
 use crate::status::Status;
 
 /// `$body` with `$byte` for the type of this code, u8 or i8.
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
 ) -> Status {
     entry!("gemmill_quantize_weights_per_column", |c| {
         let places = QuantizedWeights { q, scales, count: size("n", n)? };
-        let weights = weights_to_quantize(weights, (k, n), row_stride, col_stride)?;
+        let weights = Matrix::weights("weights", weights, (k, n), (row_stride, col_stride))?;
         places.set(c, &weights, quant::symmetric_per_column)?
     })
 }
@@ -164,18 +164,12 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
 ) -> Status {
     entry!("gemmill_quantize_weights_per_tensor", |c| {
         let places = QuantizedWeights { q, scales: scale, count: 1 };
-        let weights = weights_to_quantize(weights, (k, n), row_stride, col_stride)?;
+        let weights = Matrix::weights("weights", weights, (k, n), (row_stride, col_stride))?;
         places.set(c, &weights, |weights| {
             let (quantized, scale) = quant::symmetric_per_tensor(weights)?;
             Ok((quantized, vec![scale]))
         })?
     })
-}
-
-fn weights_to_quantize(
-    weights: *const f32, shape: (i64, i64), row_stride: i64, col_stride: i64,
-) -> Outcome<Input<'static>> {
-    Ok(Input { name: "weights", ..Input::b(weights.cast(), shape, row_stride, col_stride)? })
 }
 
 /// Places for quantized weights and so many scales, as C gives them.
@@ -188,7 +182,7 @@ struct QuantizedWeights {
 impl QuantizedWeights {
     /// Asks for: [`Caller::matrix`] and [`Caller::elements_mut`].
     fn set(
-        self, caller: Caller<'_>, weights: &Input<'_>,
+        self, caller: Caller<'_>, weights: &Matrix<'_>,
         quantize: impl FnOnce(MatRef<'_, f32>) -> gemmill::Result<(Vec<i8>, Vec<f32>)>,
     ) -> Outcome {
         let q_count = weights.rows.checked_mul(weights.cols).ok_or_else(|| overflow("q"))?;

@@ -8,7 +8,7 @@ use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
 use crate::call::{Failure, Outcome, unpoisoned};
 use crate::caller::{Caller, Collects, entry, set};
 use crate::codes::{Type, with_float};
-use crate::memory::{Element, Footprint, Input, Plain, check_apart, checked, size};
+use crate::memory::{Element, Footprint, Matrix, Plain, check_apart, checked, size};
 use crate::parallel_for::OwnThreads;
 use crate::status::Status;
 
@@ -105,7 +105,7 @@ impl Arrays {
 
     /// Asks for: [`Caller::matrix`].
     fn residual<'a, C: Element + Float>(
-        &self, caller: Caller<'a>, (rows, cols): (usize, usize), output: &Footprint<'_>,
+        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<Option<MatRef<'a, C>>> {
         let Some(Residual { element, data, row_stride }) = self.residual else { return Ok(None) };
         if element != C::TYPE {
@@ -114,7 +114,7 @@ impl Arrays {
                 "residual: expected {expected:?}, the type of C, given {element:?}"
             )));
         }
-        let residual = Input { name: "residual", data, rows, cols, row_stride, col_stride: 1 };
+        let residual = Matrix::input("residual", data, shape, (row_stride, 1));
         check_apart(output, &residual.footprint::<C>()?)?;
         Ok(Some(caller.matrix(&residual)?))
     }

@@ -7,7 +7,7 @@ use gemmill::{MatRef, PackedB, PerColumn};
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, Per, TierCode, Type};
-use crate::memory::{Input, Output, check_room, size};
+use crate::memory::{Matrix, check_room, size};
 use crate::packing::{Packing, Settings};
 use crate::status::Status;
 
@@ -35,14 +35,14 @@ pub unsafe extern "C" fn gemmill_weights_create(
     weights: *mut *mut Weights,
 ) -> Status {
     create!("gemmill_weights_create", weights, |c| {
-        let b = Input::b(b, (k, n), row_stride, col_stride)?;
+        let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
         let settings = Settings::of(c.optional(packing)?);
         Ok(Weights { packed: pack(c, Type::of("type", b_type)?, &b, &settings)? })
     })
 }
 
 /// Asks for: [`Caller::matrix`].
-pub(crate) fn pack(caller: Caller<'_>, b_type: Type, b: &Input<'_>, settings: &Settings) -> Outcome<PackedB> {
+pub(crate) fn pack(caller: Caller<'_>, b_type: Type, b: &Matrix<'_>, settings: &Settings) -> Outcome<PackedB> {
     fn affordable<'a, T: gemmill::Element>(b: MatRef<'a, T>) -> Outcome<MatRef<'a, T>> {
         check_room("packed weights", [b.rows().checked_add(64), b.cols().checked_add(64), Some(2)])?;
         Ok(b)
@@ -299,7 +299,7 @@ pub unsafe extern "C" fn gemmill_weights_unpack(
 ) -> Status {
     entry!("gemmill_weights_unpack", |c| {
         let packed = &c.object(weights)?.packed;
-        let b = Output { name: "b", data: b, rows: packed.k(), cols: packed.n(), row_stride };
+        let b = Matrix::output("b", b, (packed.k(), packed.n()), row_stride);
         match Type::of("type", b_type)? {
             Type::I8 => packed.unpack(&mut c.matrix_mut::<i8>(&b)?)?,
             Type::U8 => packed.unpack(&mut c.matrix_mut::<u8>(&b)?)?,

@@ -9,7 +9,7 @@ use super::Gemm;
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, entry};
 use crate::codes::{Code, Type};
-use crate::memory::{Element, Input, check_apart, overflow, size};
+use crate::memory::{Element, Matrix, check_apart, overflow, size};
 use crate::operation::{Operands, on_pool};
 use crate::packing::Settings;
 use crate::run_options::{Arrays, RunOptions};
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn gemmill_multiply(
     b: *const c_void, b_row_stride: i64, b_col_stride: i64, c: *mut i32, c_row_stride: i64,
 ) -> Status {
     entry!("gemmill_multiply", |caller| {
-        let b = Input::b(b, (k, n), b_row_stride, b_col_stride)?;
+        let b = Matrix::weights("b", b, (k, n), (b_row_stride, b_col_stride))?;
         let (a_type, b_type) = (Type::of("type of A", a_type)?, Type::of("type of B", b_type)?);
         let packed = pack(caller, b_type, &b, &Settings::quick())?;
         let output = gemmill::IntOutput::Store;
