@@ -16,8 +16,8 @@ use crate::status::Status;
 /// For functions with a `# Safety` section only: it is what the macro relies on.
 macro_rules! entry {
     ($function:literal, |$c:ident| $body:expr) => {{
-        // SAFETY: the body gives the caller's methods nothing but arguments of entry points, its own or those that handles
-        // keep, and the `# Safety` sections of these ask C for what the methods ask for.
+        // SAFETY: the body gives the caller's methods nothing but arguments of entry points, its own or those that
+        // handles keep, and the `# Safety` sections of these ask C for what the methods ask for.
         unsafe {
             crate::caller::Caller::call($function, |$c| {
                 let () = $body;
@@ -28,7 +28,8 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
-/// As [`entry!`] for one that makes a handle: `create!("its name", handle, |c| make)` with an [`Outcome`] of the object.
+/// As [`entry!`] for one that makes a handle: `create!("its name", handle, |c| make)` with an [`Outcome`] of the
+/// object.
 macro_rules! create {
     ($function:literal, $handle:ident, |$c:ident| $make:expr) => {
         crate::caller::entry!($function, |$c| $c.create($handle, || $make)?)
@@ -49,9 +50,9 @@ pub(crate) use set;
 
 /// What C vouches for with a call, for as long as the call lasts.
 ///
-/// Its methods check what can be checked of a pointer: that it is not null, aligned, and that sizes fit the address space. What
-/// cannot be checked is promised for all pointers that they are ever given by who makes the `Caller`; each method says what
-/// that is after "Asks for".
+/// Its methods check what can be checked of a pointer: that it is not null, aligned, and that sizes fit the address
+/// space. What cannot be checked is promised for all pointers that they are ever given by who makes the `Caller`; each
+/// method says what that is after "Asks for".
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a>(PhantomData<&'a ()>);
 
@@ -135,7 +136,8 @@ impl Caller<'_> {
     /// The status of `function`, whose work `body` does with what C gives it; [`entry!`] makes it of an entry point.
     ///
     /// # Safety
-    /// Every pointer that the body gives to a method of the `Caller`, and that passes the method's checks, is what it asks for.
+    /// Every pointer that the body gives to a method of the `Caller`, and that passes the method's checks, is what it
+    /// asks for.
     pub(crate) unsafe fn call(function: &str, body: impl FnOnce(Caller<'_>) -> Outcome) -> Status {
         call(function, || body(Caller(PhantomData)))
     }
@@ -172,7 +174,8 @@ impl<'a> Caller<'a> {
         Ok((object, object.settings()?))
     }
 
-    /// Sets `*handle` to the new object that `make` gives, or to null if it fails. Asks for: the same as [`Caller::out`].
+    /// Sets `*handle` to the new object that `make` gives, or to null if it fails. Asks for: the same as
+    /// [`Caller::out`].
     pub(crate) fn create<T: Handle>(self, handle: *mut *mut T, make: impl FnOnce() -> Outcome<T>) -> Outcome {
         self.create_as(T::NAME, handle, make)
     }
@@ -204,7 +207,8 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
-    /// Sets `*value` to what `get` says of the object behind a handle. Asks for: [`Caller::object`] and [`Caller::out`].
+    /// Sets `*value` to what `get` says of the object behind a handle. Asks for: [`Caller::object`] and
+    /// [`Caller::out`].
     pub(crate) fn get<T: Handle, V: ForC>(
         self, handle: *const T, value: *mut V::C, get: impl FnOnce(&T) -> Outcome<V>,
     ) -> Outcome {
@@ -223,7 +227,8 @@ impl<'a> Caller<'a> {
         Ok(Out(checked(what, pointer)?, PhantomData))
     }
 
-    /// A buffer for what has a length that C may not know, and the place for that; null is fine for a buffer of no elements.
+    /// A buffer for what has a length that C may not know, and the place for that; null is fine for a buffer of no
+    /// elements.
     ///
     /// Asks for: memory for `capacity` elements that nobody else uses during the call, and the same as [`Caller::out`].
     pub(crate) fn buffer<T: Plain>(self, data: *mut T, capacity: i64, length: *mut i64) -> Outcome<Buffer<'a, T>> {
@@ -246,7 +251,8 @@ impl<'a> Caller<'a> {
         if extent(what, data, count)?.is_empty() {
             return Ok(&[]);
         }
-        // SAFETY: not null, aligned, of a size that fits: `extent` says so. Any bits are a `T`, and the rest is asked for.
+        // SAFETY: not null, aligned, of a size that fits: `extent` says so. Any bits are a `T`, and the rest is asked
+        // for.
         Ok(unsafe { std::slice::from_raw_parts(data, count) })
     }
 
@@ -264,8 +270,8 @@ impl<'a> Caller<'a> {
     /// Copies elements to `data`; null is fine for none. Asks for: the same as [`Caller::elements_mut`].
     pub(crate) fn write<T: Plain>(self, what: &str, data: *mut T, content: &[T]) -> Outcome {
         if !extent(what, data, content.len())?.is_empty() {
-            // SAFETY: `extent` has checked the pointer, and the memory is asked for; nobody else uses it, so that `content` is
-            // elsewhere.
+            // SAFETY: `extent` has checked the pointer, and the memory is asked for; nobody else uses it, so that
+            // `content` is elsewhere.
             unsafe { data.copy_from_nonoverlapping(content.as_ptr(), content.len()) };
         }
         Ok(())
@@ -290,10 +296,10 @@ impl<'a> Caller<'a> {
 
     /// Sets element `(i, j)` of a matrix to `value(i, j)`. Asks for: the same as [`Caller::matrix_mut`].
     pub(crate) fn fill<T: Element>(self, matrix: &Matrix<'_>, value: impl Fn(usize, usize) -> T) -> Outcome {
-        let (rows, cols, stride) = (matrix.rows, matrix.cols, matrix.strides()?.0);
         self.matrix_mut::<T>(matrix)?;
-        let data = matrix.data.cast::<T>();
-        for (i, j) in (0..if cols == 0 { 0 } else { rows }).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+        let (data, cols, stride) = (matrix.data.cast::<T>(), matrix.cols, matrix.strides()?.0);
+        let rows = if cols == 0 { 0 } else { matrix.rows };
+        for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
             // SAFETY: `matrix_mut` has checked the pointer and the extent, and asks for memory that nobody else uses.
             unsafe { data.add(i * stride + j).write(value(i, j)) };
         }

@@ -50,8 +50,8 @@ pub(crate) fn overflow(what: &str) -> Failure {
     Failure::new(Status::Overflow, format!("{what}: the size does not fit the address space"))
 }
 
-/// Refuses weights if there is no memory for as many bytes as these factors say. Strides of zero make a matrix of any size of a
-/// few bytes, and running out of memory later would end the process.
+/// Refuses weights if there is no memory for as many bytes as these factors say. Strides of zero make a matrix of any
+/// size of a few bytes, and running out of memory later would end the process.
 pub(crate) fn check_room(what: &str, factors: [Option<usize>; 3]) -> Outcome {
     let bytes = factors.into_iter().try_fold(1, |bytes: usize, factor| bytes.checked_mul(factor?));
     let bytes = bytes.ok_or_else(|| overflow(what))?;
@@ -135,8 +135,8 @@ impl<'n> Matrix<'n> {
     }
 }
 
-/// The bytes of an operand: runs of equal length at equal distances. Elements that do not form such runs count as one run
-/// from the first to the last of them.
+/// The bytes of an operand: runs of equal length at equal distances. Elements that do not form such runs count as one
+/// run from the first to the last of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Footprint<'n> {
     name: &'n str,
@@ -154,7 +154,8 @@ impl<'n> Footprint<'n> {
         Ok(Footprint::new::<T>(name, extent(name, data, count)?, [(1, 0), (count, 1)]))
     }
 
-    /// A matrix with these addresses from its first element to its last: counts and strides, in elements, of its two directions.
+    /// A matrix with these addresses from its first element to its last: counts and strides, in elements, of its two
+    /// directions.
     fn new<T>(name: &'n str, extent: Range<usize>, directions: [(usize, usize); 2]) -> Footprint<'n> {
         let one_run = Footprint { name, start: extent.start, runs: 1, bytes: extent.len(), distance: 0 };
         if extent.is_empty() {

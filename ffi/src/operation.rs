@@ -1,5 +1,5 @@
-//! What handles of operations share: settings that calls change one by one, until a run freezes them, and those that say how and
-//! on which threads a product is carried out.
+//! What handles of operations share: settings that calls change one by one, until a run freezes them, and those that
+//! say how and on which threads a product is carried out.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};

@@ -30,7 +30,8 @@ pub(crate) struct OwnThreads {
     threads: usize,
 }
 
-// SAFETY: who gives the function vouches that any thread that runs products with these options may call it with its context.
+// SAFETY: who gives the function vouches that any thread that runs products with these options may call it with its
+// context.
 unsafe impl Send for OwnThreads {}
 // SAFETY: as above.
 unsafe impl Sync for OwnThreads {}

@@ -49,7 +49,8 @@ impl<T: Plain> Array<T> {
     }
 }
 
-// SAFETY: the pointers are only read through by runs, whose callers vouch that what they point to is there and unchanged.
+// SAFETY: the pointers are only read through by runs, whose callers vouch that what they point to is there and
+// unchanged.
 unsafe impl Send for Arrays {}
 
 impl Collects for RunOptions {

@@ -1,4 +1,5 @@
-//! The operation: a handle that collects settings, and becomes a product that any thread may run once they are complete.
+//! The operation: a handle that collects settings, and becomes a product that any thread may run once they are
+//! complete.
 
 // In this order in the header.
 mod set;
