@@ -62,6 +62,21 @@ pub(crate) trait Handle: Send + Sync + 'static {
     const NAME: &'static str;
 }
 
+/// `collects!(Type: Settings, |handle| settings)` makes the handle one that [`Collects`].
+macro_rules! collects {
+    ($handle:ty: $settings:ty, |$of:ident| $locked:expr) => {
+        impl crate::caller::Collects for $handle {
+            type Settings = $settings;
+
+            fn settings(&self) -> crate::call::Outcome<std::sync::MutexGuard<'_, $settings>> {
+                let $of = self;
+                $locked
+            }
+        }
+    };
+}
+pub(crate) use collects;
+
 /// The types of handles, and what messages call them.
 macro_rules! handles {
     ($($handle:ty: $name:literal)*) => {
@@ -90,46 +105,6 @@ pub(crate) trait Collects: Handle {
 
     /// The settings, to be changed, unless they are frozen.
     fn settings(&self) -> Outcome<MutexGuard<'_, Self::Settings>>;
-}
-
-/// A value of the library that C gets as one of its own types.
-pub(crate) trait ForC {
-    type C;
-
-    fn for_c(self) -> Self::C;
-}
-
-impl ForC for i32 {
-    type C = i32;
-
-    fn for_c(self) -> i32 {
-        self
-    }
-}
-
-impl ForC for u8 {
-    type C = i32;
-
-    fn for_c(self) -> i32 {
-        self.into()
-    }
-}
-
-impl ForC for bool {
-    type C = i32;
-
-    fn for_c(self) -> i32 {
-        self.into()
-    }
-}
-
-/// Sizes and counts. They came from C or belong to something in memory, so that they fit.
-impl ForC for usize {
-    type C = i64;
-
-    fn for_c(self) -> i64 {
-        self as i64
-    }
 }
 
 impl Caller<'_> {
@@ -166,6 +141,17 @@ impl<'a> Caller<'a> {
     /// The settings behind a handle, to be changed. Asks for: the same as [`Caller::object`].
     pub(crate) fn settings<T: Collects>(self, handle: *mut T) -> Outcome<MutexGuard<'a, T::Settings>> {
         self.change(handle).map(|(_, settings)| settings)
+    }
+
+    /// A copy of the settings behind a handle, or the usual ones for null. Asks for: the same as [`Caller::optional`].
+    pub(crate) fn settings_or_default<T>(self, handle: *const T) -> Outcome<T::Settings>
+    where
+        T: Collects<Settings: Clone + Default>,
+    {
+        match self.optional(handle)? {
+            Some(object) => Ok(object.settings()?.clone()),
+            None => Ok(T::Settings::default()),
+        }
     }
 
     /// The object behind a handle, and its settings, to be changed. Asks for: the same as [`Caller::object`].
@@ -207,19 +193,23 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
-    /// Sets `*value` to what `get` says of the object behind a handle. Asks for: [`Caller::object`] and
-    /// [`Caller::out`].
-    pub(crate) fn get<T: Handle, V: ForC>(
-        self, handle: *const T, value: *mut V::C, get: impl FnOnce(&T) -> Outcome<V>,
+    /// Sets `*value` to what `get` says of the object behind a handle. Asks for: [`Caller::object`], [`Caller::out`].
+    pub(crate) fn get<T: Handle, V>(
+        self, handle: *const T, value: *mut V, get: impl FnOnce(&T) -> Outcome<V>,
     ) -> Outcome {
         let (object, value) = (self.object(handle)?, self.out("value", value)?);
-        value.set(get(object)?.for_c());
+        value.set(get(object)?);
         Ok(())
+    }
+
+    /// As [`Caller::get`], for what counts something that is in memory, and fits therefore.
+    pub(crate) fn count<T: Handle>(self, handle: *const T, value: *mut i64, get: impl FnOnce(&T) -> usize) -> Outcome {
+        self.get(handle, value, |object| Ok(get(object) as i64))
     }
 
     /// Sets `*value` to whether two handles point to equal objects. Asks for: the same as [`Caller::get`].
     pub(crate) fn equal<T: Handle + PartialEq>(self, handle: *const T, other: *const T, value: *mut i32) -> Outcome {
-        self.get(handle, value, |object| Ok(object == self.object_as("other", other)?))
+        self.get(handle, value, |object| Ok(i32::from(object == self.object_as("other", other)?)))
     }
 
     /// A place for one result. Asks for: memory for a `T` that nobody else uses during the call.
@@ -332,7 +322,7 @@ impl<T: Plain> Buffer<'_, T> {
     }
 
     fn set_with_length(self, content: &[T], length: usize) -> Outcome {
-        self.length.set(length.for_c());
+        self.length.set(length as i64);
         let (needed, given) = (content.len(), self.capacity);
         if needed > given {
             return Err(Failure::new(Status::TooSmall, format!("buffer: {needed} elements needed, {given} given")));

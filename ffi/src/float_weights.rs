@@ -1,12 +1,12 @@
 //! Packed floating-point weights, and how they are packed.
 
 use std::ffi::c_void;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use gemmill::{Float, FloatType, MatRef, PackedFloat, Threads};
 
 use crate::call::{Outcome, unpoisoned};
-use crate::caller::{Collects, create, entry, set};
+use crate::caller::{collects, create, entry, set};
 use crate::codes::{ThreadsCode, Type, with_float};
 use crate::memory::{Matrix, check_room, size};
 use crate::status::Status;
@@ -31,13 +31,7 @@ impl Default for Settings {
     }
 }
 
-impl Collects for FloatPacking {
-    type Settings = Settings;
-
-    fn settings(&self) -> Outcome<MutexGuard<'_, Settings>> {
-        Ok(unpoisoned(self.settings.lock()))
-    }
-}
+collects!(FloatPacking: Settings, |packing| Ok(unpoisoned(packing.settings.lock())));
 
 impl Settings {
     fn pack<T: Float>(&self, b: MatRef<'_, T>) -> Outcome<FloatWeights> {
@@ -149,8 +143,7 @@ pub unsafe extern "C" fn gemmill_float_weights_create(
 ) -> Status {
     create!("gemmill_float_weights_create", weights, |c| {
         let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
-        let packing = c.optional(packing)?;
-        let settings = packing.map(|packing| *unpoisoned(packing.settings.lock())).unwrap_or_default();
+        let settings = c.settings_or_default(packing)?;
         with_float!(Type::float("type", b_type)?, T => settings.pack(c.matrix::<T>(&b)?))
     })
 }
@@ -187,7 +180,7 @@ pub unsafe extern "C" fn gemmill_float_weights_destroy(weights: *mut FloatWeight
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_k(weights: *const FloatWeights, value: *mut i64) -> Status {
-    entry!("gemmill_float_weights_k", |c| c.get(weights, value, |w| Ok(w.packed.k()))?)
+    entry!("gemmill_float_weights_k", |c| c.count(weights, value, |w| w.packed.k())?)
 }
 
 /// *value = N, the columns of B.
@@ -198,7 +191,7 @@ pub unsafe extern "C" fn gemmill_float_weights_k(weights: *const FloatWeights, v
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_n(weights: *const FloatWeights, value: *mut i64) -> Status {
-    entry!("gemmill_float_weights_n", |c| c.get(weights, value, |w| Ok(w.packed.n()))?)
+    entry!("gemmill_float_weights_n", |c| c.count(weights, value, |w| w.packed.n())?)
 }
 
 /// *value = the gemmill_type that the weights are packed as.
@@ -222,7 +215,7 @@ pub unsafe extern "C" fn gemmill_float_weights_type(weights: *const FloatWeights
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_size(weights: *const FloatWeights, value: *mut i64) -> Status {
-    entry!("gemmill_float_weights_size", |c| c.get(weights, value, |w| Ok(w.packed.size_in_bytes()))?)
+    entry!("gemmill_float_weights_size", |c| c.count(weights, value, |w| w.packed.size_in_bytes())?)
 }
 
 /// *value = 1 if both pack the same numbers, bit by bit, as the same type, 0 if not.

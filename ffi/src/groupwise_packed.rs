@@ -4,7 +4,7 @@ use gemmill::PackedGroupwise;
 
 use crate::caller::{create, entry};
 use crate::codes::ThreadsCode;
-use crate::groupwise_weights::{FormatPlaces, GroupwiseWeights};
+use crate::groupwise_weights::{GroupwiseWeights, set_format};
 use crate::memory::check_room;
 use crate::status::Status;
 
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_destroy(packed: *mut Groupwise
 /// packed is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_k(packed: *const GroupwisePacked, value: *mut i64) -> Status {
-    entry!("gemmill_groupwise_packed_k", |c| c.get(packed, value, |p| Ok(p.packed.k()))?)
+    entry!("gemmill_groupwise_packed_k", |c| c.count(packed, value, |p| p.packed.k())?)
 }
 
 /// *value = N, the columns of B.
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_k(packed: *const GroupwisePack
 /// packed is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_n(packed: *const GroupwisePacked, value: *mut i64) -> Status {
-    entry!("gemmill_groupwise_packed_n", |c| c.get(packed, value, |p| Ok(p.packed.n()))?)
+    entry!("gemmill_groupwise_packed_n", |c| c.count(packed, value, |p| p.packed.n())?)
 }
 
 /// *bits, *group_size, *zero_points = the format: 4 or 2; 32, 64 or 128; a gemmill_zero_points.
@@ -93,8 +93,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_format(
     packed: *const GroupwisePacked, bits: *mut i32, group_size: *mut i32, zero_points: *mut i32,
 ) -> Status {
     entry!("gemmill_groupwise_packed_format", |c| {
-        let format = c.object(packed)?.packed.format();
-        FormatPlaces { bits, group_size, zero_points }.set(c, format)?
+        set_format(c, c.object(packed)?.packed.format(), [bits, group_size, zero_points])?
     })
 }
 
@@ -106,7 +105,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_format(
 /// packed is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_size(packed: *const GroupwisePacked, value: *mut i64) -> Status {
-    entry!("gemmill_groupwise_packed_size", |c| c.get(packed, value, |p| Ok(p.packed.size_in_bytes()))?)
+    entry!("gemmill_groupwise_packed_size", |c| c.count(packed, value, |p| p.packed.size_in_bytes())?)
 }
 
 /// *value = 1 if both pack the same weights in the same format, 0 if not.

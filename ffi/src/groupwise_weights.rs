@@ -26,62 +26,42 @@ impl GroupwiseWeights {
 }
 
 /// A format as C gives it.
-#[derive(Debug, Clone, Copy)]
-struct Format {
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
+fn format(bits: i32, group_size: i32, zero_points: i32) -> Outcome<GroupwiseFormat> {
+    let refused = |what: &str, given: i32| Failure::new(Status::OutOfRange, format!("{what}, given {given}"));
+    let bits = match bits {
+        2 => Bits::Two,
+        4 => Bits::Four,
+        given => return Err(refused("bits of a weight: expected 2 or 4", given)),
+    };
+    let group_size = match group_size {
+        32 => GroupSize::G32,
+        64 => GroupSize::G64,
+        128 => GroupSize::G128,
+        given => return Err(refused("group size: expected 32, 64 or 128", given)),
+    };
+    Ok(GroupwiseFormat { bits, group_size, zero_points: ZeroPointsCode::of("zero points", zero_points)? })
 }
 
-impl Format {
-    fn checked(self) -> Outcome<GroupwiseFormat> {
-        let refused = |what: &str, given: i32| Failure::new(Status::OutOfRange, format!("{what}, given {given}"));
-        let bits = match self.bits {
-            2 => Bits::Two,
-            4 => Bits::Four,
-            given => return Err(refused("bits of a weight: expected 2 or 4", given)),
-        };
-        let group_size = match self.group_size {
-            32 => GroupSize::G32,
-            64 => GroupSize::G64,
-            128 => GroupSize::G128,
-            given => return Err(refused("group size: expected 32, 64 or 128", given)),
-        };
-        let zero_points = ZeroPointsCode::of("zero points", self.zero_points)?;
-        Ok(GroupwiseFormat { bits, group_size, zero_points })
-    }
-}
-
-/// The places for a format of C.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FormatPlaces {
-    pub(crate) bits: *mut i32,
-    pub(crate) group_size: *mut i32,
-    pub(crate) zero_points: *mut i32,
-}
-
-impl FormatPlaces {
-    /// Asks for: [`Caller::out`], for each of them.
-    pub(crate) fn set(self, caller: Caller<'_>, format: GroupwiseFormat) -> Outcome {
-        let FormatPlaces { bits, group_size, zero_points } = self;
-        let (bits, group_size) = (caller.out("bits", bits)?, caller.out("group size", group_size)?);
-        let place = caller.out("zero points", zero_points)?;
-        bits.set(format.bits.count() as i32);
-        group_size.set(format.group_size.elements() as i32);
-        place.set(match format.zero_points {
-            ZeroPoints::Middle => ZeroPointsCode::Middle,
-            ZeroPoints::Each => ZeroPointsCode::Each,
-        } as i32);
-        Ok(())
-    }
+/// Sets the places for bits, group size and zero points. Asks for: [`Caller::out`], for each of them.
+pub(crate) fn set_format(caller: Caller<'_>, format: GroupwiseFormat, places: [*mut i32; 3]) -> Outcome {
+    let [bits, group_size, zero_points] = places;
+    let (bits, group_size) = (caller.out("bits", bits)?, caller.out("group size", group_size)?);
+    let place = caller.out("zero points", zero_points)?;
+    bits.set(format.bits.count() as i32);
+    group_size.set(format.group_size.elements() as i32);
+    place.set(match format.zero_points {
+        ZeroPoints::Middle => ZeroPointsCode::Middle,
+        ZeroPoints::Each => ZeroPointsCode::Each,
+    } as i32);
+    Ok(())
 }
 
 /// The weights that `quantize` makes of `b`. Asks for: [`Caller::matrix`].
 fn quantized(
-    caller: Caller<'_>, b: impl FnOnce() -> Outcome<Matrix<'static>>, format: Format,
+    caller: Caller<'_>, b: impl FnOnce() -> Outcome<Matrix<'static>>, format: Outcome<GroupwiseFormat>,
     quantize: impl FnOnce(MatRef<'_, f32>, GroupwiseFormat) -> gemmill::Result<quant::GroupwiseWeights>,
 ) -> Outcome<GroupwiseWeights> {
-    let format = format.checked()?;
+    let format = format?;
     let b = caller.matrix::<f32>(&b()?)?;
     // Stored weights, scales, and a group of rows as f32.
     check_room("groupwise weights", [b.rows().checked_add(512), Some(b.cols()), Some(2)])?;
@@ -108,7 +88,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
 ) -> Status {
     entry!("gemmill_groupwise_weights_round_to_nearest", |c| {
         let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
-        let format = Format { bits, group_size, zero_points };
+        let format = format(bits, group_size, zero_points);
         c.create(weights, || quantized(c, b, format, quant::GroupwiseWeights::round_to_nearest))?
     })
 }
@@ -130,7 +110,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_search(
 ) -> Status {
     create!("gemmill_groupwise_weights_search", weights, |c| {
         let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
-        let format = Format { bits, group_size, zero_points };
+        let format = format(bits, group_size, zero_points);
         let importance = if importance.is_null() && count == 0 {
             None
         } else {
@@ -158,7 +138,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
     points: *const u8, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
     create!("gemmill_groupwise_weights_from_parts", weights, |c| {
-        let format = Format { bits, group_size, zero_points }.checked()?;
+        let format = format(bits, group_size, zero_points)?;
         let (k, n) = (size("k", k)?, size("n", n)?);
         let overflow = || overflow("groupwise weights");
         let count = k.checked_mul(n).ok_or_else(overflow)?;
@@ -233,7 +213,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_destroy(weights: *mut Groupwi
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_k(weights: *const GroupwiseWeights, value: *mut i64) -> Status {
-    entry!("gemmill_groupwise_weights_k", |c| c.get(weights, value, |w| Ok(w.quantized.k()))?)
+    entry!("gemmill_groupwise_weights_k", |c| c.count(weights, value, |w| w.quantized.k())?)
 }
 
 /// *value = N, the columns of B.
@@ -244,7 +224,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_k(weights: *const GroupwiseWe
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_n(weights: *const GroupwiseWeights, value: *mut i64) -> Status {
-    entry!("gemmill_groupwise_weights_n", |c| c.get(weights, value, |w| Ok(w.quantized.n()))?)
+    entry!("gemmill_groupwise_weights_n", |c| c.count(weights, value, |w| w.quantized.n())?)
 }
 
 /// *bits, *group_size, *zero_points = the format: 4 or 2; 32, 64 or 128; a gemmill_zero_points.
@@ -258,8 +238,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_format(
     weights: *const GroupwiseWeights, bits: *mut i32, group_size: *mut i32, zero_points: *mut i32,
 ) -> Status {
     entry!("gemmill_groupwise_weights_format", |c| {
-        let format = c.object(weights)?.quantized.format();
-        FormatPlaces { bits, group_size, zero_points }.set(c, format)?
+        set_format(c, c.object(weights)?.quantized.format(), [bits, group_size, zero_points])?
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::fmt::Display;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::ptr::NonNull;
 
 use gemmill::half::{bf16, f16};
@@ -27,9 +27,15 @@ pub(crate) fn size(what: impl Display, given: i64) -> Outcome<usize> {
     usize::try_from(given).map_err(|_| Failure::out_of_range(what, 0, i64::MAX, given))
 }
 
+/// A size or count in a range.
+pub(crate) fn ranged(what: &str, range: RangeInclusive<i64>, given: i64) -> Outcome<usize> {
+    let (&low, &high) = (range.start(), range.end());
+    if range.contains(&given) { size(what, given) } else { Err(Failure::out_of_range(what, low, high, given)) }
+}
+
 /// A size or count that is not 0.
 pub(crate) fn at_least_one(what: &str, given: i64) -> Outcome<usize> {
-    if given < 1 { Err(Failure::out_of_range(what, 1, i64::MAX, given)) } else { size(what, given) }
+    ranged(what, 1..=i64::MAX, given)
 }
 
 /// The addresses of `count` elements from `data` on, if they fit the address space. Null is fine for none.

@@ -1,11 +1,11 @@
 //! How weights are packed: settings that are made once and used for any number of weights.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use gemmill::{PackBuilder, PackEffort, PackedB, Tier, Weight};
 
 use crate::call::{Failure, Outcome, unpoisoned};
-use crate::caller::{Collects, entry, set};
+use crate::caller::{collects, entry, set};
 use crate::codes::{Code, Effort, TierCode, Values};
 use crate::memory::at_least_one;
 use crate::status::Status;
@@ -27,20 +27,9 @@ pub(crate) struct Settings {
     scales: Option<Values<f32>>,
 }
 
-impl Collects for Packing {
-    type Settings = Settings;
-
-    fn settings(&self) -> Outcome<MutexGuard<'_, Settings>> {
-        Ok(unpoisoned(self.settings.lock()))
-    }
-}
+collects!(Packing: Settings, |packing| Ok(unpoisoned(packing.settings.lock())));
 
 impl Settings {
-    /// The settings of a handle, or the usual ones.
-    pub(crate) fn of(packing: Option<&Packing>) -> Settings {
-        packing.map(|packing| unpoisoned(packing.settings.lock()).clone()).unwrap_or_default()
-    }
-
     /// For weights that are used once.
     pub(crate) fn quick() -> Settings {
         Settings { effort: Some(PackEffort::Quick), ..Settings::default() }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::call::{Failure, Outcome};
-use crate::caller::{ForC, create, entry};
-use crate::memory::size;
+use crate::caller::{create, entry};
+use crate::memory::ranged;
 use crate::status::Status;
 
 /// Threads that products may be carried out on, instead of those of the library's own pool.
@@ -17,12 +17,7 @@ pub struct Pool {
 
 /// A number of threads that is not chosen by the library.
 pub(crate) fn thread_count(given: i64) -> Outcome<usize> {
-    const MOST: i64 = 65535;
-    if (1..=MOST).contains(&given) {
-        size("threads", given)
-    } else {
-        Err(Failure::out_of_range("threads", 1, MOST, given))
-    }
+    ranged("threads", 1..=65535, given)
 }
 
 /// *pool = as many new threads, which sleep until a product needs them.
@@ -57,7 +52,7 @@ pub unsafe extern "C" fn gemmill_pool_create(threads: i64, pool: *mut *mut Pool)
 pub unsafe extern "C" fn gemmill_pool_threads(pool: *const Pool, threads: *mut i64) -> Status {
     entry!("gemmill_pool_threads", |c| {
         let (pool, threads) = (c.object(pool)?, c.out("threads", threads)?);
-        threads.set(pool.threads.current_num_threads().for_c());
+        threads.set(pool.threads.current_num_threads() as i64);
     })
 }
 

@@ -2,13 +2,12 @@
 
 use std::ffi::c_void;
 
-use gemmill::quant::{self, QuantElement};
-use gemmill::{Choose, MatRef, QuantParams};
+use gemmill::{Choose, MatRef, QuantParams, quant};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, entry};
 use crate::codes::{Code, Type};
-use crate::memory::{Element, Footprint, Matrix, check_apart, overflow, size};
+use crate::memory::{Footprint, Matrix, check_apart, overflow, size};
 use crate::status::Status;
 
 /// `$body` with `$byte` for the type of this code, u8 or i8.
@@ -91,17 +90,14 @@ pub unsafe extern "C" fn gemmill_quantization_range(x: *const f32, count: i64, m
 pub unsafe extern "C" fn gemmill_quantize(
     q_type: i32, x: *const f32, count: i64, scale: f32, zero_point: i32, q: *mut c_void,
 ) -> Status {
-    fn quantize<T: QuantElement + Element>(
-        c: Caller<'_>, (x, count): (*const f32, usize), (scale, zero_point): (f32, i32), q: *mut T,
-    ) -> Outcome {
-        let x_at = Footprint::array("x", x, count)?;
-        let params = QuantParams::<T>::new(scale, zero_point)?;
-        check_apart(&Footprint::array("q", q, count)?, &x_at)?;
-        Ok(params.quantize(c.elements("x", x, count)?, c.elements_mut("q", q, count)?)?)
-    }
     entry!("gemmill_quantize", |c| {
-        let x = (x, size("count", count)?);
-        with_byte!(q_type, T => quantize::<T>(c, x, (scale, zero_point), q.cast())?)
+        let count = size("count", count)?;
+        let x_at = Footprint::array("x", x, count)?;
+        with_byte!(q_type, T => {
+            let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
+            check_apart(&Footprint::array("q", q, count)?, &x_at)?;
+            params.quantize(c.elements("x", x, count)?, c.elements_mut("q", q, count)?)?
+        })
     })
 }
 
@@ -115,16 +111,13 @@ pub unsafe extern "C" fn gemmill_quantize(
 pub unsafe extern "C" fn gemmill_dequantize(
     q_type: i32, q: *const c_void, count: i64, scale: f32, zero_point: i32, x: *mut f32,
 ) -> Status {
-    fn dequantize<T: QuantElement + Element>(
-        c: Caller<'_>, (q, count): (*const T, usize), (scale, zero_point): (f32, i32), x: *mut f32,
-    ) -> Outcome {
-        let params = QuantParams::<T>::new(scale, zero_point)?;
-        check_apart(&Footprint::array("x", x, count)?, &Footprint::array("q", q, count)?)?;
-        Ok(params.dequantize(c.elements("q", q, count)?, c.elements_mut("x", x, count)?)?)
-    }
     entry!("gemmill_dequantize", |c| {
         let count = size("count", count)?;
-        with_byte!(q_type, T => dequantize::<T>(c, (q.cast(), count), (scale, zero_point), x)?)
+        with_byte!(q_type, T => {
+            let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
+            check_apart(&Footprint::array("x", x, count)?, &Footprint::array("q", q, count)?)?;
+            params.dequantize(c.elements("q", q, count)?, c.elements_mut("x", x, count)?)?
+        })
     })
 }
 

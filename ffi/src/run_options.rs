@@ -1,12 +1,12 @@
 //! What may differ from run to run.
 
 use std::ffi::c_void;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
 
 use crate::call::{Failure, Outcome, unpoisoned};
-use crate::caller::{Caller, Collects, entry, set};
+use crate::caller::{Caller, collects, entry, set};
 use crate::codes::{Type, with_float};
 use crate::memory::{Element, Footprint, Matrix, Plain, check_apart, checked, size};
 use crate::parallel_for::OwnThreads;
@@ -53,19 +53,9 @@ impl<T: Plain> Array<T> {
 // unchanged.
 unsafe impl Send for Arrays {}
 
-impl Collects for RunOptions {
-    type Settings = Arrays;
-
-    fn settings(&self) -> Outcome<MutexGuard<'_, Arrays>> {
-        Ok(unpoisoned(self.arrays.lock()))
-    }
-}
+collects!(RunOptions: Arrays, |options| Ok(unpoisoned(options.arrays.lock())));
 
 impl Arrays {
-    pub(crate) fn of(options: Option<&RunOptions>) -> Arrays {
-        options.map(|options| *unpoisoned(options.arrays.lock())).unwrap_or_default()
-    }
-
     /// The options of a run with an output of so many rows and columns at `output`.
     ///
     /// Asks for: [`Caller::elements`] for the arrays and [`Caller::matrix`] for the residual.

@@ -36,7 +36,7 @@ pub unsafe extern "C" fn gemmill_weights_create(
 ) -> Status {
     create!("gemmill_weights_create", weights, |c| {
         let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
-        let settings = Settings::of(c.optional(packing)?);
+        let settings = c.settings_or_default(packing)?;
         Ok(Weights { packed: pack(c, Type::of("type", b_type)?, &b, &settings)? })
     })
 }
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn gemmill_weights_destroy(weights: *mut Weights) -> Statu
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_k(weights: *const Weights, value: *mut i64) -> Status {
-    entry!("gemmill_weights_k", |c| c.get(weights, value, |w| Ok(w.packed.k()))?)
+    entry!("gemmill_weights_k", |c| c.count(weights, value, |w| w.packed.k())?)
 }
 
 /// *value = N, the columns of B, of all groups together.
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn gemmill_weights_k(weights: *const Weights, value: *mut 
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_n(weights: *const Weights, value: *mut i64) -> Status {
-    entry!("gemmill_weights_n", |c| c.get(weights, value, |w| Ok(w.packed.n()))?)
+    entry!("gemmill_weights_n", |c| c.count(weights, value, |w| w.packed.n())?)
 }
 
 /// *value = the number of groups.
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn gemmill_weights_n(weights: *const Weights, value: *mut 
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_groups(weights: *const Weights, value: *mut i64) -> Status {
-    entry!("gemmill_weights_groups", |c| c.get(weights, value, |w| Ok(w.packed.groups()))?)
+    entry!("gemmill_weights_groups", |c| c.count(weights, value, |w| w.packed.groups())?)
 }
 
 /// *value = the type that was packed: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8.
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn gemmill_weights_tier(weights: *const Weights, value: *m
 /// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_activation_max(weights: *const Weights, value: *mut i32) -> Status {
-    entry!("gemmill_weights_activation_max", |c| c.get(weights, value, |w| Ok(w.packed.activation_max()))?)
+    entry!("gemmill_weights_activation_max", |c| c.get(weights, value, |w| Ok(w.packed.activation_max().into()))?)
 }
 
 /// *value = bytes that the packed form takes.
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn gemmill_weights_activation_max(weights: *const Weights,
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *mut i64) -> Status {
-    entry!("gemmill_weights_size", |c| c.get(weights, value, |w| Ok(w.packed.size_in_bytes()))?)
+    entry!("gemmill_weights_size", |c| c.count(weights, value, |w| w.packed.size_in_bytes())?)
 }
 
 /// *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if not.
@@ -260,7 +260,7 @@ pub unsafe extern "C" fn gemmill_weights_from_bytes(
 ) -> Status {
     create!("gemmill_weights_from_bytes", weights, |c| {
         let loader = PackedB::loader(c.elements("bytes", bytes, size("count", count)?)?);
-        let tier = Settings::of(c.optional(packing)?).only_tier()?;
+        let tier = c.settings_or_default(packing)?.only_tier()?;
         Ok(Weights { packed: tier.map_or(loader, |tier| loader.tier(tier)).load()? })
     })
 }

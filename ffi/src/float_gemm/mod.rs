@@ -4,13 +4,13 @@
 mod set;
 mod run;
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise};
 use rayon::ThreadPool;
 
 use crate::call::Outcome;
-use crate::caller::{Collects, entry};
+use crate::caller::{collects, entry};
 use crate::codes::{HardwareDotCode, Type};
 use crate::float_weights::FloatWeights;
 use crate::groupwise_packed::GroupwisePacked;
@@ -54,13 +54,7 @@ pub(crate) struct Settings {
     execution: Execution,
 }
 
-impl Collects for FloatGemm {
-    type Settings = Settings;
-
-    fn settings(&self) -> Outcome<MutexGuard<'_, Settings>> {
-        self.stages.settings()
-    }
-}
+collects!(FloatGemm: Settings, |gemm| gemm.stages.settings());
 
 impl FloatGemm {
     /// What runs use.

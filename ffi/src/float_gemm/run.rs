@@ -143,10 +143,9 @@ pub unsafe extern "C" fn gemmill_float_gemm_run(
     c_row_stride: i64, options: *const RunOptions,
 ) -> Status {
     entry!("gemmill_float_gemm_run", |caller| {
-        let (gemm, options) = (caller.object(gemm)?, caller.optional(options)?);
+        let (gemm, arrays) = (caller.object(gemm)?, caller.settings_or_default(options)?);
         let prepared = gemm.prepared()?;
         let operands = Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride };
-        let arrays = Arrays::of(options);
         with_float!(gemm.a, A => with_float!(gemm.c, C => prepared.run::<A, C>(caller, operands, arrays)))?
     })
 }

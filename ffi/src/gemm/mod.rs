@@ -5,7 +5,7 @@
 mod set;
 mod run;
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use gemmill::{
     Activation, ActivationQuantization, Dequantize, GemmBuilder, IntOutput, OutputStage, PackedB, QuantParams,
@@ -14,7 +14,7 @@ use gemmill::{
 use rayon::ThreadPool;
 
 use crate::call::{Failure, Outcome};
-use crate::caller::{Collects, create, entry};
+use crate::caller::{collects, create, entry};
 use crate::codes::{Code, Type, Values};
 use crate::memory::Element;
 use crate::operation::{Execution, Stages};
@@ -67,13 +67,7 @@ enum Bias {
     Float(Vec<f32>),
 }
 
-impl Collects for Gemm {
-    type Settings = Settings;
-
-    fn settings(&self) -> Outcome<MutexGuard<'_, Settings>> {
-        self.stages.settings()
-    }
-}
+collects!(Gemm: Settings, |gemm| gemm.stages.settings());
 
 impl Gemm {
     /// What runs use.

@@ -84,10 +84,10 @@ pub unsafe extern "C" fn gemmill_gemm_run(
     c_row_stride: i64, options: *const RunOptions,
 ) -> Status {
     entry!("gemmill_gemm_run", |caller| {
-        let (gemm, options) = (caller.object(gemm)?, caller.optional(options)?);
+        let (gemm, arrays) = (caller.object(gemm)?, caller.settings_or_default(options)?);
         let prepared = gemm.prepared()?;
         let operands = Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride };
-        prepared.product.run(caller, operands, Arrays::of(options), prepared.pool.as_deref())?
+        prepared.product.run(caller, operands, arrays, prepared.pool.as_deref())?
     })
 }
 
