@@ -47,8 +47,8 @@ thread_local! {
 
 /// The status of `function`, whose work `body` does. Nothing unwinds out of it.
 pub(crate) fn call(function: &str, body: impl FnOnce() -> Outcome) -> Status {
-    // What a body that panics leaves behind: handles hold nothing but locks, whose poison is ignored where their content
-    // is replaced as a whole, and values that are set once.
+    // What a body that panics leaves behind: handles hold nothing but locks, whose poison is ignored where their
+    // content is replaced as a whole, and values that are set once.
     let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return Status::Ok,
         Ok(Err(failure)) => failure,

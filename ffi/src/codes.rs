@@ -4,7 +4,9 @@ use gemmill::quant::ZeroPoints;
 use gemmill::{FloatType, Function, HardwareDot, PackEffort, PerColumn, Threads, Tier};
 
 use crate::call::{Failure, Outcome};
-use crate::pointer::size;
+use crate::caller::Caller;
+use crate::memory::{Plain, at_least_one, size};
+use crate::operation::expect_count;
 
 /// Types of elements.
 #[repr(C)]
@@ -119,67 +121,75 @@ pub enum ZeroPointsCode {
 
 /// An enum that C gives by number.
 pub(crate) trait Code: Copy + 'static {
-    /// Codes count from zero in this order.
-    const ALL: &'static [Self];
+    /// What the codes stand for.
+    type Meaning: Copy + PartialEq;
 
-    fn of(what: &str, code: i32) -> Outcome<Self> {
-        let known = usize::try_from(code).ok().and_then(|code| Self::ALL.get(code));
-        known.copied().ok_or_else(|| Failure::out_of_range(what, 0, Self::ALL.len() as i64 - 1, code.into()))
+    /// Codes count from zero in this order.
+    const ALL: &'static [(Self, Self::Meaning)];
+
+    /// What a number stands for.
+    fn of(what: &str, number: i32) -> Outcome<Self::Meaning> {
+        let known = usize::try_from(number).ok().and_then(|number| Self::ALL.get(number));
+        let highest = Self::ALL.len() as i64 - 1;
+        known.map(|(_, meaning)| *meaning).ok_or_else(|| Failure::out_of_range(what, 0, highest, number.into()))
+    }
+
+    /// The code that stands for this; none for what the library has and this interface has not.
+    fn meaning(meaning: Self::Meaning) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == meaning).map(|(code, _)| *code)
     }
 }
 
-impl Code for Type {
-    const ALL: &'static [Type] = &[Type::U8, Type::I8, Type::I32, Type::F32, Type::F16, Type::Bf16];
+/// Codes and what they stand for, where that has the same name.
+macro_rules! codes {
+    ($($code:ident: $meaning:ident { $($variant:ident),* })*) => {
+        $(impl Code for $code {
+            type Meaning = $meaning;
+
+            const ALL: &'static [($code, $meaning)] = &[$(($code::$variant, $meaning::$variant)),*];
+        })*
+    };
 }
 
-impl Code for FunctionCode {
-    const ALL: &'static [FunctionCode] =
-        &[FunctionCode::Identity, FunctionCode::Relu, FunctionCode::Gelu, FunctionCode::Silu];
+codes! {
+    Type: Type { U8, I8, I32, F32, F16, Bf16 }
+    Per: Per { Tensor, Group, Column }
+    TierCode: Tier { Portable, Avx2, Avx2Vnni, Avx512, Avx512Vnni, Amx }
+    Effort: PackEffort { Quick, Full }
+    ThreadsCode: ThreadsCode { Auto, Max, Exactly }
+    FunctionCode: Function { Identity, Relu, Gelu, Silu }
+    HardwareDotCode: HardwareDotCode { None, Best, Avx512Bf16, AmxBf16 }
+    ZeroPointsCode: ZeroPoints { Middle, Each }
 }
 
-impl Code for HardwareDotCode {
-    const ALL: &'static [HardwareDotCode] =
-        &[HardwareDotCode::None, HardwareDotCode::Best, HardwareDotCode::Avx512Bf16, HardwareDotCode::AmxBf16];
+/// `$body` with `$float` for the type of this [`FloatType`].
+macro_rules! with_float {
+    ($code:expr, $float:ident => $body:expr) => {
+        match $code {
+            gemmill::FloatType::F32 => {
+                type $float = f32;
+                $body
+            }
+            gemmill::FloatType::F16 => {
+                type $float = gemmill::half::f16;
+                $body
+            }
+            gemmill::FloatType::Bf16 => {
+                type $float = gemmill::half::bf16;
+                $body
+            }
+        }
+    };
 }
-
-impl Code for ZeroPointsCode {
-    const ALL: &'static [ZeroPointsCode] = &[ZeroPointsCode::Middle, ZeroPointsCode::Each];
-}
-
-impl Code for Per {
-    const ALL: &'static [Per] = &[Per::Tensor, Per::Group, Per::Column];
-}
-
-impl Code for TierCode {
-    const ALL: &'static [TierCode] = &[
-        TierCode::Portable,
-        TierCode::Avx2,
-        TierCode::Avx2Vnni,
-        TierCode::Avx512,
-        TierCode::Avx512Vnni,
-        TierCode::Amx,
-    ];
-}
-
-impl Code for Effort {
-    const ALL: &'static [Effort] = &[Effort::Quick, Effort::Full];
-}
-
-impl Code for ThreadsCode {
-    const ALL: &'static [ThreadsCode] = &[ThreadsCode::Auto, ThreadsCode::Max, ThreadsCode::Exactly];
-}
+pub(crate) use with_float;
 
 impl Type {
     /// The floating-point type of this code.
     pub(crate) fn float(what: &str, code: i32) -> Outcome<FloatType> {
-        match Type::of(what, code)? {
-            Type::F32 => Ok(FloatType::F32),
-            Type::F16 => Ok(FloatType::F16),
-            Type::Bf16 => Ok(FloatType::Bf16),
-            Type::U8 | Type::I8 | Type::I32 => {
-                Err(Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16")))
-            }
-        }
+        let given = Type::of(what, code)?;
+        let floats = [FloatType::F32, FloatType::F16, FloatType::Bf16];
+        let float = floats.into_iter().find(|float| Type::from_float(*float) == given);
+        float.ok_or_else(|| Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16")))
     }
 
     pub(crate) fn from_float(float: FloatType) -> Type {
@@ -191,25 +201,10 @@ impl Type {
     }
 }
 
-impl FunctionCode {
-    pub(crate) fn function(self) -> Function {
-        match self {
-            FunctionCode::Identity => Function::Identity,
-            FunctionCode::Relu => Function::Relu,
-            FunctionCode::Gelu => Function::Gelu,
-            FunctionCode::Silu => Function::Silu,
-        }
-    }
-}
-
 impl HardwareDotCode {
     /// The instruction, where one is named.
     pub(crate) fn named(self) -> Option<HardwareDot> {
-        match self {
-            HardwareDotCode::None | HardwareDotCode::Best => None,
-            HardwareDotCode::Avx512Bf16 => Some(HardwareDot::Avx512Bf16),
-            HardwareDotCode::AmxBf16 => Some(HardwareDot::AmxBf16),
-        }
+        HardwareDot::ALL.into_iter().find(|dot| HardwareDotCode::from_dot(Some(*dot)) == self)
     }
 
     /// The instruction that is meant on a tier, or on the best one: none only for [`HardwareDotCode::None`].
@@ -230,60 +225,21 @@ impl HardwareDotCode {
     }
 }
 
-impl ZeroPointsCode {
-    pub(crate) fn zero_points(self) -> ZeroPoints {
-        match self {
-            ZeroPointsCode::Middle => ZeroPoints::Middle,
-            ZeroPointsCode::Each => ZeroPoints::Each,
-        }
-    }
-
-    pub(crate) fn from_zero_points(zero_points: ZeroPoints) -> ZeroPointsCode {
-        match zero_points {
-            ZeroPoints::Middle => ZeroPointsCode::Middle,
-            ZeroPoints::Each => ZeroPointsCode::Each,
-        }
-    }
-}
-
 impl TierCode {
-    pub(crate) fn tier(self) -> Tier {
-        match self {
-            TierCode::Portable => Tier::Portable,
-            TierCode::Avx2 => Tier::Avx2,
-            TierCode::Avx2Vnni => Tier::Avx2Vnni,
-            TierCode::Avx512 => Tier::Avx512,
-            TierCode::Avx512Vnni => Tier::Avx512Vnni,
-            TierCode::Amx => Tier::Amx,
-        }
-    }
-
     pub(crate) fn from_tier(tier: Tier) -> Outcome<TierCode> {
-        let code = TierCode::ALL.iter().find(|code| code.tier() == tier);
-        code.copied().ok_or_else(|| Failure::unsupported(format!("tier {tier} has no code in this interface")))
-    }
-}
-
-impl Effort {
-    pub(crate) fn effort(self) -> PackEffort {
-        match self {
-            Effort::Quick => PackEffort::Quick,
-            Effort::Full => PackEffort::Full,
-        }
+        TierCode::meaning(tier)
+            .ok_or_else(|| Failure::unsupported(format!("tier {tier} has no code in this interface")))
     }
 }
 
 impl ThreadsCode {
-    /// `count` is for the codes that take one.
-    pub(crate) fn threads(self, count: i64) -> Outcome<Threads> {
-        let positive = || {
-            if count < 1 { Err(Failure::out_of_range("threads", 1, i64::MAX, count)) } else { size("threads", count) }
-        };
-        match self {
+    /// What `how` says of a number of threads.
+    pub(crate) fn threads(how: i32, count: i64) -> Outcome<Threads> {
+        match ThreadsCode::of("how", how)? {
             ThreadsCode::Auto if count != 0 => Err(Failure::out_of_range("threads, chosen automatically", 0, 0, count)),
             ThreadsCode::Auto => Ok(Threads::Auto),
-            ThreadsCode::Max => positive().map(Threads::Max),
-            ThreadsCode::Exactly => positive().map(Threads::Exactly),
+            ThreadsCode::Max => at_least_one("threads", count).map(Threads::Max),
+            ThreadsCode::Exactly => at_least_one("threads", count).map(Threads::Exactly),
         }
     }
 }
@@ -295,16 +251,32 @@ pub(crate) struct Values<T> {
     values: Vec<T>,
 }
 
-impl<T: Copy> Values<T> {
+impl<T: Plain> Values<T> {
     pub(crate) fn one(value: T) -> Values<T> {
         Values { per: Per::Tensor, values: vec![value] }
     }
 
-    pub(crate) fn new(per: Per, values: &[T]) -> Outcome<Values<T>> {
-        if per == Per::Tensor && values.len() != 1 {
-            return Err(gemmill::Error::Mismatch { what: "values per tensor", expected: 1, given: values.len() }.into());
+    /// Parameters as C gives them. Asks for: [`Caller::elements`].
+    pub(crate) fn given(
+        caller: Caller<'_>, what: &'static str, per: i32, (values, count): (*const T, i64),
+    ) -> Outcome<Values<T>> {
+        let per = Per::of("per", per)?;
+        let values = caller.elements(what, values, size("count", count)?)?;
+        if per == Per::Tensor {
+            expect_count("values per tensor", 1, values.len())?;
         }
         Ok(Values { per, values: values.to_vec() })
+    }
+
+    /// Refuses another number of values than columns in groups ask for.
+    pub(crate) fn expect(self, what: &'static str, groups: usize, n: usize) -> Outcome<Values<T>> {
+        let expected = match self.per {
+            Per::Tensor => 1,
+            Per::Group => groups,
+            Per::Column => n,
+        };
+        expect_count(what, expected, self.values.len())?;
+        Ok(self)
     }
 
     pub(crate) fn per_column(&self) -> PerColumn<'_, T> {
@@ -320,30 +292,42 @@ impl<T: Copy> Values<T> {
 mod tests {
     use super::*;
 
+    fn counts_from_zero<C: Code>(number: impl Fn(C) -> i32) {
+        for (index, &(code, meaning)) in C::ALL.iter().enumerate() {
+            assert_eq!(number(code), index as i32);
+            assert!(
+                C::of("code", number(code)).unwrap() == meaning
+                    && C::meaning(meaning).map(&number) == Some(index as i32)
+            );
+        }
+        for bad in [-1, C::ALL.len() as i32, i32::MIN, i32::MAX] {
+            assert!(C::of("code", bad).is_err());
+        }
+    }
+
     #[test]
-    fn every_tier_has_a_code_and_codes_count_from_zero() {
+    fn codes_count_from_zero() {
+        counts_from_zero(|code: Type| code as i32);
+        counts_from_zero(|code: Per| code as i32);
+        counts_from_zero(|code: TierCode| code as i32);
+        counts_from_zero(|code: Effort| code as i32);
+        counts_from_zero(|code: ThreadsCode| code as i32);
+        counts_from_zero(|code: FunctionCode| code as i32);
+        counts_from_zero(|code: HardwareDotCode| code as i32);
+        counts_from_zero(|code: ZeroPointsCode| code as i32);
+    }
+
+    #[test]
+    fn what_the_library_has_has_a_code() {
         for (index, tier) in Tier::ALL.into_iter().enumerate() {
-            let code = TierCode::from_tier(tier).unwrap();
-            assert_eq!((code as usize, code.tier()), (index, tier));
+            assert_eq!(TierCode::from_tier(tier).unwrap() as usize, index);
         }
         assert_eq!(TierCode::ALL.len(), Tier::ALL.len());
-        for (index, &code) in Type::ALL.iter().enumerate() {
-            assert_eq!(code as usize, index);
-        }
-        assert!(Per::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
-        assert!(Effort::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
-        assert!(FunctionCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
-        assert!(HardwareDotCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         for dot in [None].into_iter().chain(HardwareDot::ALL.map(Some)) {
             assert_eq!(HardwareDotCode::from_dot(dot).named(), dot);
         }
-        assert!(ZeroPointsCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
         for float in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
             assert_eq!(Type::float("type", Type::from_float(float) as i32).unwrap(), float);
-        }
-        assert!(ThreadsCode::ALL.iter().enumerate().all(|(index, &code)| code as usize == index));
-        for bad in [-1, 3, i32::MIN, i32::MAX] {
-            assert!(Per::of("per", bad).is_err());
         }
     }
 }

@@ -6,9 +6,10 @@ use gemmill::FloatType;
 use gemmill::convert;
 use gemmill::half::{bf16, f16};
 
-use crate::call::{Failure, Outcome, call};
+use crate::call::{Failure, Outcome};
+use crate::caller::{Caller, entry};
 use crate::codes::Type;
-use crate::pointer::{Plain, check_apart, elements, elements_mut, extent, size};
+use crate::memory::{Footprint, Plain, check_apart, size};
 use crate::status::Status;
 
 /// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest number becomes infinity, NaN stays NaN.
@@ -23,15 +24,10 @@ use crate::status::Status;
 /// x and y have count elements each; nobody writes to x's, or uses y's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_convert(
-    x_type: i32,
-    x: *const c_void,
-    y_type: i32,
-    y: *mut c_void,
-    count: i64,
+    x_type: i32, x: *const c_void, y_type: i32, y: *mut c_void, count: i64,
 ) -> Status {
     let arrays = Arrays { x_type, x, y_type, y, count };
-    // SAFETY: by this function's contract.
-    call("gemmill_convert", || unsafe { arrays.convert(Large::ToInfinity) })
+    entry!("gemmill_convert", |c| arrays.convert(c, Large::ToInfinity)?)
 }
 
 /// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest finite number, infinity too, becomes
@@ -43,15 +39,10 @@ pub unsafe extern "C" fn gemmill_convert(
 /// x and y have count elements each; nobody writes to x's, or uses y's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_convert_saturating(
-    x_type: i32,
-    x: *const c_void,
-    y_type: i32,
-    y: *mut c_void,
-    count: i64,
+    x_type: i32, x: *const c_void, y_type: i32, y: *mut c_void, count: i64,
 ) -> Status {
     let arrays = Arrays { x_type, x, y_type, y, count };
-    // SAFETY: by this function's contract.
-    call("gemmill_convert_saturating", || unsafe { arrays.convert(Large::ToLargest) })
+    entry!("gemmill_convert_saturating", |c| arrays.convert(c, Large::ToLargest)?)
 }
 
 /// What becomes of numbers that are beyond the largest one of their new type.
@@ -71,32 +62,28 @@ struct Arrays {
 }
 
 impl Arrays {
-    /// # Safety
-    /// As [`Arrays::each`].
-    unsafe fn convert(&self, large: Large) -> Outcome {
+    /// Asks for: the same as [`Arrays::each`].
+    fn convert(&self, c: Caller<'_>, large: Large) -> Outcome {
+        use FloatType::{Bf16, F16, F32};
         let types = (Type::float("type of x", self.x_type)?, Type::float("type of y", self.y_type)?);
-        // SAFETY: by this function's contract.
-        unsafe {
-            match (types, large) {
-                ((FloatType::F32, FloatType::F16), Large::ToInfinity) => self.each(convert::f32_to_f16),
-                ((FloatType::F32, FloatType::Bf16), Large::ToInfinity) => self.each(convert::f32_to_bf16),
-                ((FloatType::F16, FloatType::F32), Large::ToInfinity) => self.each::<f16, f32>(convert::f16_to_f32),
-                ((FloatType::Bf16, FloatType::F32), Large::ToInfinity) => self.each::<bf16, f32>(convert::bf16_to_f32),
-                ((FloatType::F32, FloatType::F16), Large::ToLargest) => self.each(convert::f32_to_f16_saturating),
-                ((FloatType::F32, FloatType::Bf16), Large::ToLargest) => self.each(convert::f32_to_bf16_saturating),
-                (_, Large::ToInfinity) => Err(Failure::unsupported("types: expected f32 and one of f16 and bf16")),
-                (_, Large::ToLargest) => Err(Failure::unsupported("types: expected f32 to f16 or bf16")),
-            }
+        match (types, large) {
+            ((F32, F16), Large::ToInfinity) => self.each(c, convert::f32_to_f16),
+            ((F32, Bf16), Large::ToInfinity) => self.each(c, convert::f32_to_bf16),
+            ((F16, F32), Large::ToInfinity) => self.each::<f16, f32>(c, convert::f16_to_f32),
+            ((Bf16, F32), Large::ToInfinity) => self.each::<bf16, f32>(c, convert::bf16_to_f32),
+            ((F32, F16), Large::ToLargest) => self.each(c, convert::f32_to_f16_saturating),
+            ((F32, Bf16), Large::ToLargest) => self.each(c, convert::f32_to_bf16_saturating),
+            (_, Large::ToInfinity) => Err(Failure::unsupported("types: expected f32 and one of f16 and bf16")),
+            (_, Large::ToLargest) => Err(Failure::unsupported("types: expected f32 to f16 or bf16")),
         }
     }
 
-    /// # Safety
-    /// As [`elements`] for x and [`elements_mut`] for y.
-    unsafe fn each<X: Plain, Y: Plain>(&self, convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>) -> Outcome {
+    /// Asks for: [`Caller::elements`] for x and [`Caller::elements_mut`] for y.
+    fn each<X: Plain, Y: Plain>(
+        &self, caller: Caller<'_>, convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>,
+    ) -> Outcome {
         let (x, y, count) = (self.x.cast::<X>(), self.y.cast::<Y>(), size("count", self.count)?);
-        check_apart(("y", &extent("y", y, count)?), ("x", &extent("x", x, count)?))?;
-        // SAFETY: by this function's contract; they were seen to be apart.
-        let (x, y) = unsafe { (elements("x", x, count)?, elements_mut("y", y, count)?) };
-        Ok(convert(x, y)?)
+        check_apart(&Footprint::array("y", y, count)?, &Footprint::array("x", x, count)?)?;
+        Ok(convert(caller.elements("x", x, count)?, caller.elements_mut("y", y, count)?)?)
     }
 }

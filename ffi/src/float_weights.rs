@@ -3,16 +3,13 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 
-use gemmill::half::{bf16, f16};
 use gemmill::{Float, FloatType, MatRef, PackedFloat, Threads};
 
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, ThreadsCode, Type};
-use crate::pointer::{
-    Buffer, Element, Input, Output, create, destroy, elements, elements_mut, object, optional_object, property, size,
-};
+use crate::call::{Outcome, unpoisoned};
+use crate::caller::{collects, create, entry, set};
+use crate::codes::{ThreadsCode, Type, with_float};
+use crate::memory::{Matrix, check_room, size};
 use crate::status::Status;
-use crate::weights::check_room;
 
 /// How floating-point weights are packed: their type, a factor, whether they saturate.
 #[derive(Debug, Default)]
@@ -21,7 +18,7 @@ pub struct FloatPacking {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Settings {
+pub(crate) struct Settings {
     stored: Option<FloatType>,
     alpha: f32,
     saturating: bool,
@@ -34,29 +31,17 @@ impl Default for Settings {
     }
 }
 
+collects!(FloatPacking: Settings, |packing| Ok(unpoisoned(packing.settings.lock())));
+
 impl Settings {
-    fn pack<T: Float>(&self, b: MatRef<'_, T>) -> Outcome<PackedFloat> {
+    fn pack<T: Float>(&self, b: MatRef<'_, T>) -> Outcome<FloatWeights> {
         let &Settings { stored, alpha, saturating, threads } = self;
         let stored = stored.unwrap_or(T::TYPE);
-        // Strides of zero make a matrix of any size of a few bytes, and running out of memory later would end the process.
-        let columns = b.cols().checked_next_multiple_of(64);
-        let bytes = columns.and_then(|n| n.checked_mul(b.rows())).and_then(|w| w.checked_mul(stored.bytes()));
-        let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
-        check_room(bytes.ok_or_else(overflow)?)?;
-        Ok(PackedFloat::builder(b).store(stored).alpha(alpha).saturating(saturating).threads(threads).build()?)
+        let factors = [b.cols().checked_next_multiple_of(64), Some(b.rows()), Some(stored.bytes())];
+        check_room("packed weights", factors)?;
+        let builder = PackedFloat::builder(b).store(stored).alpha(alpha).saturating(saturating).threads(threads);
+        Ok(FloatWeights { packed: builder.build()? })
     }
-}
-
-/// Changes one setting.
-///
-/// # Safety
-/// As [`object`].
-unsafe fn set(function: &str, packing: *mut FloatPacking, change: impl FnOnce(&mut Settings) -> Outcome) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let packing = unsafe { object("packing", packing) }?;
-        change(&mut unpoisoned(packing.settings.lock()))
-    })
 }
 
 /// *packing = new settings: weights keep their type, the factor is 1, they do not saturate.
@@ -68,8 +53,7 @@ unsafe fn set(function: &str, packing: *mut FloatPacking, change: impl FnOnce(&m
 /// packing points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_create(packing: *mut *mut FloatPacking) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_float_packing_create", || unsafe { create("packing", packing, || Ok(FloatPacking::default())) })
+    entry!("gemmill_float_packing_create", |c| c.create(packing, || Ok(FloatPacking::default()))?)
 }
 
 /// packed[k][j] = B[k][j], rounded to this type, to nearest, ties to even: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or
@@ -82,12 +66,7 @@ pub unsafe extern "C" fn gemmill_float_packing_create(packing: *mut *mut FloatPa
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_type(packing: *mut FloatPacking, packed_type: i32) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.stored = Some(Type::float("type", packed_type)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_packing_set_type", packing, change) }
+    set!("gemmill_float_packing_set_type", packing.stored = Some(Type::float("type", packed_type)?))
 }
 
 /// packed[k][j] = round(f32(alpha * B[k][j])): a factor that is folded into the weights.
@@ -98,12 +77,7 @@ pub unsafe extern "C" fn gemmill_float_packing_set_type(packing: *mut FloatPacki
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_alpha(packing: *mut FloatPacking, alpha: f32) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.alpha = alpha;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_packing_set_alpha", packing, change) }
+    set!("gemmill_float_packing_set_alpha", packing.alpha = alpha)
 }
 
 /// packed[k][j] = clamp(packed[k][j], -largest, largest), unless on is 0: what is beyond the type's largest number (65504 for
@@ -115,12 +89,7 @@ pub unsafe extern "C" fn gemmill_float_packing_set_alpha(packing: *mut FloatPack
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_saturating(packing: *mut FloatPacking, on: i32) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.saturating = on != 0;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_packing_set_saturating", packing, change) }
+    set!("gemmill_float_packing_set_saturating", packing.saturating = on != 0)
 }
 
 /// Whether the threads of the library's pool share the work of packing. The weights are the same.
@@ -133,16 +102,9 @@ pub unsafe extern "C" fn gemmill_float_packing_set_saturating(packing: *mut Floa
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_threads(
-    packing: *mut FloatPacking,
-    how: i32,
-    threads: i64,
+    packing: *mut FloatPacking, how: i32, threads: i64,
 ) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.threads = ThreadsCode::of("how", how)?.threads(threads)?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_packing_set_threads", packing, change) }
+    set!("gemmill_float_packing_set_threads", packing.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// Gives the settings back; null is nothing. Weights that were packed with them stay.
@@ -153,12 +115,11 @@ pub unsafe extern "C" fn gemmill_float_packing_set_threads(
 /// packing is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_destroy(packing: *mut FloatPacking) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_float_packing_destroy", || unsafe { destroy("packing", packing) })
+    entry!("gemmill_float_packing_destroy", |c| c.destroy(packing)?)
 }
 
 /// Weights of f32, f16 or bf16 in the layout that kernels read. They never change once they are made, and serve every tier.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FloatWeights {
     pub(crate) packed: PackedFloat,
 }
@@ -177,39 +138,14 @@ pub struct FloatWeights {
 /// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_create(
-    b_type: i32,
-    b: *const c_void,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    packing: *const FloatPacking,
+    b_type: i32, b: *const c_void, k: i64, n: i64, row_stride: i64, col_stride: i64, packing: *const FloatPacking,
     weights: *mut *mut FloatWeights,
 ) -> Status {
-    /// # Safety
-    /// As [`Input::view`].
-    unsafe fn pack<T: Element + Float>(b: Input<'_>, settings: &Settings) -> Outcome<PackedFloat> {
-        // SAFETY: by this function's contract.
-        settings.pack(unsafe { b.view::<T>() }?)
-    }
-    let make = || {
-        let (rows, cols) = (size("k", k)?, size("n", n)?);
-        let b = Input { name: "b", data: b, rows, cols, row_stride, col_stride };
-        // SAFETY: by this function's contract.
-        let packing = unsafe { optional_object("packing", packing) }?;
-        let settings = packing.map(|packing| *unpoisoned(packing.settings.lock())).unwrap_or_default();
-        // SAFETY: as above.
-        let packed = unsafe {
-            match Type::float("type", b_type)? {
-                FloatType::F32 => pack::<f32>(b, &settings),
-                FloatType::F16 => pack::<f16>(b, &settings),
-                FloatType::Bf16 => pack::<bf16>(b, &settings),
-            }
-        }?;
-        Ok(FloatWeights { packed })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_float_weights_create", || unsafe { create("weights", weights, make) })
+    create!("gemmill_float_weights_create", weights, |c| {
+        let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
+        let settings = c.settings_or_default(packing)?;
+        with_float!(Type::float("type", b_type)?, T => settings.pack(c.matrix::<T>(&b)?))
+    })
 }
 
 /// *copy = another handle of the same weights, which are not copied.
@@ -220,13 +156,9 @@ pub unsafe extern "C" fn gemmill_float_weights_create(
 /// weights is a handle that is not destroyed meanwhile; copy points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_share(
-    weights: *const FloatWeights,
-    copy: *mut *mut FloatWeights,
+    weights: *const FloatWeights, copy: *mut *mut FloatWeights,
 ) -> Status {
-    // SAFETY: by this function's contract.
-    let make = || Ok(FloatWeights { packed: unsafe { object("weights", weights) }?.packed.clone() });
-    // SAFETY: as above.
-    call("gemmill_float_weights_share", || unsafe { create("copy", copy, make) })
+    entry!("gemmill_float_weights_share", |c| c.share(weights, copy)?)
 }
 
 /// Gives a handle back; null is nothing. Operations that were created with it go on.
@@ -237,8 +169,7 @@ pub unsafe extern "C" fn gemmill_float_weights_share(
 /// weights is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_destroy(weights: *mut FloatWeights) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_float_weights_destroy", || unsafe { destroy("weights", weights) })
+    entry!("gemmill_float_weights_destroy", |c| c.destroy(weights)?)
 }
 
 /// *value = K, the rows of B.
@@ -249,8 +180,7 @@ pub unsafe extern "C" fn gemmill_float_weights_destroy(weights: *mut FloatWeight
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_k(weights: *const FloatWeights, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_weights_k", ("weights", weights), value, |w| Ok(w.packed.k() as i64)) }
+    entry!("gemmill_float_weights_k", |c| c.count(weights, value, |w| w.packed.k())?)
 }
 
 /// *value = N, the columns of B.
@@ -261,8 +191,7 @@ pub unsafe extern "C" fn gemmill_float_weights_k(weights: *const FloatWeights, v
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_n(weights: *const FloatWeights, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_weights_n", ("weights", weights), value, |w| Ok(w.packed.n() as i64)) }
+    entry!("gemmill_float_weights_n", |c| c.count(weights, value, |w| w.packed.n())?)
 }
 
 /// *value = the gemmill_type that the weights are packed as.
@@ -273,9 +202,9 @@ pub unsafe extern "C" fn gemmill_float_weights_n(weights: *const FloatWeights, v
 /// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_type(weights: *const FloatWeights, value: *mut i32) -> Status {
-    let get = |w: &FloatWeights| Ok(Type::from_float(w.packed.stored()) as i32);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_weights_type", ("weights", weights), value, get) }
+    entry!("gemmill_float_weights_type", |c| {
+        c.get(weights, value, |w| Ok(Type::from_float(w.packed.stored()) as i32))?
+    })
 }
 
 /// *value = bytes that the packed form takes.
@@ -286,9 +215,7 @@ pub unsafe extern "C" fn gemmill_float_weights_type(weights: *const FloatWeights
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_size(weights: *const FloatWeights, value: *mut i64) -> Status {
-    let get = |w: &FloatWeights| Ok(w.packed.size_in_bytes() as i64);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_weights_size", ("weights", weights), value, get) }
+    entry!("gemmill_float_weights_size", |c| c.count(weights, value, |w| w.packed.size_in_bytes())?)
 }
 
 /// *value = 1 if both pack the same numbers, bit by bit, as the same type, 0 if not.
@@ -299,17 +226,9 @@ pub unsafe extern "C" fn gemmill_float_weights_size(weights: *const FloatWeights
 /// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_equal(
-    weights: *const FloatWeights,
-    other: *const FloatWeights,
-    value: *mut i32,
+    weights: *const FloatWeights, other: *const FloatWeights, value: *mut i32,
 ) -> Status {
-    let get = |weights: &FloatWeights| {
-        // SAFETY: by this function's contract.
-        let other = unsafe { object("other", other) }?;
-        Ok(i32::from(weights.packed == other.packed))
-    };
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_weights_equal", ("weights", weights), value, get) }
+    entry!("gemmill_float_weights_equal", |c| c.equal(weights, other, value)?)
 }
 
 /// b[k * row_stride + j] = f32(packed[k][j]): the weights as they are multiplied.
@@ -322,24 +241,12 @@ pub unsafe extern "C" fn gemmill_float_weights_equal(
 /// uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_unpack(
-    weights: *const FloatWeights,
-    b: *mut f32,
-    row_stride: i64,
+    weights: *const FloatWeights, b: *mut f32, row_stride: i64,
 ) -> Status {
-    call("gemmill_float_weights_unpack", || {
-        // SAFETY: by this function's contract.
-        let packed = unsafe { &object("weights", weights)?.packed };
-        let (rows, cols) = (packed.k(), packed.n());
-        // SAFETY: as above.
-        unsafe { Output { name: "b", data: b.cast(), rows, cols, row_stride }.view::<f32>() }?;
-        let rows = if cols == 0 { 0 } else { rows };
-        let stride = size("row stride of b", row_stride)?;
-        for k in 0..rows {
-            // SAFETY: as above; the view's checks have seen that all rows lie in the address space, apart from each other.
-            let row = unsafe { elements_mut("b", b.add(k * stride), cols) }?;
-            row.iter_mut().enumerate().for_each(|(j, b)| *b = packed.get(k, j).unwrap_or_default());
-        }
-        Ok(())
+    entry!("gemmill_float_weights_unpack", |c| {
+        let packed = &c.object(weights)?.packed;
+        let b = Matrix::output("b", b, (packed.k(), packed.n()), row_stride);
+        c.fill(&b, |k, j| packed.get(k, j).unwrap_or_default())?
     })
 }
 
@@ -354,15 +261,11 @@ pub unsafe extern "C" fn gemmill_float_weights_unpack(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
-    weights: *const FloatWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const FloatWeights, buffer: *mut u8, capacity: i64, length: *mut i64,
 ) -> Status {
-    call("gemmill_float_weights_to_bytes", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, length)?) };
-        buffer.set(&weights.packed.to_bytes())
+    entry!("gemmill_float_weights_to_bytes", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
+        buffer.set(&weights.packed.to_bytes())?
     })
 }
 
@@ -376,15 +279,10 @@ pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
 /// bytes has count bytes; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_from_bytes(
-    bytes: *const u8,
-    count: i64,
-    weights: *mut *mut FloatWeights,
+    bytes: *const u8, count: i64, weights: *mut *mut FloatWeights,
 ) -> Status {
-    let make = || {
-        // SAFETY: by this function's contract.
-        let bytes = unsafe { elements("bytes", bytes, size("count", count)?) }?;
+    create!("gemmill_float_weights_from_bytes", weights, |c| {
+        let bytes = c.elements("bytes", bytes, size("count", count)?)?;
         Ok(FloatWeights { packed: PackedFloat::from_bytes(bytes)? })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_float_weights_from_bytes", || unsafe { create("weights", weights, make) })
+    })
 }

@@ -2,15 +2,14 @@
 
 use gemmill::PackedGroupwise;
 
-use crate::call::{Failure, call};
-use crate::codes::{Code, ThreadsCode};
+use crate::caller::{create, entry};
+use crate::codes::ThreadsCode;
 use crate::groupwise_weights::{GroupwiseWeights, set_format};
-use crate::pointer::{create, destroy, object, property};
+use crate::memory::check_room;
 use crate::status::Status;
-use crate::weights::check_room;
 
 /// Weights of 4 or 2 bits in the layout that kernels read. They never change once they are made, and serve every tier.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupwisePacked {
     pub(crate) packed: PackedGroupwise,
 }
@@ -27,22 +26,14 @@ pub struct GroupwisePacked {
 /// weights is a handle that is not destroyed meanwhile; packed points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_create(
-    weights: *const GroupwiseWeights,
-    how: i32,
-    threads: i64,
-    packed: *mut *mut GroupwisePacked,
+    weights: *const GroupwiseWeights, how: i32, threads: i64, packed: *mut *mut GroupwisePacked,
 ) -> Status {
-    let make = || {
-        let threads = ThreadsCode::of("how", how)?.threads(threads)?;
-        // SAFETY: by this function's contract.
-        let weights = &unsafe { object("weights", weights) }?.quantized;
-        let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
-        let columns = weights.n().checked_next_multiple_of(32).ok_or_else(overflow)?;
-        check_room(columns.checked_mul(weights.k()).ok_or_else(overflow)?)?;
+    create!("gemmill_groupwise_packed_create", packed, |c| {
+        let threads = ThreadsCode::threads(how, threads)?;
+        let weights = &c.object(weights)?.quantized;
+        check_room("packed weights", [weights.n().checked_next_multiple_of(32), Some(weights.k()), Some(1)])?;
         Ok(GroupwisePacked { packed: PackedGroupwise::with_threads(weights, threads)? })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_packed_create", || unsafe { create("packed", packed, make) })
+    })
 }
 
 /// *copy = another handle of the same weights, which are not copied.
@@ -53,13 +44,9 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_create(
 /// packed is a handle that is not destroyed meanwhile; copy points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_share(
-    packed: *const GroupwisePacked,
-    copy: *mut *mut GroupwisePacked,
+    packed: *const GroupwisePacked, copy: *mut *mut GroupwisePacked,
 ) -> Status {
-    // SAFETY: by this function's contract.
-    let make = || Ok(GroupwisePacked { packed: unsafe { object("packed", packed) }?.packed.clone() });
-    // SAFETY: as above.
-    call("gemmill_groupwise_packed_share", || unsafe { create("copy", copy, make) })
+    entry!("gemmill_groupwise_packed_share", |c| c.share(packed, copy)?)
 }
 
 /// Gives a handle back; null is nothing. Operations that were created with it go on.
@@ -70,8 +57,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_share(
 /// packed is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_destroy(packed: *mut GroupwisePacked) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_packed_destroy", || unsafe { destroy("packed", packed) })
+    entry!("gemmill_groupwise_packed_destroy", |c| c.destroy(packed)?)
 }
 
 /// *value = K, the rows of B.
@@ -82,8 +68,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_destroy(packed: *mut Groupwise
 /// packed is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_k(packed: *const GroupwisePacked, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_packed_k", ("packed", packed), value, |p| Ok(p.packed.k() as i64)) }
+    entry!("gemmill_groupwise_packed_k", |c| c.count(packed, value, |p| p.packed.k())?)
 }
 
 /// *value = N, the columns of B.
@@ -94,8 +79,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_k(packed: *const GroupwisePack
 /// packed is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_n(packed: *const GroupwisePacked, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_packed_n", ("packed", packed), value, |p| Ok(p.packed.n() as i64)) }
+    entry!("gemmill_groupwise_packed_n", |c| c.count(packed, value, |p| p.packed.n())?)
 }
 
 /// *bits, *group_size, *zero_points = the format: 4 or 2; 32, 64 or 128; a gemmill_zero_points.
@@ -106,16 +90,10 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_n(packed: *const GroupwisePack
 /// packed is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_format(
-    packed: *const GroupwisePacked,
-    bits: *mut i32,
-    group_size: *mut i32,
-    zero_points: *mut i32,
+    packed: *const GroupwisePacked, bits: *mut i32, group_size: *mut i32, zero_points: *mut i32,
 ) -> Status {
-    call("gemmill_groupwise_packed_format", || {
-        // SAFETY: by this function's contract.
-        let packed = unsafe { object("packed", packed) }?;
-        // SAFETY: as above.
-        unsafe { set_format(packed.packed.format(), bits, group_size, zero_points) }
+    entry!("gemmill_groupwise_packed_format", |c| {
+        set_format(c, c.object(packed)?.packed.format(), [bits, group_size, zero_points])?
     })
 }
 
@@ -127,9 +105,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_format(
 /// packed is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_size(packed: *const GroupwisePacked, value: *mut i64) -> Status {
-    let get = |p: &GroupwisePacked| Ok(p.packed.size_in_bytes() as i64);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_packed_size", ("packed", packed), value, get) }
+    entry!("gemmill_groupwise_packed_size", |c| c.count(packed, value, |p| p.packed.size_in_bytes())?)
 }
 
 /// *value = 1 if both pack the same weights in the same format, 0 if not.
@@ -140,15 +116,7 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_size(packed: *const GroupwiseP
 /// packed and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_packed_equal(
-    packed: *const GroupwisePacked,
-    other: *const GroupwisePacked,
-    value: *mut i32,
+    packed: *const GroupwisePacked, other: *const GroupwisePacked, value: *mut i32,
 ) -> Status {
-    let get = |packed: &GroupwisePacked| {
-        // SAFETY: by this function's contract.
-        let other = unsafe { object("other", other) }?;
-        Ok(i32::from(packed.packed == other.packed))
-    };
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_packed_equal", ("packed", packed), value, get) }
+    entry!("gemmill_groupwise_packed_equal", |c| c.equal(packed, other, value)?)
 }

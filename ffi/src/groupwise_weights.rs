@@ -4,91 +4,68 @@ use std::sync::Arc;
 
 use gemmill::MatRef;
 use gemmill::half::bf16;
-use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseParts, ZeroPoints};
+use gemmill::quant::{self, Bits, GroupSize, GroupwiseFormat, GroupwiseParts, ZeroPoints};
 
-use crate::call::{Failure, Outcome, call};
+use crate::call::{Failure, Outcome};
+use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, ZeroPointsCode};
-use crate::pointer::{Buffer, Input, Out, Output, create, destroy, elements, object, property, size};
+use crate::memory::{Matrix, check_room, overflow, size};
 use crate::status::Status;
-use crate::weights::check_room;
 
 /// Weights of 4 or 2 bits with their scales, as they are quantized; gemmill_groupwise_packed is what products take. They never
 /// change once they are made.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct GroupwiseWeights {
-    pub(crate) quantized: Arc<gemmill::quant::GroupwiseWeights>,
+    pub(crate) quantized: Arc<quant::GroupwiseWeights>,
 }
 
 impl GroupwiseWeights {
-    fn new(quantized: gemmill::quant::GroupwiseWeights) -> GroupwiseWeights {
+    fn new(quantized: quant::GroupwiseWeights) -> GroupwiseWeights {
         GroupwiseWeights { quantized: Arc::new(quantized) }
     }
 }
 
 /// A format as C gives it.
-#[derive(Debug, Clone, Copy)]
-struct Format {
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
+fn format(bits: i32, group_size: i32, zero_points: i32) -> Outcome<GroupwiseFormat> {
+    let refused = |what: &str, given: i32| Failure::new(Status::OutOfRange, format!("{what}, given {given}"));
+    let bits = match bits {
+        2 => Bits::Two,
+        4 => Bits::Four,
+        given => return Err(refused("bits of a weight: expected 2 or 4", given)),
+    };
+    let group_size = match group_size {
+        32 => GroupSize::G32,
+        64 => GroupSize::G64,
+        128 => GroupSize::G128,
+        given => return Err(refused("group size: expected 32, 64 or 128", given)),
+    };
+    Ok(GroupwiseFormat { bits, group_size, zero_points: ZeroPointsCode::of("zero points", zero_points)? })
 }
 
-impl Format {
-    fn checked(self) -> Outcome<GroupwiseFormat> {
-        let refused = |what: &str, given: i32| Failure::new(Status::OutOfRange, format!("{what}, given {given}"));
-        let bits = match self.bits {
-            2 => Bits::Two,
-            4 => Bits::Four,
-            given => return Err(refused("bits of a weight: expected 2 or 4", given)),
-        };
-        let group_size = match self.group_size {
-            32 => GroupSize::G32,
-            64 => GroupSize::G64,
-            128 => GroupSize::G128,
-            given => return Err(refused("group size: expected 32, 64 or 128", given)),
-        };
-        let zero_points = ZeroPointsCode::of("zero points", self.zero_points)?.zero_points();
-        Ok(GroupwiseFormat { bits, group_size, zero_points })
-    }
+/// Sets the places for bits, group size and zero points. Asks for: [`Caller::out`], for each of them.
+pub(crate) fn set_format(caller: Caller<'_>, format: GroupwiseFormat, places: [*mut i32; 3]) -> Outcome {
+    let [bits, group_size, zero_points] = places;
+    let (bits, group_size) = (caller.out("bits", bits)?, caller.out("group size", group_size)?);
+    let place = caller.out("zero points", zero_points)?;
+    bits.set(format.bits.count() as i32);
+    group_size.set(format.group_size.elements() as i32);
+    place.set(match format.zero_points {
+        ZeroPoints::Middle => ZeroPointsCode::Middle,
+        ZeroPoints::Each => ZeroPointsCode::Each,
+    } as i32);
+    Ok(())
 }
 
-/// Weights to quantize, as C gives them.
-struct Given {
-    b: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-}
-
-impl Given {
-    /// # Safety
-    /// As [`Input::view`].
-    unsafe fn view<'a>(&self) -> Outcome<MatRef<'a, f32>> {
-        let (rows, cols) = (size("k", self.k)?, size("n", self.n)?);
-        let &Given { row_stride, col_stride, .. } = self;
-        // SAFETY: by this function's contract.
-        unsafe { Input { name: "b", data: self.b.cast(), rows, cols, row_stride, col_stride }.view() }
-    }
-
-    /// The weights that `quantize` makes of these.
-    ///
-    /// # Safety
-    /// As [`Given::view`].
-    unsafe fn quantize(
-        &self,
-        format: Format,
-        quantize: impl FnOnce(MatRef<'_, f32>, GroupwiseFormat) -> gemmill::Result<gemmill::quant::GroupwiseWeights>,
-    ) -> Outcome<GroupwiseWeights> {
-        let format = format.checked()?;
-        // SAFETY: by this function's contract.
-        let b = unsafe { self.view() }?;
-        // Strides of zero make a matrix of any size of a few bytes: stored weights, scales, and a group of rows as f32.
-        let overflow = || Failure::new(Status::Overflow, "groupwise weights: the size does not fit the address space");
-        let deep = b.rows().checked_add(512).and_then(|k| k.checked_mul(b.cols())).and_then(|w| w.checked_mul(2));
-        check_room(deep.ok_or_else(overflow)?)?;
-        Ok(GroupwiseWeights::new(quantize(b, format)?))
-    }
+/// The weights that `quantize` makes of `b`. Asks for: [`Caller::matrix`].
+fn quantized(
+    caller: Caller<'_>, b: impl FnOnce() -> Outcome<Matrix<'static>>, format: Outcome<GroupwiseFormat>,
+    quantize: impl FnOnce(MatRef<'_, f32>, GroupwiseFormat) -> gemmill::Result<quant::GroupwiseWeights>,
+) -> Outcome<GroupwiseWeights> {
+    let format = format?;
+    let b = caller.matrix::<f32>(&b()?)?;
+    // Stored weights, scales, and a group of rows as f32.
+    check_room("groupwise weights", [b.rows().checked_add(512), Some(b.cols()), Some(2)])?;
+    Ok(GroupwiseWeights::new(quantize(b, format)?))
 }
 
 /// *weights = B in few bits, each group of each column by the scale that just covers it, rounded to bf16:
@@ -106,24 +83,14 @@ impl Given {
 /// b has the elements that sizes and strides reach; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
-    b: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
+    b: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, bits: i32, group_size: i32, zero_points: i32,
     weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    let make = || {
-        let b = Given { b, k, n, row_stride, col_stride };
-        let format = Format { bits, group_size, zero_points };
-        // SAFETY: by this function's contract.
-        unsafe { b.quantize(format, gemmill::quant::GroupwiseWeights::round_to_nearest) }
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_weights_round_to_nearest", || unsafe { create("weights", weights, make) })
+    entry!("gemmill_groupwise_weights_round_to_nearest", |c| {
+        let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
+        let format = format(bits, group_size, zero_points);
+        c.create(weights, || quantized(c, b, format, quant::GroupwiseWeights::round_to_nearest))?
+    })
 }
 
 /// *weights = B in few bits, with the scales and zero points of those that are tried that give the least
@@ -138,32 +105,19 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
 /// b has the elements that sizes and strides reach, importance count elements; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_search(
-    b: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
-    importance: *const f32,
-    count: i64,
-    weights: *mut *mut GroupwiseWeights,
+    b: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, bits: i32, group_size: i32, zero_points: i32,
+    importance: *const f32, count: i64, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    let make = || {
-        let b = Given { b, k, n, row_stride, col_stride };
-        let format = Format { bits, group_size, zero_points };
+    create!("gemmill_groupwise_weights_search", weights, |c| {
+        let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
+        let format = format(bits, group_size, zero_points);
         let importance = if importance.is_null() && count == 0 {
             None
         } else {
-            // SAFETY: by this function's contract.
-            Some(unsafe { elements("importance", importance, size("count", count)?) }?)
+            Some(c.elements("importance", importance, size("count", count)?)?)
         };
-        // SAFETY: as above.
-        unsafe { b.quantize(format, |b, format| gemmill::quant::GroupwiseWeights::search(b, format, importance)) }
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_weights_search", || unsafe { create("weights", weights, make) })
+        quantized(c, b, format, |b, format| quant::GroupwiseWeights::search(b, format, importance))
+    })
 }
 
 /// *weights = weights that were quantized elsewhere: B[k][j] = scale[g][j] * (values[k][j] - zero_point[g][j]), g = k / group_size.
@@ -180,40 +134,28 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_search(
 /// values, scales and points have so many elements; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
-    k: i64,
-    n: i64,
-    bits: i32,
-    group_size: i32,
-    zero_points: i32,
-    values: *const u8,
-    scales: *const u16,
-    points: *const u8,
-    weights: *mut *mut GroupwiseWeights,
+    k: i64, n: i64, bits: i32, group_size: i32, zero_points: i32, values: *const u8, scales: *const u16,
+    points: *const u8, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    let make = || {
-        let format = Format { bits, group_size, zero_points }.checked()?;
+    create!("gemmill_groupwise_weights_from_parts", weights, |c| {
+        let format = format(bits, group_size, zero_points)?;
         let (k, n) = (size("k", k)?, size("n", n)?);
-        let overflow = || Failure::new(Status::Overflow, "groupwise weights: the size does not fit the address space");
+        let overflow = || overflow("groupwise weights");
         let count = k.checked_mul(n).ok_or_else(overflow)?;
         let groups = format.groups(k).checked_mul(n).ok_or_else(overflow)?;
-        // SAFETY: by this function's contract.
-        let (values, scales) =
-            unsafe { (elements("values", values, count)?, elements("scales", scales.cast::<bf16>(), groups)?) };
+        let values = c.elements("values", values, count)?.to_vec();
+        let scales = c.elements("scales", scales.cast::<bf16>(), groups)?.to_vec();
         let zero_points = match (format.zero_points, points.is_null()) {
-            // SAFETY: as above.
-            (ZeroPoints::Each, _) => unsafe { elements("zero points", points, groups) }?,
-            (ZeroPoints::Middle, true) => &[],
+            (ZeroPoints::Each, _) => c.elements("zero points", points, groups)?.to_vec(),
+            (ZeroPoints::Middle, true) => Vec::new(),
             (ZeroPoints::Middle, false) => {
                 let what = "zero points: expected null, for all are the middle, given a pointer";
                 return Err(Failure::new(Status::Mismatch, what));
             }
         };
-        let (values, scales, zero_points) = (values.to_vec(), scales.to_vec(), zero_points.to_vec());
         let parts = GroupwiseParts { k, n, format, values, scales, zero_points };
-        Ok(GroupwiseWeights::new(gemmill::quant::GroupwiseWeights::from_parts(parts)?))
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_weights_from_parts", || unsafe { create("weights", weights, make) })
+        Ok(GroupwiseWeights::new(quant::GroupwiseWeights::from_parts(parts)?))
+    })
 }
 
 /// *weights = the weights that gemmill_groupwise_weights_to_bytes wrote, on this CPU or another.
@@ -226,17 +168,12 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
 /// bytes has count bytes; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_from_bytes(
-    bytes: *const u8,
-    count: i64,
-    weights: *mut *mut GroupwiseWeights,
+    bytes: *const u8, count: i64, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
-    let make = || {
-        // SAFETY: by this function's contract.
-        let bytes = unsafe { elements("bytes", bytes, size("count", count)?) }?;
-        Ok(GroupwiseWeights::new(gemmill::quant::GroupwiseWeights::from_bytes(bytes)?))
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_weights_from_bytes", || unsafe { create("weights", weights, make) })
+    create!("gemmill_groupwise_weights_from_bytes", weights, |c| {
+        let bytes = c.elements("bytes", bytes, size("count", count)?)?;
+        Ok(GroupwiseWeights::new(quant::GroupwiseWeights::from_bytes(bytes)?))
+    })
 }
 
 /// buffer = the weights with scales and zero points as bytes, for gemmill_groupwise_weights_from_bytes on any CPU.
@@ -249,15 +186,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_bytes(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_to_bytes(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u8, capacity: i64, length: *mut i64,
 ) -> Status {
-    call("gemmill_groupwise_weights_to_bytes", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, length)?) };
-        buffer.set(&weights.quantized.to_bytes())
+    entry!("gemmill_groupwise_weights_to_bytes", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
+        buffer.set(&weights.quantized.to_bytes())?
     })
 }
 
@@ -269,8 +202,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_to_bytes(
 /// weights is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_destroy(weights: *mut GroupwiseWeights) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_groupwise_weights_destroy", || unsafe { destroy("weights", weights) })
+    entry!("gemmill_groupwise_weights_destroy", |c| c.destroy(weights)?)
 }
 
 /// *value = K, the rows of B.
@@ -281,9 +213,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_destroy(weights: *mut Groupwi
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_k(weights: *const GroupwiseWeights, value: *mut i64) -> Status {
-    let get = |w: &GroupwiseWeights| Ok(w.quantized.k() as i64);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_weights_k", ("weights", weights), value, get) }
+    entry!("gemmill_groupwise_weights_k", |c| c.count(weights, value, |w| w.quantized.k())?)
 }
 
 /// *value = N, the columns of B.
@@ -294,9 +224,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_k(weights: *const GroupwiseWe
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_n(weights: *const GroupwiseWeights, value: *mut i64) -> Status {
-    let get = |w: &GroupwiseWeights| Ok(w.quantized.n() as i64);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_weights_n", ("weights", weights), value, get) }
+    entry!("gemmill_groupwise_weights_n", |c| c.count(weights, value, |w| w.quantized.n())?)
 }
 
 /// *bits, *group_size, *zero_points = the format: 4 or 2; 32, 64 or 128; a gemmill_zero_points.
@@ -307,35 +235,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_n(weights: *const GroupwiseWe
 /// weights is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_format(
-    weights: *const GroupwiseWeights,
-    bits: *mut i32,
-    group_size: *mut i32,
-    zero_points: *mut i32,
+    weights: *const GroupwiseWeights, bits: *mut i32, group_size: *mut i32, zero_points: *mut i32,
 ) -> Status {
-    call("gemmill_groupwise_weights_format", || {
-        // SAFETY: by this function's contract.
-        let weights = unsafe { object("weights", weights) }?;
-        // SAFETY: as above.
-        unsafe { set_format(weights.quantized.format(), bits, group_size, zero_points) }
+    entry!("gemmill_groupwise_weights_format", |c| {
+        set_format(c, c.object(weights)?.quantized.format(), [bits, group_size, zero_points])?
     })
-}
-
-/// # Safety
-/// As [`Out::new`], for each of them.
-pub(crate) unsafe fn set_format(
-    format: GroupwiseFormat,
-    bits: *mut i32,
-    group_size: *mut i32,
-    zero_points: *mut i32,
-) -> Outcome {
-    // SAFETY: by this function's contract.
-    let places = unsafe {
-        [Out::new("bits", bits)?, Out::new("group size", group_size)?, Out::new("zero points", zero_points)?]
-    };
-    let zero_points = ZeroPointsCode::from_zero_points(format.zero_points) as i32;
-    let values = [format.bits.count() as i32, format.group_size.elements() as i32, zero_points];
-    places.iter().zip(values).for_each(|(place, value)| place.set(value));
-    Ok(())
 }
 
 /// *value = 1 if both have the same format, values, scales and zero points, 0 if not.
@@ -346,17 +250,9 @@ pub(crate) unsafe fn set_format(
 /// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_equal(
-    weights: *const GroupwiseWeights,
-    other: *const GroupwiseWeights,
-    value: *mut i32,
+    weights: *const GroupwiseWeights, other: *const GroupwiseWeights, value: *mut i32,
 ) -> Status {
-    let get = |weights: &GroupwiseWeights| {
-        // SAFETY: by this function's contract.
-        let other = unsafe { object("other", other) }?;
-        Ok(i32::from(weights.quantized == other.quantized))
-    };
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_groupwise_weights_equal", ("weights", weights), value, get) }
+    entry!("gemmill_groupwise_weights_equal", |c| c.equal(weights, other, value)?)
 }
 
 /// buffer = the stored weights, K x N, one in a byte, row after row.
@@ -369,15 +265,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_equal(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_values(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u8, capacity: i64, count: *mut i64,
 ) -> Status {
-    call("gemmill_groupwise_weights_values", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, count)?) };
-        buffer.set(weights.quantized.values())
+    entry!("gemmill_groupwise_weights_values", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, count)?);
+        buffer.set(weights.quantized.values())?
     })
 }
 
@@ -389,16 +281,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_values(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity elements; count points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_scales(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u16,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u16, capacity: i64, count: *mut i64,
 ) -> Status {
-    call("gemmill_groupwise_weights_scales", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) =
-            unsafe { (object("weights", weights)?, Buffer::new(buffer.cast::<bf16>(), capacity, count)?) };
-        buffer.set(weights.quantized.scales())
+    entry!("gemmill_groupwise_weights_scales", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer::<bf16>(buffer.cast(), capacity, count)?);
+        buffer.set(weights.quantized.scales())?
     })
 }
 
@@ -410,15 +297,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_scales(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_zero_points(
-    weights: *const GroupwiseWeights,
-    buffer: *mut u8,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const GroupwiseWeights, buffer: *mut u8, capacity: i64, count: *mut i64,
 ) -> Status {
-    call("gemmill_groupwise_weights_zero_points", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, count)?) };
-        buffer.set(weights.quantized.zero_points().unwrap_or_default())
+    entry!("gemmill_groupwise_weights_zero_points", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, count)?);
+        buffer.set(weights.quantized.zero_points().unwrap_or_default())?
     })
 }
 
@@ -432,16 +315,12 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_zero_points(
 /// uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_dequantize(
-    weights: *const GroupwiseWeights,
-    b: *mut f32,
-    row_stride: i64,
+    weights: *const GroupwiseWeights, b: *mut f32, row_stride: i64,
 ) -> Status {
-    call("gemmill_groupwise_weights_dequantize", || {
-        // SAFETY: by this function's contract.
-        let weights = &unsafe { object("weights", weights) }?.quantized;
-        let b = Output { name: "b", data: b.cast(), rows: weights.k(), cols: weights.n(), row_stride };
-        // SAFETY: as above.
-        Ok(weights.dequantize(&mut unsafe { b.view() }?)?)
+    entry!("gemmill_groupwise_weights_dequantize", |c| {
+        let weights = &c.object(weights)?.quantized;
+        let b = Matrix::output("b", b, (weights.k(), weights.n()), row_stride);
+        weights.dequantize(&mut c.matrix_mut(&b)?)?
     })
 }
 
@@ -455,23 +334,15 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_dequantize(
 /// point to a double each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_error(
-    weights: *const GroupwiseWeights,
-    b: *const f32,
-    row_stride: i64,
-    col_stride: i64,
-    largest: *mut f64,
+    weights: *const GroupwiseWeights, b: *const f32, row_stride: i64, col_stride: i64, largest: *mut f64,
     mean_squared: *mut f64,
 ) -> Status {
-    call("gemmill_groupwise_weights_error", || {
-        // SAFETY: by this function's contract.
-        let weights = &unsafe { object("weights", weights) }?.quantized;
-        // SAFETY: as above.
-        let (largest, mean) = unsafe { (Out::new("largest", largest)?, Out::new("mean squared", mean_squared)?) };
-        let (k, n) = (weights.k() as i64, weights.n() as i64);
-        // SAFETY: as above.
-        let error = weights.error(unsafe { Given { b, k, n, row_stride, col_stride }.view() }?)?;
+    entry!("gemmill_groupwise_weights_error", |c| {
+        let weights = &c.object(weights)?.quantized;
+        let (largest, mean) = (c.out("largest", largest)?, c.out("mean squared", mean_squared)?);
+        let b = Matrix::input("b", b, (weights.k(), weights.n()), (row_stride, col_stride));
+        let error = weights.error(c.matrix(&b)?)?;
         largest.set(error.max);
         mean.set(error.mean_squared);
-        Ok(())
     })
 }

@@ -3,8 +3,9 @@
 use std::ffi::{CStr, c_char};
 
 use crate::call::{Failure, call, value};
+use crate::caller::entry;
 use crate::codes::{Code, HardwareDotCode, TierCode};
-use crate::pointer::{Out, size};
+use crate::memory::size;
 use crate::status::Status;
 
 impl HardwareDotCode {
@@ -38,7 +39,7 @@ pub extern "C" fn gemmill_hardware_dot_name(dot: i32) -> *const c_char {
 pub extern "C" fn gemmill_hardware_dot_require(dot: i32, tier: i32) -> Status {
     call("gemmill_hardware_dot_require", || {
         let dot = HardwareDotCode::of("dot", dot)?;
-        let tier = TierCode::of("tier", tier)?.tier().require().map_err(gemmill::Error::from)?;
+        let tier = TierCode::of("tier", tier)?.require().map_err(gemmill::Error::from)?;
         match dot.resolve(Some(tier))? {
             Some(dot) => Ok(dot.require(tier).map_err(gemmill::Error::from)?),
             None => Ok(()),
@@ -56,12 +57,10 @@ pub extern "C" fn gemmill_hardware_dot_require(dot: i32, tier: i32) -> Status {
 /// dot points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_hardware_dot_best(tier: i32, dot: *mut i32) -> Status {
-    call("gemmill_hardware_dot_best", || {
-        // SAFETY: by this function's contract.
-        let out = unsafe { Out::new("dot", dot) }?;
-        let tier = TierCode::of("tier", tier)?.tier();
-        out.set(HardwareDotCode::from_dot(HardwareDotCode::Best.resolve(Some(tier))?) as i32);
-        Ok(())
+    entry!("gemmill_hardware_dot_best", |c| {
+        let dot = c.out("dot", dot)?;
+        let best = HardwareDotCode::Best.resolve(Some(TierCode::of("tier", tier)?))?;
+        dot.set(HardwareDotCode::from_dot(best) as i32);
     })
 }
 
@@ -82,9 +81,8 @@ pub unsafe extern "C" fn gemmill_hardware_dot_best(tier: i32, dot: *mut i32) -> 
 /// bound points to a double.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_hardware_dot_error_bound(dot: i32, k: i64, magnitude: f64, bound: *mut f64) -> Status {
-    call("gemmill_hardware_dot_error_bound", || {
-        // SAFETY: by this function's contract.
-        let out = unsafe { Out::new("bound", bound) }?;
+    entry!("gemmill_hardware_dot_error_bound", |c| {
+        let out = c.out("bound", bound)?;
         let Some(dot) = HardwareDotCode::of("dot", dot)?.named() else {
             return Err(Failure::unsupported("dot: expected avx512-bf16 or amx-bf16 by name"));
         };
@@ -94,7 +92,6 @@ pub unsafe extern "C" fn gemmill_hardware_dot_error_bound(dot: i32, k: i64, magn
             return Err(Failure::new(Status::BadNumber, message));
         }
         out.set(dot.error_bound(k, magnitude));
-        Ok(())
     })
 }
 

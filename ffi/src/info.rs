@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use gemmill::Tier;
 
-use crate::call::{Failure, call, value};
+use crate::call::value;
+use crate::caller::entry;
 use crate::codes::{Code, TierCode};
-use crate::pointer::{Out, text};
 use crate::status::Status;
 
 /// First part of the version of this header.
@@ -44,11 +44,9 @@ pub extern "C" fn gemmill_version_text() -> *const c_char {
 /// tier points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_tier_best(tier: *mut i32) -> Status {
-    call("gemmill_tier_best", || {
-        // SAFETY: by this function's contract.
-        let tier = unsafe { Out::new("tier", tier) }?;
+    entry!("gemmill_tier_best", |c| {
+        let tier = c.out("tier", tier)?;
         tier.set(TierCode::from_tier(Tier::best().map_err(gemmill::Error::from)?)? as i32);
-        Ok(())
     })
 }
 
@@ -61,12 +59,10 @@ pub unsafe extern "C" fn gemmill_tier_best(tier: *mut i32) -> Status {
 /// name points to a text that ends with a NUL, tier to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_tier_from_name(name: *const c_char, tier: *mut i32) -> Status {
-    call("gemmill_tier_from_name", || {
-        // SAFETY: by this function's contract.
-        let (name, out) = unsafe { (text("name", name)?, Out::new("tier", tier)?) };
+    entry!("gemmill_tier_from_name", |c| {
+        let (name, out) = (c.text("name", name)?, c.out("tier", tier)?);
         let tier: Tier = name.to_string_lossy().parse().map_err(gemmill::Error::Tier)?;
         out.set(TierCode::from_tier(tier)? as i32);
-        Ok(())
     })
 }
 
@@ -75,8 +71,7 @@ pub unsafe extern "C" fn gemmill_tier_from_name(name: *const c_char, tier: *mut 
 /// Ownership: the text is static. Threads: any. Errors: none but null.
 #[unsafe(no_mangle)]
 pub extern "C" fn gemmill_tier_name(tier: i32) -> *const c_char {
-    let name = || Ok::<_, Failure>(texts(TierCode::of("tier", tier)?).name.as_ptr());
-    value(std::ptr::null(), || name().unwrap_or(std::ptr::null()))
+    value(std::ptr::null(), || TierCode::of("tier", tier).map_or(std::ptr::null(), |tier| texts(tier).name.as_ptr()))
 }
 
 /// *feature = the name of the first CPU feature that this machine lacks for a tier, or null if it runs the tier.
@@ -88,12 +83,10 @@ pub extern "C" fn gemmill_tier_name(tier: i32) -> *const c_char {
 /// feature points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_tier_missing_feature(tier: i32, feature: *mut *const c_char) -> Status {
-    call("gemmill_tier_missing_feature", || {
-        // SAFETY: by this function's contract.
-        let out = unsafe { Out::new("feature", feature) }?;
+    entry!("gemmill_tier_missing_feature", |c| {
+        let out = c.out("feature", feature)?;
         let missing = texts(TierCode::of("tier", tier)?).missing.as_deref();
         out.set(missing.map_or(std::ptr::null(), CStr::as_ptr));
-        Ok(())
     })
 }
 
@@ -103,11 +96,10 @@ struct Texts {
     missing: Option<CString>,
 }
 
-fn texts(tier: TierCode) -> &'static Texts {
-    static TEXTS: [OnceLock<Texts>; TierCode::ALL.len()] = [const { OnceLock::new() }; TierCode::ALL.len()];
+fn texts(tier: Tier) -> &'static Texts {
+    static TEXTS: [OnceLock<Texts>; Tier::ALL.len()] = [const { OnceLock::new() }; Tier::ALL.len()];
     TEXTS[tier as usize].get_or_init(|| {
         let for_c = |text: &str| CString::new(text).unwrap_or_default();
-        let tier = tier.tier();
         Texts { name: for_c(tier.name()), missing: tier.missing_feature().map(for_c) }
     })
 }

@@ -1,14 +1,15 @@
-//! What handles of operations share: settings that calls change one by one, until a run freezes them, and those that say how and
-//! on which threads a product is carried out.
+//! What handles of operations share: settings that calls change one by one, until a run freezes them, and those that
+//! say how and on which threads a product is carried out.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use gemmill::{Threads, Tier};
 use rayon::ThreadPool;
 
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, ThreadsCode, TierCode};
-use crate::pointer::{Plain, elements, object, optional_object, size};
+use crate::call::{Failure, Outcome, unpoisoned};
+use crate::caller::Caller;
+use crate::memory::{Matrix, Plain, size};
 use crate::pool::Pool;
 use crate::status::Status;
 
@@ -40,14 +41,14 @@ impl<S, P> Stages<S, P> {
         Ok(self.prepared.get_or_init(|| prepared))
     }
 
-    /// Changes settings, unless they are frozen.
-    fn change(&self, change: impl FnOnce(&mut S) -> Outcome) -> Outcome {
-        let mut settings = unpoisoned(self.settings.lock());
+    /// The settings, to be changed, unless they are frozen.
+    pub(crate) fn settings(&self) -> Outcome<MutexGuard<'_, S>> {
+        let settings = unpoisoned(self.settings.lock());
         if self.prepared.get().is_some() {
             let what = "settings: the operation has been prepared or run, expected a new one";
             return Err(Failure::new(Status::Frozen, what));
         }
-        change(&mut settings)
+        Ok(settings)
     }
 }
 
@@ -59,80 +60,50 @@ pub(crate) struct Execution {
     pub(crate) pool: Option<Arc<ThreadPool>>,
 }
 
-/// What the handle of an operation points to.
-pub(crate) trait Operation: Sync {
-    type Settings;
-    type Prepared;
-
-    fn stages(&self) -> &Stages<Self::Settings, Self::Prepared>;
-
-    fn execution(settings: &mut Self::Settings) -> &mut Execution;
-}
-
-/// Changes one setting, unless they are frozen.
-///
-/// # Safety
-/// As [`object`].
-pub(crate) unsafe fn set<O: Operation>(
-    function: &str,
-    gemm: *mut O,
-    change: impl FnOnce(&O, &mut O::Settings) -> Outcome,
-) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let gemm = unsafe { object("gemm", gemm) }?;
-        gemm.stages().change(|settings| change(gemm, settings))
-    })
-}
-
-/// # Safety
-/// As [`object`].
-pub(crate) unsafe fn set_threads<O: Operation>(function: &str, gemm: *mut O, how: i32, threads: i64) -> Status {
-    let change = |_: &O, settings: &mut O::Settings| {
-        O::execution(settings).threads = ThreadsCode::of("how", how)?.threads(threads)?;
+impl Execution {
+    /// Asks for: [`Caller::optional`].
+    pub(crate) fn set_pool(&mut self, caller: Caller<'_>, pool: *const Pool) -> Outcome {
+        self.pool = caller.optional(pool)?.map(|pool| pool.threads.clone());
         Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set(function, gemm, change) }
+    }
 }
 
-/// # Safety
-/// As [`object`].
-pub(crate) unsafe fn set_tier<O: Operation>(function: &str, gemm: *mut O, tier: i32) -> Status {
-    let change = |_: &O, settings: &mut O::Settings| {
-        O::execution(settings).tier = Some(TierCode::of("tier", tier)?.tier());
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set(function, gemm, change) }
+/// What `run` gives, carried out on the threads of a pool if there is one.
+pub(crate) fn on_pool<T: Send>(pool: Option<&ThreadPool>, run: impl FnOnce() -> T + Send) -> T {
+    match pool {
+        Some(pool) => pool.install(run),
+        None => run(),
+    }
 }
 
-/// # Safety
-/// As [`object`] for `gemm` and [`optional_object`] for `pool`.
-pub(crate) unsafe fn set_pool<O: Operation>(function: &str, gemm: *mut O, pool: *const Pool) -> Status {
-    let change = |_: &O, settings: &mut O::Settings| {
-        // SAFETY: by this function's contract.
-        O::execution(settings).pool = unsafe { optional_object("pool", pool) }?.map(|pool| pool.threads.clone());
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set(function, gemm, change) }
+/// A, C and their strides, as C gives them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operands {
+    pub(crate) m: i64,
+    pub(crate) a: *const c_void,
+    pub(crate) a_row_stride: i64,
+    pub(crate) a_col_stride: i64,
+    pub(crate) c: *mut c_void,
+    pub(crate) c_row_stride: i64,
 }
 
-/// A copy of one value for each of `n` columns; nothing for null and a count of 0.
-///
-/// # Safety
-/// As [`elements`].
-pub(crate) unsafe fn optional_columns<T: Plain>(
-    what: &'static str,
-    (values, count): (*const T, i64),
-    n: usize,
+impl Operands {
+    /// A with `k` columns and C with `n`.
+    pub(crate) fn matrices(&self, k: usize, n: usize) -> Outcome<(Matrix<'static>, Matrix<'static>)> {
+        let rows = size("m", self.m)?;
+        let a = Matrix::input("a", self.a, (rows, k), (self.a_row_stride, self.a_col_stride));
+        Ok((a, Matrix::output("c", self.c, (rows, n), self.c_row_stride)))
+    }
+}
+
+/// A copy of one value for each of `n` columns; nothing for null and a count of 0. Asks for: [`Caller::elements`].
+pub(crate) fn optional_columns<T: Plain>(
+    caller: Caller<'_>, what: &'static str, (values, count): (*const T, i64), n: usize,
 ) -> Outcome<Option<Vec<T>>> {
     if values.is_null() && count == 0 {
         return Ok(None);
     }
-    // SAFETY: by this function's contract.
-    let values = unsafe { elements(what, values, size("count", count)?) }?;
+    let values = caller.elements(what, values, size("count", count)?)?;
     expect_count(what, n, values.len())?;
     Ok(Some(values.to_vec()))
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Mutex;
 
-use gemmill::{PackBuilder, PackedB, Tier, Weight};
+use gemmill::{PackBuilder, PackEffort, PackedB, Tier, Weight};
 
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::{Code, Effort, Per, TierCode, Values};
-use crate::pointer::{create, destroy, elements, object, size};
+use crate::call::{Failure, Outcome, unpoisoned};
+use crate::caller::{collects, entry, set};
+use crate::codes::{Code, Effort, TierCode, Values};
+use crate::memory::at_least_one;
 use crate::status::Status;
 
 /// How weights are packed: groups, zero points, a bound of the activations, the tier.
@@ -21,21 +22,17 @@ pub(crate) struct Settings {
     zero_points: Option<Values<i32>>,
     activation_max: Option<u8>,
     tier: Option<Tier>,
-    effort: Option<Effort>,
+    effort: Option<PackEffort>,
     kc: Option<usize>,
     scales: Option<Values<f32>>,
 }
 
-impl Packing {
-    pub(crate) fn settings(&self) -> Settings {
-        unpoisoned(self.settings.lock()).clone()
-    }
-}
+collects!(Packing: Settings, |packing| Ok(unpoisoned(packing.settings.lock())));
 
 impl Settings {
     /// For weights that are used once.
     pub(crate) fn quick() -> Settings {
-        Settings { effort: Some(Effort::Quick), ..Settings::default() }
+        Settings { effort: Some(PackEffort::Quick), ..Settings::default() }
     }
 
     /// The tier, which is all that may be set where weights bring everything else.
@@ -67,7 +64,7 @@ impl Settings {
             builder = builder.tier(tier);
         }
         if let Some(effort) = self.effort {
-            builder = builder.effort(effort.effort());
+            builder = builder.effort(effort);
         }
         if let Some(kc) = self.kc {
             builder = builder.kc(kc);
@@ -79,18 +76,6 @@ impl Settings {
     }
 }
 
-/// Changes one setting.
-///
-/// # Safety
-/// As [`object`].
-unsafe fn set(function: &str, packing: *mut Packing, change: impl FnOnce(&mut Settings) -> Outcome) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let packing = unsafe { object("packing", packing) }?;
-        change(&mut unpoisoned(packing.settings.lock()))
-    })
-}
-
 /// *packing = new settings: one group, zero points of 0, activations of up to 255, the best tier, full effort.
 ///
 /// Ownership: the caller's, to be given back to gemmill_packing_destroy; null after a failure. Threads: any.
@@ -100,8 +85,7 @@ unsafe fn set(function: &str, packing: *mut Packing, change: impl FnOnce(&mut Se
 /// packing points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_create(packing: *mut *mut Packing) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_packing_create", || unsafe { create("packing", packing, || Ok(Packing::default())) })
+    entry!("gemmill_packing_create", |c| c.create(packing, || Ok(Packing::default()))?)
 }
 
 /// Cuts the N columns of weights into groups of N / groups each: A has groups * K columns, and group g of C is the product
@@ -114,12 +98,7 @@ pub unsafe extern "C" fn gemmill_packing_create(packing: *mut *mut Packing) -> S
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_groups(packing: *mut Packing, groups: i64) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.groups = Some(at_least_one("groups", groups)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_groups", packing, change) }
+    set!("gemmill_packing_set_groups", packing.groups = Some(at_least_one("groups", groups)?))
 }
 
 /// B_zp[j] = zero_point for all columns j.
@@ -131,12 +110,7 @@ pub unsafe extern "C" fn gemmill_packing_set_groups(packing: *mut Packing, group
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_zero_point(packing: *mut Packing, zero_point: i32) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.zero_points = Some(Values::one(zero_point));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_zero_point", packing, change) }
+    set!("gemmill_packing_set_zero_point", packing.zero_points = Some(Values::one(zero_point)))
 }
 
 /// B_zp[j] = zero_points[0], zero_points[group of j] or zero_points[j].
@@ -150,20 +124,12 @@ pub unsafe extern "C" fn gemmill_packing_set_zero_point(packing: *mut Packing, z
 /// packing is a handle that is not destroyed meanwhile; zero_points has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_zero_points(
-    packing: *mut Packing,
-    per: i32,
-    zero_points: *const i32,
-    count: i64,
+    packing: *mut Packing, per: i32, zero_points: *const i32, count: i64,
 ) -> Status {
-    let change = |settings: &mut Settings| {
-        let per = Per::of("per", per)?;
-        // SAFETY: by this function's contract.
-        let values = unsafe { elements("zero points", zero_points, size("count", count)?) }?;
-        settings.zero_points = Some(Values::new(per, values)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_zero_points", packing, change) }
+    entry!("gemmill_packing_set_zero_points", |c| {
+        let mut settings = c.settings(packing)?;
+        settings.zero_points = Some(Values::given(c, "zero points", per, (zero_points, count))?);
+    })
 }
 
 /// Promises A[i][k] <= max for all products with u8 activations: more 16-bit sums are safe then, and faster.
@@ -175,13 +141,11 @@ pub unsafe extern "C" fn gemmill_packing_set_zero_points(
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_activation_max(packing: *mut Packing, max: i32) -> Status {
-    let change = |settings: &mut Settings| {
+    entry!("gemmill_packing_set_activation_max", |c| {
         let range = |_| Failure::out_of_range("largest activation", 0, 255, max.into());
+        let mut settings = c.settings(packing)?;
         settings.activation_max = Some(u8::try_from(max).map_err(range)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_activation_max", packing, change) }
+    })
 }
 
 /// Packs for this tier, a gemmill_tier, instead of the best one. Its bits are the same.
@@ -193,12 +157,7 @@ pub unsafe extern "C" fn gemmill_packing_set_activation_max(packing: *mut Packin
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_tier(packing: *mut Packing, tier: i32) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.tier = Some(TierCode::of("tier", tier)?.tier());
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_tier", packing, change) }
+    set!("gemmill_packing_set_tier", packing.tier = Some(TierCode::of("tier", tier)?))
 }
 
 /// How hard to search for fast sequences: effort is a gemmill_effort. Results are the same.
@@ -209,12 +168,7 @@ pub unsafe extern "C" fn gemmill_packing_set_tier(packing: *mut Packing, tier: i
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_effort(packing: *mut Packing, effort: i32) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.effort = Some(Effort::of("effort", effort)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_effort", packing, change) }
+    set!("gemmill_packing_set_effort", packing.effort = Some(Effort::of("effort", effort)?))
 }
 
 /// Most elements of K in a cache block, instead of what suits this CPU. Results are the same.
@@ -225,12 +179,7 @@ pub unsafe extern "C" fn gemmill_packing_set_effort(packing: *mut Packing, effor
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_kc(packing: *mut Packing, kc: i64) -> Status {
-    let change = |settings: &mut Settings| {
-        settings.kc = Some(at_least_one("kc", kc)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_kc", packing, change) }
+    set!("gemmill_packing_set_kc", packing.kc = Some(at_least_one("kc", kc)?))
 }
 
 /// B_scale[j] = scales[0], scales[group of j] or scales[j] that go with the weights, into bytes too, for gemmill_weights_scales to
@@ -245,20 +194,12 @@ pub unsafe extern "C" fn gemmill_packing_set_kc(packing: *mut Packing, kc: i64) 
 /// packing is a handle that is not destroyed meanwhile; scales has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_set_scales(
-    packing: *mut Packing,
-    per: i32,
-    scales: *const f32,
-    count: i64,
+    packing: *mut Packing, per: i32, scales: *const f32, count: i64,
 ) -> Status {
-    let change = |settings: &mut Settings| {
-        let per = Per::of("per", per)?;
-        // SAFETY: by this function's contract.
-        let values = unsafe { elements("scales", scales, size("count", count)?) }?;
-        settings.scales = Some(Values::new(per, values)?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_packing_set_scales", packing, change) }
+    entry!("gemmill_packing_set_scales", |c| {
+        let mut settings = c.settings(packing)?;
+        settings.scales = Some(Values::given(c, "scales", per, (scales, count))?);
+    })
 }
 
 /// Gives the settings back; null is nothing. Weights that were packed with them stay.
@@ -269,10 +210,5 @@ pub unsafe extern "C" fn gemmill_packing_set_scales(
 /// packing is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_packing_destroy(packing: *mut Packing) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_packing_destroy", || unsafe { destroy("packing", packing) })
-}
-
-fn at_least_one(what: &str, given: i64) -> Outcome<usize> {
-    if given < 1 { Err(Failure::out_of_range(what, 1, i64::MAX, given)) } else { size(what, given) }
+    entry!("gemmill_packing_destroy", |c| c.destroy(packing)?)
 }

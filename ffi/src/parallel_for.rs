@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use gemmill::ParallelFor;
 
 use crate::call::{Failure, Outcome, unpoisoned};
-use crate::run_options::{Arrays, RunOptions, set};
+use crate::caller::set;
+use crate::pool::thread_count;
+use crate::run_options::RunOptions;
 use crate::status::Status;
 
 /// One of the tasks of a run: called with the argument that came with it, and its index.
@@ -28,7 +30,8 @@ pub(crate) struct OwnThreads {
     threads: usize,
 }
 
-// SAFETY: who gives the function vouches that any thread that runs products with these options may call it with its context.
+// SAFETY: who gives the function vouches that any thread that runs products with these options may call it with its
+// context.
 unsafe impl Send for OwnThreads {}
 // SAFETY: as above.
 unsafe impl Sync for OwnThreads {}
@@ -72,12 +75,10 @@ unsafe extern "C" fn run_task(argument: *mut c_void, index: i64) {
 
 /// Threads from C; `None` for a null function and no threads.
 fn own_threads(run: ParallelForFunction, context: *mut c_void, threads: i64) -> Outcome<Option<OwnThreads>> {
-    const MOST: i64 = 65535;
     match run {
         None if threads == 0 => Ok(None),
         None => Err(Failure::new(Status::NullPointer, "parallel for: expected a function, given null")),
-        Some(_) if !(1..=MOST).contains(&threads) => Err(Failure::out_of_range("threads", 1, MOST, threads)),
-        Some(run) => Ok(Some(OwnThreads { run, context, threads: threads as usize })),
+        Some(run) => Ok(Some(OwnThreads { run, context, threads: thread_count(threads)? })),
     }
 }
 
@@ -102,17 +103,9 @@ fn own_threads(run: ParallelForFunction, context: *mut c_void, threads: i64) -> 
 /// options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_parallel_for(
-    options: *mut RunOptions,
-    parallel_for: ParallelForFunction,
-    context: *mut c_void,
-    threads: i64,
+    options: *mut RunOptions, parallel_for: ParallelForFunction, context: *mut c_void, threads: i64,
 ) -> Status {
-    let change = |arrays: &mut Arrays| {
-        arrays.own_threads = own_threads(parallel_for, context, threads)?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_run_options_set_parallel_for", options, change) }
+    set!("gemmill_run_options_set_parallel_for", options.own_threads = own_threads(parallel_for, context, threads)?)
 }
 
 #[cfg(test)]

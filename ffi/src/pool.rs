@@ -4,14 +4,20 @@ use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::call::{Failure, call};
-use crate::pointer::{Out, create, destroy, object, size};
+use crate::call::{Failure, Outcome};
+use crate::caller::{create, entry};
+use crate::memory::ranged;
 use crate::status::Status;
 
 /// Threads that products may be carried out on, instead of those of the library's own pool.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) threads: Arc<ThreadPool>,
+}
+
+/// A number of threads that is not chosen by the library.
+pub(crate) fn thread_count(given: i64) -> Outcome<usize> {
+    ranged("threads", 1..=65535, given)
 }
 
 /// *pool = as many new threads, which sleep until a product needs them.
@@ -28,18 +34,12 @@ pub struct Pool {
 /// pool points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_pool_create(threads: i64, pool: *mut *mut Pool) -> Status {
-    const MOST: i64 = 65535;
-    let make = || {
-        if !(1..=MOST).contains(&threads) {
-            return Err(Failure::out_of_range("threads", 1, MOST, threads));
-        }
-        let builder = ThreadPoolBuilder::new().num_threads(size("threads", threads)?);
+    create!("gemmill_pool_create", pool, |c| {
+        let builder = ThreadPoolBuilder::new().num_threads(thread_count(threads)?);
         let built = builder.thread_name(|index| format!("gemmill-{index}")).build();
         let threads = built.map_err(|e| Failure::new(Status::Threads, format!("threads: {e}")))?;
         Ok(Pool { threads: Arc::new(threads) })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_pool_create", || unsafe { create("pool", pool, make) })
+    })
 }
 
 /// *threads = the number of threads of the pool.
@@ -50,11 +50,9 @@ pub unsafe extern "C" fn gemmill_pool_create(threads: i64, pool: *mut *mut Pool)
 /// pool is a handle that is not destroyed meanwhile; threads points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_pool_threads(pool: *const Pool, threads: *mut i64) -> Status {
-    call("gemmill_pool_threads", || {
-        // SAFETY: by this function's contract.
-        let (pool, out) = unsafe { (object("pool", pool)?, Out::new("threads", threads)?) };
-        out.set(pool.threads.current_num_threads() as i64);
-        Ok(())
+    entry!("gemmill_pool_threads", |c| {
+        let (pool, threads) = (c.object(pool)?, c.out("threads", threads)?);
+        threads.set(pool.threads.current_num_threads() as i64);
     })
 }
 
@@ -66,6 +64,5 @@ pub unsafe extern "C" fn gemmill_pool_threads(pool: *const Pool, threads: *mut i
 /// pool is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_pool_destroy(pool: *mut Pool) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_pool_destroy", || unsafe { destroy("pool", pool) })
+    entry!("gemmill_pool_destroy", |c| c.destroy(pool)?)
 }

@@ -2,15 +2,32 @@
 
 use std::ffi::c_void;
 
-use gemmill::quant::{self, QuantElement};
-use gemmill::{Choose, MatRef, QuantParams};
+use gemmill::{Choose, MatRef, QuantParams, quant};
 
-use crate::call::{Failure, Outcome, call};
+use crate::call::{Failure, Outcome};
+use crate::caller::{Caller, entry};
 use crate::codes::{Code, Type};
-use crate::pointer::{Element, Input, Out, addresses, check_apart, elements, elements_mut, extent, size};
+use crate::memory::{Footprint, Matrix, check_apart, overflow, size};
 use crate::status::Status;
 
-const BYTES: &str = "quantized elements: expected the type u8 or i8";
+/// `$body` with `$byte` for the type of this code, u8 or i8.
+macro_rules! with_byte {
+    ($code:expr, $byte:ident => $body:expr) => {
+        match Type::of("type", $code)? {
+            Type::U8 => {
+                type $byte = u8;
+                $body
+            }
+            Type::I8 => {
+                type $byte = i8;
+                $body
+            }
+            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
+                return Err(Failure::unsupported("quantized elements: expected the type u8 or i8"));
+            }
+        }
+    };
+}
 
 /// *scale, *zero_point = parameters that represent the real numbers min to max, extended to contain 0:
 /// scale = (max - min) / 255, zero_point = the integer nearest to where 0 falls.
@@ -25,30 +42,17 @@ const BYTES: &str = "quantized elements: expected the type u8 or i8";
 /// scale points to a float, zero_point to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantization_choose(
-    q_type: i32,
-    min: f32,
-    max: f32,
-    preserve_sparsity: i32,
-    power_of_two: i32,
-    scale: *mut f32,
-    zero_point: *mut i32,
+    q_type: i32, min: f32, max: f32, preserve_sparsity: i32, power_of_two: i32, scale: *mut f32, zero_point: *mut i32,
 ) -> Status {
-    fn choose<T: QuantElement>(min: f32, max: f32, how: Choose) -> Outcome<(f32, i32)> {
-        let params = QuantParams::<T>::from_min_max(min, max, how)?;
-        Ok((params.scale(), params.zero_point()))
-    }
-    call("gemmill_quantization_choose", || {
-        // SAFETY: by this function's contract.
-        let (scale, zero_point) = unsafe { (Out::new("scale", scale)?, Out::new("zero point", zero_point)?) };
+    entry!("gemmill_quantization_choose", |c| {
+        let (scale, zero_point) = (c.out("scale", scale)?, c.out("zero point", zero_point)?);
         let how = Choose { preserve_sparsity: preserve_sparsity != 0, power_of_two: power_of_two != 0 };
-        let chosen = match Type::of("type", q_type)? {
-            Type::U8 => choose::<u8>(min, max, how),
-            Type::I8 => choose::<i8>(min, max, how),
-            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(BYTES)),
-        }?;
+        let chosen = with_byte!(q_type, T => {
+            let params = QuantParams::<T>::from_min_max(min, max, how)?;
+            (params.scale(), params.zero_point())
+        });
         scale.set(chosen.0);
         zero_point.set(chosen.1);
-        Ok(())
     })
 }
 
@@ -62,16 +66,13 @@ pub unsafe extern "C" fn gemmill_quantization_choose(
 /// x has count elements; min and max point to a float each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantization_range(x: *const f32, count: i64, min: *mut f32, max: *mut f32) -> Status {
-    call("gemmill_quantization_range", || {
-        // SAFETY: by this function's contract.
-        let x = unsafe { elements("x", x, size("count", count)?) }?;
-        // SAFETY: as above.
-        let (min, max) = unsafe { (Out::new("min", min)?, Out::new("max", max)?) };
+    entry!("gemmill_quantization_range", |c| {
+        let x = c.elements("x", x, size("count", count)?)?;
+        let (min, max) = (c.out("min", min)?, c.out("max", max)?);
         let nothing = || Failure::new(Status::BadNumber, "x: expected a number at least, given none but NaN");
         let range = quant::min_max(x).ok_or_else(nothing)?;
         min.set(range.0);
         max.set(range.1);
-        Ok(())
     })
 }
 
@@ -87,33 +88,16 @@ pub unsafe extern "C" fn gemmill_quantization_range(x: *const f32, count: i64, m
 /// x and q have count elements each; nobody writes to x's, or uses q's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize(
-    q_type: i32,
-    x: *const f32,
-    count: i64,
-    scale: f32,
-    zero_point: i32,
-    q: *mut c_void,
+    q_type: i32, x: *const f32, count: i64, scale: f32, zero_point: i32, q: *mut c_void,
 ) -> Status {
-    /// # Safety
-    /// As [`elements_mut`].
-    unsafe fn quantize<T: QuantElement + Element>(x: &[f32], scale: f32, zero_point: i32, q: *mut c_void) -> Outcome {
-        let params = QuantParams::<T>::new(scale, zero_point)?;
-        check_apart(("q", &extent("q", q.cast::<T>(), x.len())?), ("x", &addresses(x)))?;
-        // SAFETY: by this function's contract.
-        let q = unsafe { elements_mut("q", q.cast::<T>(), x.len()) }?;
-        Ok(params.quantize(x, q)?)
-    }
-    call("gemmill_quantize", || {
-        // SAFETY: by this function's contract.
-        let x = unsafe { elements("x", x, size("count", count)?) }?;
-        // SAFETY: as above.
-        unsafe {
-            match Type::of("type", q_type)? {
-                Type::U8 => quantize::<u8>(x, scale, zero_point, q),
-                Type::I8 => quantize::<i8>(x, scale, zero_point, q),
-                Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(BYTES)),
-            }
-        }
+    entry!("gemmill_quantize", |c| {
+        let count = size("count", count)?;
+        let x_at = Footprint::array("x", x, count)?;
+        with_byte!(q_type, T => {
+            let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
+            check_apart(&Footprint::array("q", q, count)?, &x_at)?;
+            params.quantize(c.elements("x", x, count)?, c.elements_mut("q", q, count)?)?
+        })
     })
 }
 
@@ -125,37 +109,15 @@ pub unsafe extern "C" fn gemmill_quantize(
 /// q and x have count elements each; nobody writes to q's, or uses x's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_dequantize(
-    q_type: i32,
-    q: *const c_void,
-    count: i64,
-    scale: f32,
-    zero_point: i32,
-    x: *mut f32,
+    q_type: i32, q: *const c_void, count: i64, scale: f32, zero_point: i32, x: *mut f32,
 ) -> Status {
-    /// # Safety
-    /// As [`elements`] and [`elements_mut`].
-    unsafe fn dequantize<T: QuantElement + Element>(
-        q: *const c_void,
-        count: usize,
-        (scale, zero_point): (f32, i32),
-        x: *mut f32,
-    ) -> Outcome {
-        let params = QuantParams::<T>::new(scale, zero_point)?;
-        check_apart(("x", &extent("x", x, count)?), ("q", &extent("q", q.cast::<T>(), count)?))?;
-        // SAFETY: by this function's contract.
-        let (q, x) = unsafe { (elements("q", q.cast::<T>(), count)?, elements_mut("x", x, count)?) };
-        Ok(params.dequantize(q, x)?)
-    }
-    call("gemmill_dequantize", || {
+    entry!("gemmill_dequantize", |c| {
         let count = size("count", count)?;
-        // SAFETY: by this function's contract.
-        unsafe {
-            match Type::of("type", q_type)? {
-                Type::U8 => dequantize::<u8>(q, count, (scale, zero_point), x),
-                Type::I8 => dequantize::<i8>(q, count, (scale, zero_point), x),
-                Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(BYTES)),
-            }
-        }
+        with_byte!(q_type, T => {
+            let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
+            check_apart(&Footprint::array("x", x, count)?, &Footprint::array("q", q, count)?)?;
+            params.dequantize(c.elements("q", q, count)?, c.elements_mut("x", x, count)?)?
+        })
     })
 }
 
@@ -172,18 +134,12 @@ pub unsafe extern "C" fn gemmill_dequantize(
 /// scales, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
-    weights: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    q: *mut i8,
-    scales: *mut f32,
+    weights: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, q: *mut i8, scales: *mut f32,
 ) -> Status {
-    call("gemmill_quantize_weights_per_column", || {
-        let given = WeightsToQuantize { weights, k, n, row_stride, col_stride, q, scales };
-        // SAFETY: by this function's contract.
-        unsafe { given.quantize(size("n", n)?, quant::symmetric_per_column) }
+    entry!("gemmill_quantize_weights_per_column", |c| {
+        let places = QuantizedWeights { q, scales, count: size("n", n)? };
+        let weights = Matrix::weights("weights", weights, (k, n), (row_stride, col_stride))?;
+        places.set(c, &weights, quant::symmetric_per_column)?
     })
 }
 
@@ -197,61 +153,40 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
 /// scale points to a float.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
-    weights: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    q: *mut i8,
-    scale: *mut f32,
+    weights: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, q: *mut i8, scale: *mut f32,
 ) -> Status {
-    call("gemmill_quantize_weights_per_tensor", || {
-        let given = WeightsToQuantize { weights, k, n, row_stride, col_stride, q, scales: scale };
-        let quantize = |weights: MatRef<'_, f32>| {
+    entry!("gemmill_quantize_weights_per_tensor", |c| {
+        let places = QuantizedWeights { q, scales: scale, count: 1 };
+        let weights = Matrix::weights("weights", weights, (k, n), (row_stride, col_stride))?;
+        places.set(c, &weights, |weights| {
             let (quantized, scale) = quant::symmetric_per_tensor(weights)?;
             Ok((quantized, vec![scale]))
-        };
-        // SAFETY: by this function's contract.
-        unsafe { given.quantize(1, quantize) }
+        })?
     })
 }
 
-/// Weights to quantize, and places for the result, as C gives them.
-struct WeightsToQuantize {
-    weights: *const f32,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
+/// Places for quantized weights and so many scales, as C gives them.
+struct QuantizedWeights {
     q: *mut i8,
     scales: *mut f32,
+    count: usize,
 }
 
-impl WeightsToQuantize {
-    /// # Safety
-    /// As [`Input::view`] and [`elements_mut`], for so many scales.
-    unsafe fn quantize(
-        &self,
-        scales: usize,
+impl QuantizedWeights {
+    /// Asks for: [`Caller::matrix`] and [`Caller::elements_mut`].
+    fn set(
+        self, caller: Caller<'_>, weights: &Matrix<'_>,
         quantize: impl FnOnce(MatRef<'_, f32>) -> gemmill::Result<(Vec<i8>, Vec<f32>)>,
     ) -> Outcome {
-        let &WeightsToQuantize { row_stride, col_stride, .. } = self;
-        let (rows, cols) = (size("k", self.k)?, size("n", self.n)?);
-        let weights = Input { name: "weights", data: self.weights.cast(), rows, cols, row_stride, col_stride };
-        let overflow = || Failure::new(Status::Overflow, "q: the size does not fit the address space");
-        let count = rows.checked_mul(cols).ok_or_else(overflow)?;
-        let at = weights.extent::<f32>()?;
-        let q_at = extent("q", self.q, count)?;
-        let scales_at = extent("scales", self.scales, scales)?;
-        check_apart(("q", &q_at), ("weights", &at))?;
-        check_apart(("scales", &scales_at), ("weights", &at))?;
-        check_apart(("q", &q_at), ("scales", &scales_at))?;
-        // SAFETY: by this function's contract; they were seen to be apart.
-        let (q, scales) = unsafe { (elements_mut("q", self.q, count)?, elements_mut("scales", self.scales, scales)?) };
-        // SAFETY: as above.
-        let (quantized, found) = quantize(unsafe { weights.view() }?)?;
-        q.copy_from_slice(&quantized);
-        scales.copy_from_slice(&found);
-        Ok(())
+        let q_count = weights.rows.checked_mul(weights.cols).ok_or_else(|| overflow("q"))?;
+        let weights_at = weights.footprint::<f32>()?;
+        let q_at = Footprint::array("q", self.q, q_count)?;
+        let scales_at = Footprint::array("scales", self.scales, self.count)?;
+        check_apart(&q_at, &weights_at)?;
+        check_apart(&scales_at, &weights_at)?;
+        check_apart(&q_at, &scales_at)?;
+        let (quantized, found) = quantize(caller.matrix(weights)?)?;
+        caller.write("q", self.q, &quantized)?;
+        caller.write("scales", self.scales, &found)
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
 
-use crate::call::{Failure, Outcome, call, unpoisoned};
-use crate::codes::Type;
+use crate::call::{Failure, Outcome, unpoisoned};
+use crate::caller::{Caller, collects, entry, set};
+use crate::codes::{Type, with_float};
+use crate::memory::{Element, Footprint, Matrix, Plain, check_apart, checked, size};
 use crate::parallel_for::OwnThreads;
-use crate::pointer::{Element, Input, addresses, check, check_apart, create, destroy, elements, object, size};
 use crate::status::Status;
 
 /// What may differ from run to run: zero points and scales of rows, a residual, threads.
@@ -40,40 +41,35 @@ struct Array<T> {
     count: usize,
 }
 
-// SAFETY: the pointers are only read through by runs, whose callers vouch that what they point to is there and unchanged.
-unsafe impl Send for Arrays {}
-
-impl RunOptions {
-    pub(crate) fn arrays(&self) -> Arrays {
-        *unpoisoned(self.arrays.lock())
+impl<T: Plain> Array<T> {
+    /// The elements, apart from an output. Asks for: [`Caller::elements`].
+    fn given<'a>(self, caller: Caller<'a>, what: &str, output: &Footprint<'_>) -> Outcome<&'a [T]> {
+        check_apart(output, &Footprint::array(what, self.data, self.count)?)?;
+        caller.elements(what, self.data, self.count)
     }
 }
+
+// SAFETY: the pointers are only read through by runs, whose callers vouch that what they point to is there and
+// unchanged.
+unsafe impl Send for Arrays {}
+
+collects!(RunOptions: Arrays, |options| Ok(unpoisoned(options.arrays.lock())));
 
 impl Arrays {
     /// The options of a run with an output of so many rows and columns at `output`.
     ///
-    /// # Safety
-    /// The arrays are there and nobody writes to them while `'a` lasts.
-    pub(crate) unsafe fn options<'a>(
-        &self,
-        (rows, cols): (usize, usize),
-        output: (&str, &std::ops::Range<usize>),
+    /// Asks for: [`Caller::elements`] for the arrays and [`Caller::matrix`] for the residual.
+    pub(crate) fn options<'a>(
+        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<Options<'a>> {
         let mut options = Options::new();
-        if let Some(Array { data, count }) = self.row_zero_points {
-            // SAFETY: by this function's contract.
-            let zero_points = unsafe { elements("row zero points", data, count) }?;
-            check_apart(output, ("row zero points", &addresses(zero_points)))?;
-            options = options.row_zero_points(zero_points);
+        if let Some(zero_points) = self.row_zero_points {
+            options = options.row_zero_points(zero_points.given(caller, "row zero points", output)?);
         }
-        if let Some(Array { data, count }) = self.row_scales {
-            // SAFETY: by this function's contract.
-            let scales = unsafe { elements("row scales", data, count) }?;
-            check_apart(output, ("row scales", &addresses(scales)))?;
-            options = options.row_scales(scales);
+        if let Some(scales) = self.row_scales {
+            options = options.row_scales(scales.given(caller, "row scales", output)?);
         }
-        // SAFETY: by this function's contract.
-        if let Some(residual) = unsafe { self.residual::<f32>((rows, cols), output) }? {
+        if let Some(residual) = self.residual::<f32>(caller, shape, output)? {
             options = options.residual(residual);
         }
         Ok(options)
@@ -81,20 +77,16 @@ impl Arrays {
 
     /// The options of a floating-point run with an output of so many rows and columns at `output`.
     ///
-    /// # Safety
-    /// As [`Arrays::options`].
-    pub(crate) unsafe fn float_options<'a, C: Element + Float>(
-        &self,
-        shape: (usize, usize),
-        output: (&str, &std::ops::Range<usize>),
+    /// Asks for: [`Caller::matrix`] for the residual.
+    pub(crate) fn float_options<'a, C: Element + Float>(
+        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<FloatRunOptions<'a, C>> {
         if self.row_zero_points.is_some() || self.row_scales.is_some() {
             let what = "options: zero points and scales of rows are for products of 8-bit integers";
             return Err(Failure::unsupported(what));
         }
         let options = FloatRunOptions::new();
-        // SAFETY: by this function's contract.
-        let residual = unsafe { self.residual::<C>(shape, output) }?;
+        let residual = self.residual::<C>(caller, shape, output)?;
         Ok(residual.map_or(options, |residual| options.residual(residual)))
     }
 
@@ -102,12 +94,9 @@ impl Arrays {
         self.residual.is_some()
     }
 
-    /// # Safety
-    /// As [`Arrays::options`].
-    unsafe fn residual<'a, C: Element + Float>(
-        &self,
-        (rows, cols): (usize, usize),
-        output: (&str, &std::ops::Range<usize>),
+    /// Asks for: [`Caller::matrix`].
+    fn residual<'a, C: Element + Float>(
+        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<Option<MatRef<'a, C>>> {
         let Some(Residual { element, data, row_stride }) = self.residual else { return Ok(None) };
         if element != C::TYPE {
@@ -116,36 +105,30 @@ impl Arrays {
                 "residual: expected {expected:?}, the type of C, given {element:?}"
             )));
         }
-        let residual = Input { name: "residual", data, rows, cols, row_stride, col_stride: 1 };
-        check_apart(output, ("residual", &residual.extent::<C>()?))?;
-        // SAFETY: by this function's contract.
-        Ok(Some(unsafe { residual.view() }?))
+        let residual = Matrix::input("residual", data, shape, (row_stride, 1));
+        check_apart(output, &residual.footprint::<C>()?)?;
+        Ok(Some(caller.matrix(&residual)?))
     }
-}
-
-/// Changes one option.
-///
-/// # Safety
-/// As [`object`].
-pub(crate) unsafe fn set(
-    function: &str,
-    options: *mut RunOptions,
-    change: impl FnOnce(&mut Arrays) -> Outcome,
-) -> Status {
-    call(function, || {
-        // SAFETY: by this function's contract.
-        let options = unsafe { object("options", options) }?;
-        change(&mut unpoisoned(options.arrays.lock()))
-    })
 }
 
 /// An array to be read later; `None` for null and a count of 0.
-fn array<T>(what: &str, data: *const T, count: usize) -> Outcome<Option<Array<T>>> {
+fn array<T>(what: &str, data: *const T, count: i64) -> Outcome<Option<Array<T>>> {
+    let count = size("count", count)?;
     if data.is_null() && count == 0 {
         return Ok(None);
     }
-    check(what, data)?;
+    checked(what, data.cast_mut())?;
     Ok(Some(Array { data, count }))
+}
+
+/// A residual to be read later; `None` for null.
+fn given_residual(element: FloatType, data: *const c_void, row_stride: i64) -> Outcome<Option<Residual>> {
+    size("row stride of residual", row_stride)?;
+    if data.is_null() {
+        return Ok(None);
+    }
+    with_float!(element, T => checked("residual", data.cast_mut().cast::<T>()).map(drop))?;
+    Ok(Some(Residual { element, data, row_stride }))
 }
 
 /// *options = new options, none of them set.
@@ -157,8 +140,7 @@ fn array<T>(what: &str, data: *const T, count: usize) -> Outcome<Option<Array<T>
 /// options points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_create(options: *mut *mut RunOptions) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_run_options_create", || unsafe { create("options", options, || Ok(RunOptions::default())) })
+    entry!("gemmill_run_options_create", |c| c.create(options, || Ok(RunOptions::default()))?)
 }
 
 /// A_zp[i] = zero_points[i], instead of the operation's zero point of A; null and 0 for the operation's again.
@@ -171,16 +153,12 @@ pub unsafe extern "C" fn gemmill_run_options_create(options: *mut *mut RunOption
 /// options is a handle that is not destroyed meanwhile; zero_points has count elements, in each run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_row_zero_points(
-    options: *mut RunOptions,
-    zero_points: *const i32,
-    count: i64,
+    options: *mut RunOptions, zero_points: *const i32, count: i64,
 ) -> Status {
-    let change = |arrays: &mut Arrays| {
-        arrays.row_zero_points = array("row zero points", zero_points, size("count", count)?)?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_run_options_set_row_zero_points", options, change) }
+    set!(
+        "gemmill_run_options_set_row_zero_points",
+        options.row_zero_points = array("row zero points", zero_points, count)?
+    )
 }
 
 /// A_scale[i] = scales[i], instead of the operation's scale of A; null and 0 for the operation's again.
@@ -193,16 +171,9 @@ pub unsafe extern "C" fn gemmill_run_options_set_row_zero_points(
 /// options is a handle that is not destroyed meanwhile; scales has count elements, in each run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_row_scales(
-    options: *mut RunOptions,
-    scales: *const f32,
-    count: i64,
+    options: *mut RunOptions, scales: *const f32, count: i64,
 ) -> Status {
-    let change = |arrays: &mut Arrays| {
-        arrays.row_scales = array("row scales", scales, size("count", count)?)?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_run_options_set_row_scales", options, change) }
+    set!("gemmill_run_options_set_row_scales", options.row_scales = array("row scales", scales, count)?)
 }
 
 /// C[i][j] = clamp(relu(product + residual[i * row_stride + j])): a matrix of C's shape that is added to an f32 output before
@@ -216,16 +187,12 @@ pub unsafe extern "C" fn gemmill_run_options_set_row_scales(
 /// run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_residual(
-    options: *mut RunOptions,
-    residual: *const f32,
-    row_stride: i64,
+    options: *mut RunOptions, residual: *const f32, row_stride: i64,
 ) -> Status {
-    let change = |arrays: &mut Arrays| {
-        arrays.residual = given_residual(FloatType::F32, residual.cast(), row_stride)?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_run_options_set_residual", options, change) }
+    set!(
+        "gemmill_run_options_set_residual",
+        options.residual = given_residual(FloatType::F32, residual.cast(), row_stride)?
+    )
 }
 
 /// C[i][j] = f(sum + bias[j] + residual[i * row_stride + j]): as gemmill_run_options_set_residual, for floating-point products,
@@ -241,31 +208,12 @@ pub unsafe extern "C" fn gemmill_run_options_set_residual(
 /// run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_float_residual(
-    options: *mut RunOptions,
-    residual_type: i32,
-    residual: *const c_void,
-    row_stride: i64,
+    options: *mut RunOptions, residual_type: i32, residual: *const c_void, row_stride: i64,
 ) -> Status {
-    let change = |arrays: &mut Arrays| {
-        let element = Type::float("type of residual", residual_type)?;
-        arrays.residual = given_residual(element, residual, row_stride)?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_run_options_set_float_residual", options, change) }
-}
-
-/// A residual to be read later; `None` for null.
-fn given_residual(element: FloatType, data: *const c_void, row_stride: i64) -> Outcome<Option<Residual>> {
-    size("row stride of residual", row_stride)?;
-    if data.is_null() {
-        return Ok(None);
-    }
-    match element {
-        FloatType::F32 => check("residual", data.cast::<f32>())?,
-        FloatType::F16 | FloatType::Bf16 => check("residual", data.cast::<u16>())?,
-    }
-    Ok(Some(Residual { element, data, row_stride }))
+    set!(
+        "gemmill_run_options_set_float_residual",
+        options.residual = given_residual(Type::float("type of residual", residual_type)?, residual, row_stride)?
+    )
 }
 
 /// Gives options back; null is nothing.
@@ -276,6 +224,5 @@ fn given_residual(element: FloatType, data: *const c_void, row_stride: i64) -> O
 /// options is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_destroy(options: *mut RunOptions) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_run_options_destroy", || unsafe { destroy("options", options) })
+    entry!("gemmill_run_options_destroy", |c| c.destroy(options)?)
 }

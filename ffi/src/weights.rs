@@ -2,18 +2,17 @@
 
 use std::ffi::{c_char, c_void};
 
-use gemmill::{PackedB, PerColumn};
+use gemmill::{MatRef, PackedB, PerColumn};
 
-use crate::call::{Failure, Outcome, call};
+use crate::call::{Failure, Outcome};
+use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, Per, TierCode, Type};
+use crate::memory::{Matrix, check_room, size};
 use crate::packing::{Packing, Settings};
-use crate::pointer::{
-    self, Buffer, Element, Input, Out, Output, create, destroy, elements, object, optional_object, size,
-};
 use crate::status::Status;
 
 /// Weights in the layout that kernels read, with their zero points. They never change once they are made.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     pub(crate) packed: PackedB,
 }
@@ -32,59 +31,31 @@ pub struct Weights {
 /// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_create(
-    b_type: i32,
-    b: *const c_void,
-    k: i64,
-    n: i64,
-    row_stride: i64,
-    col_stride: i64,
-    packing: *const Packing,
+    b_type: i32, b: *const c_void, k: i64, n: i64, row_stride: i64, col_stride: i64, packing: *const Packing,
     weights: *mut *mut Weights,
 ) -> Status {
-    let make = || {
-        let (rows, cols) = (size("k", k)?, size("n", n)?);
-        let b = Input { name: "b", data: b, rows, cols, row_stride, col_stride };
-        // SAFETY: by this function's contract.
-        let settings = unsafe { optional_object("packing", packing) }?.map(Packing::settings).unwrap_or_default();
-        // SAFETY: as above.
-        unsafe { pack(Type::of("type", b_type)?, b, &settings) }
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_weights_create", || unsafe { create("weights", weights, make) })
+    create!("gemmill_weights_create", weights, |c| {
+        let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
+        let settings = c.settings_or_default(packing)?;
+        Ok(Weights { packed: pack(c, Type::of("type", b_type)?, &b, &settings)? })
+    })
 }
 
-/// # Safety
-/// As [`Input::view`].
-pub(crate) unsafe fn pack(b_type: Type, b: Input<'_>, settings: &Settings) -> Outcome<Weights> {
-    let what = "weights: expected the type i8 or u8";
-    // SAFETY: by this function's contract.
-    let packed = unsafe {
-        match b_type {
-            Type::I8 => settings.pack(PackedB::builder(affordable(b.view::<i8>()?)?)),
-            Type::U8 => settings.pack(PackedB::builder(affordable(b.view::<u8>()?)?)),
-            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(Failure::unsupported(what)),
-        }
-    }?;
-    Ok(Weights { packed })
+/// Asks for: [`Caller::matrix`].
+pub(crate) fn pack(caller: Caller<'_>, b_type: Type, b: &Matrix<'_>, settings: &Settings) -> Outcome<PackedB> {
+    fn affordable<'a, T: gemmill::Element>(b: MatRef<'a, T>) -> Outcome<MatRef<'a, T>> {
+        check_room("packed weights", [b.rows().checked_add(64), b.cols().checked_add(64), Some(2)])?;
+        Ok(b)
+    }
+    match b_type {
+        Type::I8 => settings.pack(PackedB::builder(affordable(caller.matrix::<i8>(b)?)?)),
+        Type::U8 => settings.pack(PackedB::builder(affordable(caller.matrix::<u8>(b)?)?)),
+        Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(not_weights()),
+    }
 }
 
-/// The matrix, if there may be memory for its packed form. Strides of zero make one of any size of a few bytes, and running
-/// out of memory later would end the process.
-fn affordable<T: gemmill::Element>(b: gemmill::MatRef<'_, T>) -> Outcome<gemmill::MatRef<'_, T>> {
-    let overflow = || Failure::new(Status::Overflow, "packed weights: the size does not fit the address space");
-    let columns = b.cols().checked_add(64).ok_or_else(overflow)?;
-    let bytes = b.rows().checked_add(64).and_then(|k| k.checked_mul(columns)).and_then(|w| w.checked_mul(2));
-    check_room(bytes.ok_or_else(overflow)?)?;
-    Ok(b)
-}
-
-/// Refuses weights of so many bytes if there is no memory for them.
-pub(crate) fn check_room(bytes: usize) -> Outcome {
-    let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(bytes);
-    // An allocation that is not used may be optimised away, and with it its failure.
-    std::hint::black_box(&room);
-    reserved.map_err(|_| Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes")))
+fn not_weights() -> Failure {
+    Failure::unsupported("weights: expected the type i8 or u8")
 }
 
 /// *repacked = the same weights with the same settings, packed for another tier, or once more for this one.
@@ -96,17 +67,15 @@ pub(crate) fn check_room(bytes: usize) -> Outcome {
 /// weights is a handle that is not destroyed meanwhile; repacked points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_repack(
-    weights: *const Weights,
-    tier: i32,
-    repacked: *mut *mut Weights,
+    weights: *const Weights, tier: i32, repacked: *mut *mut Weights,
 ) -> Status {
-    let make = || {
-        // SAFETY: by this function's contract.
-        let packed = unsafe { &object("weights", weights)?.packed };
-        Ok(Weights { packed: packed.repack(TierCode::of("tier", tier)?.tier())? })
-    };
-    // SAFETY: as above.
-    call("gemmill_weights_repack", || unsafe { create("repacked", repacked, make) })
+    entry!("gemmill_weights_repack", |c| {
+        let make = || {
+            let packed = &c.object(weights)?.packed;
+            Ok(Weights { packed: packed.repack(TierCode::of("tier", tier)?)? })
+        };
+        c.create_as("repacked", repacked, make)?
+    })
 }
 
 /// *copy = another handle of the same weights, which are not copied.
@@ -117,10 +86,7 @@ pub unsafe extern "C" fn gemmill_weights_repack(
 /// weights is a handle that is not destroyed meanwhile; copy points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_share(weights: *const Weights, copy: *mut *mut Weights) -> Status {
-    // SAFETY: by this function's contract.
-    let make = || Ok(Weights { packed: unsafe { object("weights", weights) }?.packed.clone() });
-    // SAFETY: as above.
-    call("gemmill_weights_share", || unsafe { create("copy", copy, make) })
+    entry!("gemmill_weights_share", |c| c.share(weights, copy)?)
 }
 
 /// Gives a handle back; null is nothing. Operations that were created with it go on.
@@ -131,22 +97,7 @@ pub unsafe extern "C" fn gemmill_weights_share(weights: *const Weights, copy: *m
 /// weights is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_destroy(weights: *mut Weights) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_weights_destroy", || unsafe { destroy("weights", weights) })
-}
-
-/// Sets `*value` to what `get` says of the weights.
-///
-/// # Safety
-/// `weights` as for [`object`], `value` as for [`Out::new`].
-unsafe fn property<T>(
-    function: &str,
-    weights: *const Weights,
-    value: *mut T,
-    get: impl FnOnce(&PackedB) -> Outcome<T>,
-) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { pointer::property(function, ("weights", weights), value, |weights| get(&weights.packed)) }
+    entry!("gemmill_weights_destroy", |c| c.destroy(weights)?)
 }
 
 /// *value = K, the rows of B.
@@ -157,8 +108,7 @@ unsafe fn property<T>(
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_k(weights: *const Weights, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_k", weights, value, |packed| Ok(packed.k() as i64)) }
+    entry!("gemmill_weights_k", |c| c.count(weights, value, |w| w.packed.k())?)
 }
 
 /// *value = N, the columns of B, of all groups together.
@@ -169,8 +119,7 @@ pub unsafe extern "C" fn gemmill_weights_k(weights: *const Weights, value: *mut 
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_n(weights: *const Weights, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_n", weights, value, |packed| Ok(packed.n() as i64)) }
+    entry!("gemmill_weights_n", |c| c.count(weights, value, |w| w.packed.n())?)
 }
 
 /// *value = the number of groups.
@@ -181,8 +130,7 @@ pub unsafe extern "C" fn gemmill_weights_n(weights: *const Weights, value: *mut 
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_groups(weights: *const Weights, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_groups", weights, value, |packed| Ok(packed.groups() as i64)) }
+    entry!("gemmill_weights_groups", |c| c.count(weights, value, |w| w.packed.groups())?)
 }
 
 /// *value = the type that was packed: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8.
@@ -193,9 +141,10 @@ pub unsafe extern "C" fn gemmill_weights_groups(weights: *const Weights, value: 
 /// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_type(weights: *const Weights, value: *mut i32) -> Status {
-    let get = |packed: &PackedB| Ok(if packed.is_signed() { Type::I8 } else { Type::U8 } as i32);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_type", weights, value, get) }
+    entry!("gemmill_weights_type", |c| {
+        let get = |w: &Weights| Ok(if w.packed.is_signed() { Type::I8 } else { Type::U8 } as i32);
+        c.get(weights, value, get)?
+    })
 }
 
 /// *value = the gemmill_tier that the weights were packed for.
@@ -206,9 +155,7 @@ pub unsafe extern "C" fn gemmill_weights_type(weights: *const Weights, value: *m
 /// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_tier(weights: *const Weights, value: *mut i32) -> Status {
-    let get = |packed: &PackedB| Ok(TierCode::from_tier(packed.tier())? as i32);
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_tier", weights, value, get) }
+    entry!("gemmill_weights_tier", |c| { c.get(weights, value, |w| Ok(TierCode::from_tier(w.packed.tier())? as i32))? })
 }
 
 /// *value = the largest u8 activation that products may have.
@@ -219,8 +166,7 @@ pub unsafe extern "C" fn gemmill_weights_tier(weights: *const Weights, value: *m
 /// weights is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_activation_max(weights: *const Weights, value: *mut i32) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_activation_max", weights, value, |packed| Ok(packed.activation_max().into())) }
+    entry!("gemmill_weights_activation_max", |c| c.get(weights, value, |w| Ok(w.packed.activation_max().into()))?)
 }
 
 /// *value = bytes that the packed form takes.
@@ -231,8 +177,7 @@ pub unsafe extern "C" fn gemmill_weights_activation_max(weights: *const Weights,
 /// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *mut i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_size", weights, value, |packed| Ok(packed.size_in_bytes() as i64)) }
+    entry!("gemmill_weights_size", |c| c.count(weights, value, |w| w.packed.size_in_bytes())?)
 }
 
 /// *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if not.
@@ -243,17 +188,9 @@ pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *m
 /// weights and other are handles that are not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_equal(
-    weights: *const Weights,
-    other: *const Weights,
-    value: *mut i32,
+    weights: *const Weights, other: *const Weights, value: *mut i32,
 ) -> Status {
-    let get = |packed: &PackedB| {
-        // SAFETY: by this function's contract.
-        let other = unsafe { object("other", other) }?;
-        Ok(i32::from(*packed == other.packed))
-    };
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_weights_equal", weights, value, get) }
+    entry!("gemmill_weights_equal", |c| c.equal(weights, other, value)?)
 }
 
 /// *per, buffer = the scales that came with the weights, as gemmill_packing_set_scales was given them.
@@ -267,17 +204,11 @@ pub unsafe extern "C" fn gemmill_weights_equal(
 /// int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_scales(
-    weights: *const Weights,
-    per: *mut i32,
-    buffer: *mut f32,
-    capacity: i64,
-    count: *mut i64,
+    weights: *const Weights, per: *mut i32, buffer: *mut f32, capacity: i64, count: *mut i64,
 ) -> Status {
-    call("gemmill_weights_scales", || {
-        // SAFETY: by this function's contract.
-        let (weights, per) = unsafe { (object("weights", weights)?, Out::new("per", per)?) };
-        // SAFETY: as above.
-        let buffer = unsafe { Buffer::new(buffer, capacity, count) }?;
+    entry!("gemmill_weights_scales", |c| {
+        let (weights, per) = (c.object(weights)?, c.out("per", per)?);
+        let buffer = c.buffer(buffer, capacity, count)?;
         let one;
         let (code, scales) = match weights.packed.scales() {
             None => (Per::Tensor, &[][..]),
@@ -290,7 +221,6 @@ pub unsafe extern "C" fn gemmill_weights_scales(
         };
         buffer.set(scales)?;
         per.set(code as i32);
-        Ok(())
     })
 }
 
@@ -305,15 +235,11 @@ pub unsafe extern "C" fn gemmill_weights_scales(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_to_bytes(
-    weights: *const Weights,
-    buffer: *mut u8,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const Weights, buffer: *mut u8, capacity: i64, length: *mut i64,
 ) -> Status {
-    call("gemmill_weights_to_bytes", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) = unsafe { (object("weights", weights)?, Buffer::new(buffer, capacity, length)?) };
-        buffer.set(&weights.packed.to_bytes())
+    entry!("gemmill_weights_to_bytes", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
+        buffer.set(&weights.packed.to_bytes())?
     })
 }
 
@@ -330,22 +256,13 @@ pub unsafe extern "C" fn gemmill_weights_to_bytes(
 /// bytes has count bytes; packing is a handle or null; weights points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_from_bytes(
-    bytes: *const u8,
-    count: i64,
-    packing: *const Packing,
-    weights: *mut *mut Weights,
+    bytes: *const u8, count: i64, packing: *const Packing, weights: *mut *mut Weights,
 ) -> Status {
-    let make = || {
-        // SAFETY: by this function's contract.
-        let bytes = unsafe { elements("bytes", bytes, size("count", count)?) }?;
-        // SAFETY: as above.
-        let settings = unsafe { optional_object("packing", packing) }?.map(Packing::settings).unwrap_or_default();
-        let loader = PackedB::loader(bytes);
-        let loader = settings.only_tier()?.map_or(loader, |tier| loader.tier(tier));
-        Ok(Weights { packed: loader.load()? })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_weights_from_bytes", || unsafe { create("weights", weights, make) })
+    create!("gemmill_weights_from_bytes", weights, |c| {
+        let loader = PackedB::loader(c.elements("bytes", bytes, size("count", count)?)?);
+        let tier = c.settings_or_default(packing)?.only_tier()?;
+        Ok(Weights { packed: tier.map_or(loader, |tier| loader.tier(tier)).load()? })
+    })
 }
 
 /// buffer = the share of each multiplication sequence that the weights were proven fit for, as a text such as "sum2 100%".
@@ -358,16 +275,11 @@ pub unsafe extern "C" fn gemmill_weights_from_bytes(
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_sequences(
-    weights: *const Weights,
-    buffer: *mut c_char,
-    capacity: i64,
-    length: *mut i64,
+    weights: *const Weights, buffer: *mut c_char, capacity: i64, length: *mut i64,
 ) -> Status {
-    call("gemmill_weights_sequences", || {
-        // SAFETY: by this function's contract.
-        let (weights, buffer) =
-            unsafe { (object("weights", weights)?, Buffer::<u8>::new(buffer.cast(), capacity, length)?) };
-        buffer.set_text(&weights.packed.sequences().to_string())
+    entry!("gemmill_weights_sequences", |c| {
+        let (weights, buffer) = (c.object(weights)?, c.buffer::<u8>(buffer.cast(), capacity, length)?);
+        buffer.set_text(&weights.packed.sequences().to_string())?
     })
 }
 
@@ -383,32 +295,15 @@ pub unsafe extern "C" fn gemmill_weights_sequences(
 /// uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_unpack(
-    weights: *const Weights,
-    b_type: i32,
-    b: *mut c_void,
-    row_stride: i64,
+    weights: *const Weights, b_type: i32, b: *mut c_void, row_stride: i64,
 ) -> Status {
-    call("gemmill_weights_unpack", || {
-        // SAFETY: by this function's contract.
-        let packed = unsafe { &object("weights", weights)?.packed };
-        let b = Output { name: "b", data: b, rows: packed.k(), cols: packed.n(), row_stride };
-        // SAFETY: as above.
-        unsafe {
-            match Type::of("type", b_type)? {
-                Type::I8 => unpack::<i8>(packed, b),
-                Type::U8 => unpack::<u8>(packed, b),
-                Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
-                    Err(Failure::unsupported("weights: expected the type i8 or u8"))
-                }
-            }
+    entry!("gemmill_weights_unpack", |c| {
+        let packed = &c.object(weights)?.packed;
+        let b = Matrix::output("b", b, (packed.k(), packed.n()), row_stride);
+        match Type::of("type", b_type)? {
+            Type::I8 => packed.unpack(&mut c.matrix_mut::<i8>(&b)?)?,
+            Type::U8 => packed.unpack(&mut c.matrix_mut::<u8>(&b)?)?,
+            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => return Err(not_weights()),
         }
     })
-}
-
-/// # Safety
-/// As [`Output::view`].
-unsafe fn unpack<T: Element + gemmill::Weight>(packed: &PackedB, b: Output<'_>) -> Outcome {
-    // SAFETY: by this function's contract.
-    let mut b = unsafe { b.view::<T>() }?;
-    Ok(packed.unpack(&mut b)?)
 }

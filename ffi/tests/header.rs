@@ -46,10 +46,46 @@ fn every_function_s_comment_tells_threads_and_errors() {
                     let elsewhere = comment.contains("verything else as gemmill_");
                     assert!(comment.contains(part) || elsewhere, "{part}is missing: {line}");
                 }
+                let pointers = line.split_once('(').is_some_and(|(_, parameters)| parameters.contains('*'));
+                let asks = comment.contains("Requires: ") || line.starts_with("typedef");
+                assert!(asks || !pointers, "Requires: is missing: {line}");
                 comment.clear();
             }
             _ => {}
         }
     }
     assert!(functions > 50, "{functions} functions");
+}
+
+/// What checks the pointers of an entry point relies on its `# Safety` section, so that only `unsafe` functions may use it;
+/// and messages begin with the name of the function that was called.
+#[test]
+fn entry_points_have_contracts_and_their_own_names() {
+    let mut functions = 0;
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in
+            fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("it can be read").path())
+        {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("sources are text");
+            let mut parts = source.split("extern \"C\" fn gemmill_");
+            let mut before = parts.next().unwrap_or_default();
+            for part in parts {
+                let (name, body) = part.split_once('(').expect("functions have parameters");
+                let body = body.split_once("\n}\n").map_or(body, |(body, _)| body);
+                let relies = ["entry!(", "create!(", "set!("].iter().any(|of| body.contains(of));
+                assert!(!relies || before.ends_with("pub unsafe "), "{name} relies on a contract and has none");
+                for named in body.split("\"gemmill_").skip(1).filter_map(|rest| rest.split_once('"')) {
+                    assert_eq!(named.0, name);
+                }
+                before = part;
+                functions += 1;
+            }
+        }
+    }
+    assert!(functions > 100, "{functions} functions");
 }

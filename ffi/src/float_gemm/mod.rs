@@ -1,8 +1,7 @@
 //! The floating-point operation: a handle that collects settings, and becomes a product that any thread may run.
 
+// In this order in the header.
 mod set;
-
-// After `set` in the header.
 mod run;
 
 use std::sync::Arc;
@@ -10,12 +9,12 @@ use std::sync::Arc;
 use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise};
 use rayon::ThreadPool;
 
-use crate::call::{Outcome, call};
+use crate::call::Outcome;
+use crate::caller::{collects, entry};
 use crate::codes::{HardwareDotCode, Type};
 use crate::float_weights::FloatWeights;
 use crate::groupwise_packed::GroupwisePacked;
-use crate::operation::{Execution, Operation, Stages};
-use crate::pointer::{create, destroy, object};
+use crate::operation::{Execution, Stages};
 use crate::status::Status;
 
 /// A product C = f(A * B + ...) of floating-point A and C with packed weights: created, set, run any number of times, destroyed.
@@ -55,18 +54,7 @@ pub(crate) struct Settings {
     execution: Execution,
 }
 
-impl Operation for FloatGemm {
-    type Settings = Settings;
-    type Prepared = Prepared;
-
-    fn stages(&self) -> &Stages<Settings, Prepared> {
-        &self.stages
-    }
-
-    fn execution(settings: &mut Settings) -> &mut Execution {
-        &mut settings.execution
-    }
-}
+collects!(FloatGemm: Settings, |gemm| gemm.stages.settings());
 
 impl FloatGemm {
     /// What runs use.
@@ -109,23 +97,10 @@ impl Settings {
     }
 }
 
-/// Creates an operation with the weights that `weights` gives.
-///
-/// # Safety
-/// As [`create`].
-unsafe fn create_with(
-    function: &str,
-    (a_type, c_type): (i32, i32),
-    gemm: *mut *mut FloatGemm,
-    weights: impl FnOnce() -> Outcome<Weights>,
-) -> Status {
-    let make = || {
-        let weights = weights()?;
-        let (a, c) = (Type::float("type of A", a_type)?, Type::float("type of C", c_type)?);
-        Ok(FloatGemm { weights, a, c, stages: Stages::default() })
-    };
-    // SAFETY: by this function's contract.
-    call(function, || unsafe { create("gemm", gemm, make) })
+/// An operation with these weights.
+fn operation(weights: Weights, a_type: i32, c_type: i32) -> Outcome<FloatGemm> {
+    let (a, c) = (Type::float("type of A", a_type)?, Type::float("type of C", c_type)?);
+    Ok(FloatGemm { weights, a, c, stages: Stages::default() })
 }
 
 /// *gemm = a floating-point product: A is M x K, B the weights, C is M x N, all sums in f32:
@@ -145,15 +120,12 @@ unsafe fn create_with(
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_create(
-    weights: *const FloatWeights,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut FloatGemm,
+    weights: *const FloatWeights, a_type: i32, c_type: i32, gemm: *mut *mut FloatGemm,
 ) -> Status {
-    // SAFETY: by this function's contract.
-    let weights = || Ok(Weights::Float(unsafe { object("weights", weights) }?.packed.clone()));
-    // SAFETY: as above.
-    unsafe { create_with("gemmill_float_gemm_create", (a_type, c_type), gemm, weights) }
+    entry!("gemmill_float_gemm_create", |c| {
+        let make = || operation(Weights::Float(c.object(weights)?.packed.clone()), a_type, c_type);
+        c.create(gemm, make)?
+    })
 }
 
 /// *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) in registers while it
@@ -165,15 +137,12 @@ pub unsafe extern "C" fn gemmill_float_gemm_create(
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise(
-    weights: *const GroupwisePacked,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut FloatGemm,
+    weights: *const GroupwisePacked, a_type: i32, c_type: i32, gemm: *mut *mut FloatGemm,
 ) -> Status {
-    // SAFETY: by this function's contract.
-    let weights = || Ok(Weights::Expanded(unsafe { object("weights", weights) }?.packed.clone()));
-    // SAFETY: as above.
-    unsafe { create_with("gemmill_float_gemm_create_groupwise", (a_type, c_type), gemm, weights) }
+    entry!("gemmill_float_gemm_create_groupwise", |c| {
+        let make = || operation(Weights::Expanded(c.object_as("weights", weights)?.packed.clone()), a_type, c_type);
+        c.create(gemm, make)?
+    })
 }
 
 /// *gemm = a product of A, quantized to i8 row by row while it runs, and weights of few bits, in integers within each group:
@@ -189,15 +158,12 @@ pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise(
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise_a8(
-    weights: *const GroupwisePacked,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut FloatGemm,
+    weights: *const GroupwisePacked, a_type: i32, c_type: i32, gemm: *mut *mut FloatGemm,
 ) -> Status {
-    // SAFETY: by this function's contract.
-    let weights = || Ok(Weights::Integer(unsafe { object("weights", weights) }?.packed.clone()));
-    // SAFETY: as above.
-    unsafe { create_with("gemmill_float_gemm_create_groupwise_a8", (a_type, c_type), gemm, weights) }
+    entry!("gemmill_float_gemm_create_groupwise_a8", |c| {
+        let make = || operation(Weights::Integer(c.object_as("weights", weights)?.packed.clone()), a_type, c_type);
+        c.create(gemm, make)?
+    })
 }
 
 /// Gives an operation back; null is nothing.
@@ -208,6 +174,5 @@ pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise_a8(
 /// gemm is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_destroy(gemm: *mut FloatGemm) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_float_gemm_destroy", || unsafe { destroy("gemm", gemm) })
+    entry!("gemmill_float_gemm_destroy", |c| c.destroy(gemm)?)
 }

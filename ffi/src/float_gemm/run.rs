@@ -2,34 +2,17 @@
 
 use std::ffi::c_void;
 
-use gemmill::half::{bf16, f16};
-use gemmill::{Float, FloatRunOptions, FloatType, GroupwiseRunOptions, MatMut, MatRef};
+use gemmill::{Float, FloatRunOptions, GroupwiseRunOptions, MatMut, MatRef};
 
 use super::{FloatGemm, Prepared, Product};
-use crate::call::{Failure, Outcome, call};
-use crate::codes::{HardwareDotCode, TierCode};
-use crate::gemm::Operands;
+use crate::call::{Failure, Outcome};
+use crate::caller::{Caller, entry};
+use crate::codes::{HardwareDotCode, TierCode, with_float};
+use crate::memory::{Element, check_apart};
+use crate::operation::{Operands, on_pool};
 use crate::parallel_for::OwnThreads;
-use crate::pointer::{Element, Input, Output, check_apart, object, optional_object, property, size};
 use crate::run_options::{Arrays, RunOptions};
 use crate::status::Status;
-
-/// Calls `$run::<A, C>(...)` with the types of these codes.
-macro_rules! with_types {
-    ($codes:expr, $object:ident.$run:ident($($argument:expr),*)) => {
-        match $codes {
-            (FloatType::F32, FloatType::F32) => $object.$run::<f32, f32>($($argument),*),
-            (FloatType::F32, FloatType::F16) => $object.$run::<f32, f16>($($argument),*),
-            (FloatType::F32, FloatType::Bf16) => $object.$run::<f32, bf16>($($argument),*),
-            (FloatType::F16, FloatType::F32) => $object.$run::<f16, f32>($($argument),*),
-            (FloatType::F16, FloatType::F16) => $object.$run::<f16, f16>($($argument),*),
-            (FloatType::F16, FloatType::Bf16) => $object.$run::<f16, bf16>($($argument),*),
-            (FloatType::Bf16, FloatType::F32) => $object.$run::<bf16, f32>($($argument),*),
-            (FloatType::Bf16, FloatType::F16) => $object.$run::<bf16, f16>($($argument),*),
-            (FloatType::Bf16, FloatType::Bf16) => $object.$run::<bf16, bf16>($($argument),*),
-        }
-    };
-}
 
 impl Product {
     /// Rows and columns of the weights.
@@ -48,10 +31,7 @@ impl Product {
     }
 
     fn carry_out<'a, A: Float, C: Float>(
-        &self,
-        a: MatRef<'_, A>,
-        c: &mut MatMut<'_, C>,
-        mut options: FloatRunOptions<'a, C>,
+        &self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>, mut options: FloatRunOptions<'a, C>,
         own_threads: Option<&'a OwnThreads>,
     ) -> gemmill::Result<()> {
         let mut integer_options = GroupwiseRunOptions::new();
@@ -66,30 +46,22 @@ impl Product {
 }
 
 impl Prepared {
-    /// # Safety
-    /// As [`Input::view`] for A, [`Output::view`] for C and [`Arrays::options`].
-    unsafe fn run<A: Element + Float, C: Element + Float>(&self, operands: Operands, arrays: Arrays) -> Outcome {
-        let Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride } = operands;
+    /// Asks for: [`Caller::matrix`] for A, [`Caller::matrix_mut`] for C and [`Arrays::float_options`].
+    fn run<A: Element + Float, C: Element + Float>(
+        &self, caller: Caller<'_>, operands: Operands, arrays: Arrays,
+    ) -> Outcome {
         let (k, n) = self.product.shape();
-        let rows = size("m", m)?;
-        let a = Input { name: "a", data: a, rows, cols: k, row_stride: a_row_stride, col_stride: a_col_stride };
-        let c = Output { name: "c", data: c, rows, cols: n, row_stride: c_row_stride };
-        let c_at = c.extent::<C>()?;
-        check_apart(("c", &c_at), ("a", &a.extent::<A>()?))?;
+        let (a, c) = operands.matrices(k, n)?;
+        let c_at = c.footprint::<C>()?;
+        check_apart(&c_at, &a.footprint::<A>()?)?;
         if matches!(self.product, Product::Integer(_)) && arrays.has_residual() {
             return Err(Failure::unsupported("residual: products with quantized activations have none"));
         }
-        // SAFETY: by this function's contract.
-        let options = unsafe { arrays.float_options::<C>((rows, n), ("c", &c_at)) }?;
-        // SAFETY: as above.
-        let (a, mut c) = unsafe { (a.view::<A>()?, c.view::<C>()?) };
-        let own_threads = arrays.own_threads;
-        let mut run = || self.product.carry_out(a, &mut c, options, own_threads.as_ref());
-        match self.pool.as_deref().filter(|_| own_threads.is_none() && self.product.may_use_threads(rows)) {
-            Some(pool) => pool.install(run),
-            None => run(),
-        }?;
-        Ok(())
+        let options = arrays.float_options::<C>(caller, (c.rows, n), &c_at)?;
+        let own = arrays.own_threads.as_ref();
+        let pool = self.pool.as_deref().filter(|_| own.is_none() && self.product.may_use_threads(c.rows));
+        let (a, mut c) = (caller.matrix::<A>(&a)?, caller.matrix_mut::<C>(&c)?);
+        Ok(on_pool(pool, || self.product.carry_out(a, &mut c, options, own))?)
     }
 }
 
@@ -103,10 +75,7 @@ impl Prepared {
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_prepare(gemm: *const FloatGemm) -> Status {
-    call("gemmill_float_gemm_prepare", || {
-        // SAFETY: by this function's contract.
-        unsafe { object("gemm", gemm) }?.prepared().map(drop)
-    })
+    entry!("gemmill_float_gemm_prepare", |c| c.object(gemm)?.prepared().map(drop)?)
 }
 
 /// *value = the gemmill_tier of the operation's kernels.
@@ -117,15 +86,16 @@ pub unsafe extern "C" fn gemmill_float_gemm_prepare(gemm: *const FloatGemm) -> S
 /// gemm is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_tier(gemm: *const FloatGemm, value: *mut i32) -> Status {
-    let get = |gemm: &FloatGemm| {
-        let tier = match &gemm.prepared()?.product {
-            Product::Float(gemm) => gemm.tier(),
-            Product::Integer(gemm) => gemm.tier(),
+    entry!("gemmill_float_gemm_tier", |c| {
+        let get = |gemm: &FloatGemm| {
+            let tier = match &gemm.prepared()?.product {
+                Product::Float(gemm) => gemm.tier(),
+                Product::Integer(gemm) => gemm.tier(),
+            };
+            Ok(TierCode::from_tier(tier)? as i32)
         };
-        Ok(TierCode::from_tier(tier)? as i32)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_gemm_tier", ("gemm", gemm), value, get) }
+        c.get(gemm, value, get)?
+    })
 }
 
 /// *value = the gemmill_hardware_dot that the operation uses: GEMMILL_HARDWARE_DOT_NONE, or an instruction by name.
@@ -136,15 +106,16 @@ pub unsafe extern "C" fn gemmill_float_gemm_tier(gemm: *const FloatGemm, value: 
 /// gemm is a handle that is not destroyed meanwhile; value points to an int32_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_hardware_dot(gemm: *const FloatGemm, value: *mut i32) -> Status {
-    let get = |gemm: &FloatGemm| {
-        let dot = match &gemm.prepared()?.product {
-            Product::Float(gemm) => gemm.hardware_dot(),
-            Product::Integer(_) => None,
+    entry!("gemmill_float_gemm_hardware_dot", |c| {
+        let get = |gemm: &FloatGemm| {
+            let dot = match &gemm.prepared()?.product {
+                Product::Float(gemm) => gemm.hardware_dot(),
+                Product::Integer(_) => None,
+            };
+            Ok(HardwareDotCode::from_dot(dot) as i32)
         };
-        Ok(HardwareDotCode::from_dot(dot) as i32)
-    };
-    // SAFETY: by this function's contract.
-    unsafe { property("gemmill_float_gemm_hardware_dot", ("gemm", gemm), value, get) }
+        c.get(gemm, value, get)?
+    })
 }
 
 /// C = f(A * B + beta * C + bias + residual), the formulas at gemmill_float_gemm_create and
@@ -168,22 +139,13 @@ pub unsafe extern "C" fn gemmill_float_gemm_hardware_dot(gemm: *const FloatGemm,
 /// reach; nobody writes to A's, or uses C's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_run(
-    gemm: *const FloatGemm,
-    m: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    c: *mut c_void,
-    c_row_stride: i64,
-    options: *const RunOptions,
+    gemm: *const FloatGemm, m: i64, a: *const c_void, a_row_stride: i64, a_col_stride: i64, c: *mut c_void,
+    c_row_stride: i64, options: *const RunOptions,
 ) -> Status {
-    call("gemmill_float_gemm_run", || {
-        // SAFETY: by this function's contract.
-        let (gemm, options) = unsafe { (object("gemm", gemm)?, optional_object("options", options)?) };
+    entry!("gemmill_float_gemm_run", |caller| {
+        let (gemm, arrays) = (caller.object(gemm)?, caller.settings_or_default(options)?);
         let prepared = gemm.prepared()?;
         let operands = Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride };
-        let arrays = options.map(RunOptions::arrays).unwrap_or_default();
-        // SAFETY: by this function's contract.
-        unsafe { with_types!((gemm.a, gemm.c), prepared.run(operands, arrays)) }
+        with_float!(gemm.a, A => with_float!(gemm.c, C => prepared.run::<A, C>(caller, operands, arrays)))?
     })
 }

@@ -2,10 +2,11 @@
 
 use gemmill::{FloatType, Function};
 
-use super::{FloatGemm, Settings, Weights};
+use super::{FloatGemm, Weights};
 use crate::call::Failure;
-use crate::codes::{Code, FunctionCode, HardwareDotCode};
-use crate::operation::{self, optional_columns, set};
+use crate::caller::{entry, set};
+use crate::codes::{Code, FunctionCode, HardwareDotCode, ThreadsCode, TierCode};
+use crate::operation::optional_columns;
 use crate::pool::Pool;
 use crate::status::Status;
 
@@ -32,15 +33,13 @@ impl Weights {
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_beta(gemm: *mut FloatGemm, beta: f32) -> Status {
-    let change = |gemm: &FloatGemm, settings: &mut Settings| {
+    entry!("gemmill_float_gemm_set_beta", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         if matches!(gemm.weights, Weights::Integer(_)) {
             return Err(Failure::unsupported("beta: products with quantized activations have none"));
         }
         settings.beta = beta;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_beta", gemm, change) }
+    })
 }
 
 /// x = x + bias[j] after the sum; null and 0 for no bias.
@@ -53,13 +52,10 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_beta(gemm: *mut FloatGemm, beta:
 /// gemm is a handle that is not destroyed meanwhile; bias has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_bias(gemm: *mut FloatGemm, bias: *const f32, count: i64) -> Status {
-    let change = |gemm: &FloatGemm, settings: &mut Settings| {
-        // SAFETY: by this function's contract.
-        settings.bias = unsafe { optional_columns("bias", (bias, count), gemm.weights.n()) }?;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_bias", gemm, change) }
+    entry!("gemmill_float_gemm_set_bias", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
+        settings.bias = optional_columns(c, "bias", (bias, count), gemm.weights.n())?;
+    })
 }
 
 /// f, what is stored of a sum: a gemmill_function. Replaces a clamp.
@@ -70,12 +66,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_bias(gemm: *mut FloatGemm, bias:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_function(gemm: *mut FloatGemm, function: i32) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        settings.function = FunctionCode::of("function", function)?.function();
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_function", gemm, change) }
+    set!("gemmill_float_gemm_set_function", gemm.function = FunctionCode::of("function", function)?)
 }
 
 /// f(x) = min(max(x, low), high); a NaN stays one. Replaces another function.
@@ -87,12 +78,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_function(gemm: *mut FloatGemm, f
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low: f32, high: f32) -> Status {
-    let change = |_: &FloatGemm, settings: &mut Settings| {
-        settings.function = Function::Clamp { low, high };
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_clamp", gemm, change) }
+    set!("gemmill_float_gemm_set_clamp", gemm.function = Function::Clamp { low, high })
 }
 
 /// Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise: nothing has them
@@ -117,16 +103,14 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_hardware_dot(gemm: *mut FloatGemm, dot: i32) -> Status {
-    let change = |gemm: &FloatGemm, settings: &mut Settings| {
+    entry!("gemmill_float_gemm_set_hardware_dot", |c| {
+        let (gemm, mut settings) = c.change(gemm)?;
         let dot = HardwareDotCode::of("dot", dot)?;
         if dot != HardwareDotCode::None && !gemm.weights.are_bf16() {
             return Err(Failure::unsupported("hardware dot products: expected weights that are packed as bf16"));
         }
         settings.hardware_dot = dot;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_float_gemm_set_hardware_dot", gemm, change) }
+    })
 }
 
 /// How many threads a product may use. Results are the same.
@@ -139,8 +123,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_hardware_dot(gemm: *mut FloatGem
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, how: i32, threads: i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_threads("gemmill_float_gemm_set_threads", gemm, how, threads) }
+    set!("gemmill_float_gemm_set_threads", gemm.execution.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// The tier of kernels, a gemmill_tier, instead of the best one. Its bits are the same.
@@ -152,8 +135,7 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, ho
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier: i32) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_tier("gemmill_float_gemm_set_tier", gemm, tier) }
+    set!("gemmill_float_gemm_set_tier", gemm.execution.tier = Some(TierCode::of("tier", tier)?))
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
@@ -165,6 +147,5 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_tier(gemm: *mut FloatGemm, tier:
 /// gemm is a handle that is not destroyed meanwhile; pool is one or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_gemm_set_pool(gemm: *mut FloatGemm, pool: *const Pool) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_pool("gemmill_float_gemm_set_pool", gemm, pool) }
+    entry!("gemmill_float_gemm_set_pool", |c| c.settings(gemm)?.execution.set_pool(c, pool)?)
 }

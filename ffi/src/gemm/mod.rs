@@ -1,11 +1,10 @@
-//! The operation: a handle that collects settings, and becomes a product that any thread may run once they are complete.
+//! The operation: a handle that collects settings, and becomes a product that any thread may run once they are
+//! complete.
 
+// In this order in the header.
 mod set;
-
-// After `set` in the header.
 mod run;
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
 use gemmill::{
@@ -14,10 +13,11 @@ use gemmill::{
 };
 use rayon::ThreadPool;
 
-use crate::call::{Failure, Outcome, call};
+use crate::call::{Failure, Outcome};
+use crate::caller::{collects, create, entry};
 use crate::codes::{Code, Type, Values};
-use crate::operation::{Execution, Operation, Stages};
-use crate::pointer::{Element, create, destroy, object};
+use crate::memory::Element;
+use crate::operation::{Execution, Stages};
 use crate::status::Status;
 use crate::weights::Weights;
 use run::Product;
@@ -67,18 +67,7 @@ enum Bias {
     Float(Vec<f32>),
 }
 
-impl Operation for Gemm {
-    type Settings = Settings;
-    type Prepared = Prepared;
-
-    fn stages(&self) -> &Stages<Settings, Prepared> {
-        &self.stages
-    }
-
-    fn execution(settings: &mut Settings) -> &mut Execution {
-        &mut settings.execution
-    }
-}
+collects!(Gemm: Settings, |gemm| gemm.stages.settings());
 
 impl Gemm {
     /// What runs use.
@@ -214,14 +203,10 @@ fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_create(
-    weights: *const Weights,
-    a_type: i32,
-    c_type: i32,
-    gemm: *mut *mut Gemm,
+    weights: *const Weights, a_type: i32, c_type: i32, gemm: *mut *mut Gemm,
 ) -> Status {
-    let make = || {
-        // SAFETY: by this function's contract.
-        let packed = unsafe { object("weights", weights) }?.packed.clone();
+    create!("gemmill_gemm_create", gemm, |c| {
+        let packed = c.object(weights)?.packed.clone();
         let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
         if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
             return Err(not_activations());
@@ -230,9 +215,7 @@ pub unsafe extern "C" fn gemmill_gemm_create(
             return Err(not_outputs());
         }
         Ok(Gemm { packed, a, c, stages: Stages::default() })
-    };
-    // SAFETY: by this function's contract.
-    call("gemmill_gemm_create", || unsafe { create("gemm", gemm, make) })
+    })
 }
 
 /// Gives an operation back; null is nothing.
@@ -243,17 +226,5 @@ pub unsafe extern "C" fn gemmill_gemm_create(
 /// gemm is a handle or null, and is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_destroy(gemm: *mut Gemm) -> Status {
-    // SAFETY: by this function's contract.
-    call("gemmill_gemm_destroy", || unsafe { destroy("gemm", gemm) })
-}
-
-/// A, C and their strides, as C gives them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Operands {
-    pub(crate) m: i64,
-    pub(crate) a: *const c_void,
-    pub(crate) a_row_stride: i64,
-    pub(crate) a_col_stride: i64,
-    pub(crate) c: *mut c_void,
-    pub(crate) c_row_stride: i64,
+    entry!("gemmill_gemm_destroy", |c| c.destroy(gemm)?)
 }

@@ -2,55 +2,42 @@
 
 use std::ffi::{c_char, c_void};
 
-use gemmill::{Activation, RunOptions as Options};
+use gemmill::Activation;
 use rayon::ThreadPool;
 
-use super::{Gemm, Operands};
-use crate::call::{Failure, Outcome, call};
+use super::Gemm;
+use crate::call::{Failure, Outcome};
+use crate::caller::{Caller, entry};
 use crate::codes::{Code, Type};
+use crate::memory::{Element, Matrix, check_apart, overflow, size};
+use crate::operation::{Operands, on_pool};
 use crate::packing::Settings;
-use crate::pointer::{Buffer, Element, Input, Output, check_apart, object, optional_object, size};
 use crate::run_options::{Arrays, RunOptions};
 use crate::status::Status;
 use crate::weights::pack;
 
 /// A product whose types are known.
 pub(super) trait Product: Send + Sync {
-    /// # Safety
-    /// As [`Input::view`] for A, [`Output::view`] for C and [`Arrays::options`].
-    unsafe fn run(&self, operands: Operands, arrays: Option<Arrays>, pool: Option<&ThreadPool>) -> Outcome;
+    /// Asks for: [`Caller::matrix`] for A, [`Caller::matrix_mut`] for C and [`Arrays::options`].
+    fn run(&self, caller: Caller<'_>, operands: Operands, arrays: Arrays, pool: Option<&ThreadPool>) -> Outcome;
 
     fn describe(&self, rows: usize) -> Outcome<String>;
 }
 
 impl<A: Activation + Element, C: Element> Product for gemmill::Gemm<A, C> {
-    unsafe fn run(&self, operands: Operands, arrays: Option<Arrays>, pool: Option<&ThreadPool>) -> Outcome {
-        let Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride } = operands;
+    fn run(&self, caller: Caller<'_>, operands: Operands, arrays: Arrays, pool: Option<&ThreadPool>) -> Outcome {
         let (k, n, groups) = (self.packed().k(), self.packed().n(), self.packed().groups());
-        let rows = size("m", m)?;
-        let overflow = || Failure::new(Status::Overflow, "K times groups: the size does not fit the address space");
-        let cols = k.checked_mul(groups).ok_or_else(overflow)?;
-        let a = Input { name: "a", data: a, rows, cols, row_stride: a_row_stride, col_stride: a_col_stride };
-        let c = Output { name: "c", data: c, rows, cols: n, row_stride: c_row_stride };
-        let c_at = c.extent::<C>()?;
-        check_apart(("c", &c_at), ("a", &a.extent::<A>()?))?;
-        let mut options = match arrays {
-            // SAFETY: by this function's contract.
-            Some(arrays) => unsafe { arrays.options((rows, n), ("c", &c_at)) }?,
-            None => Options::new(),
-        };
-        let own_threads = arrays.and_then(|arrays| arrays.own_threads);
-        if let Some(own) = &own_threads {
+        size("m", operands.m)?;
+        let (a, c) = operands.matrices(k.checked_mul(groups).ok_or_else(|| overflow("K times groups"))?, n)?;
+        let c_at = c.footprint::<C>()?;
+        check_apart(&c_at, &a.footprint::<A>()?)?;
+        let mut options = arrays.options(caller, (c.rows, n), &c_at)?;
+        if let Some(own) = &arrays.own_threads {
             options = options.parallel_for(own);
         }
-        // SAFETY: by this function's contract.
-        let (a, mut c) = unsafe { (a.view::<A>()?, c.view::<C>()?) };
-        let mut run = || self.run_with(a, &mut c, &options);
-        match pool.filter(|_| own_threads.is_none() && self.may_use_threads(rows)) {
-            Some(pool) => pool.install(run),
-            None => run(),
-        }?;
-        Ok(())
+        let pool = pool.filter(|_| arrays.own_threads.is_none() && self.may_use_threads(c.rows));
+        let (a, mut c) = (caller.matrix::<A>(&a)?, caller.matrix_mut::<C>(&c)?);
+        Ok(on_pool(pool, || self.run_with(a, &mut c, &options))?)
     }
 
     fn describe(&self, rows: usize) -> Outcome<String> {
@@ -69,10 +56,7 @@ impl<A: Activation + Element, C: Element> Product for gemmill::Gemm<A, C> {
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_prepare(gemm: *const Gemm) -> Status {
-    call("gemmill_gemm_prepare", || {
-        // SAFETY: by this function's contract.
-        unsafe { object("gemm", gemm) }?.prepared().map(drop)
-    })
+    entry!("gemmill_gemm_prepare", |c| c.object(gemm)?.prepared().map(drop)?)
 }
 
 /// C = epilogue(A * B), the formulas at gemmill_gemm_create: A[i][k] is a[i * a_row_stride + k * a_col_stride], C[i][j] is
@@ -96,22 +80,14 @@ pub unsafe extern "C" fn gemmill_gemm_prepare(gemm: *const Gemm) -> Status {
 /// reach; nobody writes to A's, or uses C's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_run(
-    gemm: *const Gemm,
-    m: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    c: *mut c_void,
-    c_row_stride: i64,
-    options: *const RunOptions,
+    gemm: *const Gemm, m: i64, a: *const c_void, a_row_stride: i64, a_col_stride: i64, c: *mut c_void,
+    c_row_stride: i64, options: *const RunOptions,
 ) -> Status {
-    call("gemmill_gemm_run", || {
-        // SAFETY: by this function's contract.
-        let (gemm, options) = unsafe { (object("gemm", gemm)?, optional_object("options", options)?) };
+    entry!("gemmill_gemm_run", |caller| {
+        let (gemm, arrays) = (caller.object(gemm)?, caller.settings_or_default(options)?);
         let prepared = gemm.prepared()?;
         let operands = Operands { m, a, a_row_stride, a_col_stride, c, c_row_stride };
-        // SAFETY: by this function's contract.
-        unsafe { prepared.product.run(operands, options.map(RunOptions::arrays), prepared.pool.as_deref()) }
+        prepared.product.run(caller, operands, arrays, prepared.pool.as_deref())?
     })
 }
 
@@ -127,17 +103,12 @@ pub unsafe extern "C" fn gemmill_gemm_run(
 /// gemm is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_describe(
-    gemm: *const Gemm,
-    m: i64,
-    buffer: *mut c_char,
-    capacity: i64,
-    length: *mut i64,
+    gemm: *const Gemm, m: i64, buffer: *mut c_char, capacity: i64, length: *mut i64,
 ) -> Status {
-    call("gemmill_gemm_describe", || {
-        // SAFETY: by this function's contract.
-        let (gemm, buffer) = unsafe { (object("gemm", gemm)?, Buffer::<u8>::new(buffer.cast(), capacity, length)?) };
+    entry!("gemmill_gemm_describe", |c| {
+        let (gemm, buffer) = (c.object(gemm)?, c.buffer::<u8>(buffer.cast(), capacity, length)?);
         let rows = size("m", m)?;
-        buffer.set_text(&gemm.prepared()?.product.describe(rows)?)
+        buffer.set_text(&gemm.prepared()?.product.describe(rows)?)?
     })
 }
 
@@ -152,48 +123,22 @@ pub unsafe extern "C" fn gemmill_gemm_describe(
 /// a, b and c have the elements that sizes and strides reach; nobody writes to A's and B's, or uses C's, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_multiply(
-    a_type: i32,
-    b_type: i32,
-    m: i64,
-    n: i64,
-    k: i64,
-    a: *const c_void,
-    a_row_stride: i64,
-    a_col_stride: i64,
-    b: *const c_void,
-    b_row_stride: i64,
-    b_col_stride: i64,
-    c: *mut i32,
-    c_row_stride: i64,
+    a_type: i32, b_type: i32, m: i64, n: i64, k: i64, a: *const c_void, a_row_stride: i64, a_col_stride: i64,
+    b: *const c_void, b_row_stride: i64, b_col_stride: i64, c: *mut i32, c_row_stride: i64,
 ) -> Status {
-    call("gemmill_multiply", || {
-        let b = Input {
-            name: "b",
-            data: b,
-            rows: size("k", k)?,
-            cols: size("n", n)?,
-            row_stride: b_row_stride,
-            col_stride: b_col_stride,
+    entry!("gemmill_multiply", |caller| {
+        let b = Matrix::weights("b", b, (k, n), (b_row_stride, b_col_stride))?;
+        let (a_type, b_type) = (Type::of("type of A", a_type)?, Type::of("type of B", b_type)?);
+        let packed = pack(caller, b_type, &b, &Settings::quick())?;
+        let output = gemmill::IntOutput::Store;
+        let product: Box<dyn Product> = match a_type {
+            Type::U8 => Box::new(gemmill::Gemm::<u8, i32>::builder(&packed, output).build()?),
+            Type::I8 => Box::new(gemmill::Gemm::<i8, i32>::builder(&packed, output).build()?),
+            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
+                return Err(Failure::unsupported("A: expected the type u8 or i8"));
+            }
         };
         let operands = Operands { m, a, a_row_stride, a_col_stride, c: c.cast(), c_row_stride };
-        // SAFETY: by this function's contract.
-        unsafe { multiply((Type::of("type of A", a_type)?, Type::of("type of B", b_type)?), operands, b) }
+        product.run(caller, operands, Arrays::default(), None)?
     })
-}
-
-/// # Safety
-/// As [`Product::run`], and [`Input::view`] for B.
-unsafe fn multiply((a_type, b_type): (Type, Type), operands: Operands, b: Input<'_>) -> Outcome {
-    // SAFETY: by this function's contract.
-    let packed = unsafe { pack(b_type, b, &Settings::quick()) }?.packed;
-    let output = gemmill::IntOutput::Store;
-    let product: Box<dyn Product> = match a_type {
-        Type::U8 => Box::new(gemmill::Gemm::<u8, i32>::builder(&packed, output).build()?),
-        Type::I8 => Box::new(gemmill::Gemm::<i8, i32>::builder(&packed, output).build()?),
-        Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
-            return Err(Failure::unsupported("A: expected the type u8 or i8"));
-        }
-    };
-    // SAFETY: by this function's contract.
-    unsafe { product.run(operands, None, None) }
 }

@@ -1,41 +1,59 @@
 //! The settings of an operation.
 
+use std::sync::MutexGuard;
+
 use gemmill::QuantParams;
 
 use super::{Bias, Gemm, Quantization, Settings, limit};
 use crate::call::{Failure, Outcome};
-use crate::codes::{Code, Per, Type, Values};
-use crate::operation::{self, expect_count, optional_columns, set};
-use crate::pointer::{elements, size};
+use crate::caller::{Caller, entry, set};
+use crate::codes::{Code, ThreadsCode, TierCode, Type, Values};
+use crate::operation::optional_columns;
 use crate::pool::Pool;
 use crate::status::Status;
 
 impl Gemm {
-    fn expect(&self, holds: bool, what: &str) -> Outcome {
-        if holds { Ok(()) } else { Err(Failure::unsupported(what)) }
-    }
-
-    fn is_requantized(&self) -> bool {
+    /// Whether C is requantized.
+    fn gives_bytes(&self) -> bool {
         matches!(self.c, Type::U8 | Type::I8)
     }
 
-    /// A copy of parameters of columns.
-    ///
-    /// # Safety
-    /// As [`elements`].
-    unsafe fn values(&self, what: &'static str, per: i32, values: *const f32, count: i64) -> Outcome<Values<f32>> {
-        let per = Per::of("per", per)?;
-        // SAFETY: by this function's contract.
-        let values = unsafe { elements(what, values, size("count", count)?) }?;
-        let expected = match per {
-            Per::Tensor => 1,
-            Per::Group => self.packed.groups(),
-            Per::Column => self.packed.n(),
-        };
-        expect_count(what, expected, values.len())?;
-        Values::new(per, values)
+    /// Whether C is requantized or dequantized.
+    fn is_scaled(&self) -> bool {
+        self.c != Type::I32
     }
 }
+
+/// An operation that `fits`, and its settings, to be changed. Asks for: [`Caller::object`].
+fn change<'a>(
+    c: Caller<'a>, gemm: *mut Gemm, fits: impl FnOnce(&Gemm) -> bool, what: &str,
+) -> Outcome<(&'a Gemm, MutexGuard<'a, Settings>)> {
+    let (gemm, settings) = c.change(gemm)?;
+    if fits(gemm) { Ok((gemm, settings)) } else { Err(Failure::unsupported(what)) }
+}
+
+/// As [`change`], the settings alone.
+fn settings<'a>(
+    c: Caller<'a>, gemm: *mut Gemm, fits: impl FnOnce(&Gemm) -> bool, what: &str,
+) -> Outcome<MutexGuard<'a, Settings>> {
+    change(c, gemm, fits, what).map(|(_, settings)| settings)
+}
+
+/// Parameters of the columns of the weights. Asks for: [`Caller::elements`].
+fn columns(
+    c: Caller<'_>, gemm: &Gemm, what: &'static str, per: i32, values: (*const f32, i64),
+) -> Outcome<Option<Values<f32>>> {
+    Values::given(c, what, per, values)?.expect(what, gemm.packed.groups(), gemm.packed.n()).map(Some)
+}
+
+/// Refuses what is no value of 8 bits of this type.
+fn check_byte(of: Type, what: &str, given: i32) -> Outcome {
+    if of == Type::I8 { limit::<i8>(what, given).map(drop) } else { limit::<u8>(what, given).map(drop) }
+}
+
+const QUANTIZATION: &str = "a quantization is for f32 activations";
+const SCALES: &str = "scales are for u8, i8 and f32 outputs";
+const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
 
 /// A_zp[i] = zero_point, in the range of A's type, for u8 and i8 activations.
 ///
@@ -46,17 +64,16 @@ impl Gemm {
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.a != Type::F32, "f32 activations take their zero point from their quantization")?;
-        match gemm.a {
-            Type::I8 => drop(limit::<i8>("zero point of A", zero_point)?),
-            _ => drop(limit::<u8>("zero point of A", zero_point)?),
-        }
+    entry!("gemmill_gemm_set_a_zero_point", |c| {
+        let (gemm, mut settings) = change(
+            c,
+            gemm,
+            |gemm| gemm.a != Type::F32,
+            "f32 activations take their zero point from their quantization",
+        )?;
+        check_byte(gemm.a, "zero point of A", zero_point)?;
         settings.a_zero_point = zero_point;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_zero_point", gemm, change) }
+    })
 }
 
 /// A becomes zero_point + rne(clamp(a * (1 / scale), -zero_point, 255 - zero_point)), for f32 activations; NaN becomes
@@ -70,13 +87,10 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_poi
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale: f32, zero_point: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
+    entry!("gemmill_gemm_set_a_quantization", |c| {
+        let mut settings = settings(c, gemm, |gemm| gemm.a == Type::F32, QUANTIZATION)?;
         settings.a_quantization = Some(Quantization::Static(QuantParams::new(scale, zero_point)?));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_quantization", gemm, change) }
+    })
 }
 
 /// As gemmill_gemm_set_a_quantization, with a scale and a zero point for each row, from its smallest and largest
@@ -89,14 +103,13 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale:
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.a == Type::F32, "a quantization is for f32 activations")?;
-        gemm.expect(gemm.c == Type::F32, "only f32 outputs can take scales of rows into account")?;
+    entry!("gemmill_gemm_set_a_quantization_per_row", |c| {
+        let (gemm, mut settings) = change(c, gemm, |gemm| gemm.a == Type::F32, QUANTIZATION)?;
+        if gemm.c != Type::F32 {
+            return Err(Failure::unsupported("only f32 outputs can take scales of rows into account"));
+        }
         settings.a_quantization = Some(Quantization::PerRow);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_quantization_per_row", gemm, change) }
+    })
 }
 
 /// A_scale[i] = scale, for u8 and i8 activations: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
@@ -108,14 +121,14 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.a != Type::F32, "f32 activations take their scale from their quantization")?;
-        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
+    entry!("gemmill_gemm_set_a_scale", |c| {
+        let what = "f32 activations take their scale from their quantization";
+        let (gemm, mut settings) = change(c, gemm, |gemm| gemm.a != Type::F32, what)?;
+        if !gemm.is_scaled() {
+            return Err(Failure::unsupported(SCALES));
+        }
         settings.a_scale = Some(scale);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_a_scale", gemm, change) }
+    })
 }
 
 /// B_scale[j] = scale for all columns: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
@@ -127,13 +140,9 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_b_scale(gemm: *mut Gemm, scale: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
-        settings.b_scale = Some(Values::one(scale));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_b_scale", gemm, change) }
+    entry!("gemmill_gemm_set_b_scale", |c| {
+        settings(c, gemm, Gemm::is_scaled, SCALES)?.b_scale = Some(Values::one(scale));
+    })
 }
 
 /// B_scale[j] = scales[0], scales[group of j] or scales[j], as gemmill_gemm_set_b_scale.
@@ -146,19 +155,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_b_scale(gemm: *mut Gemm, scale: f32) -
 /// gemm is a handle that is not destroyed meanwhile; scales has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
-    gemm: *mut Gemm,
-    per: i32,
-    scales: *const f32,
-    count: i64,
+    gemm: *mut Gemm, per: i32, scales: *const f32, count: i64,
 ) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c != Type::I32, "scales are for u8, i8 and f32 outputs")?;
-        // SAFETY: by this function's contract.
-        settings.b_scale = Some(unsafe { gemm.values("scales of B", per, scales, count) }?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_b_scales", gemm, change) }
+    entry!("gemmill_gemm_set_b_scales", |c| {
+        let (gemm, mut settings) = change(c, gemm, Gemm::is_scaled, SCALES)?;
+        settings.b_scale = columns(c, gemm, "scales of B", per, (scales, count))?;
+    })
 }
 
 /// multiplier[j] = multiplier for all columns, of u8 and i8 outputs: usually A_scale * B_scale / C_scale.
@@ -170,13 +172,9 @@ pub unsafe extern "C" fn gemmill_gemm_set_b_scales(
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_multiplier(gemm: *mut Gemm, multiplier: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), MULTIPLIERS)?;
-        settings.multiplier = Some(Values::one(multiplier));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_multiplier", gemm, change) }
+    entry!("gemmill_gemm_set_multiplier", |c| {
+        settings(c, gemm, Gemm::gives_bytes, MULTIPLIERS)?.multiplier = Some(Values::one(multiplier));
+    })
 }
 
 /// multiplier[j] = multipliers[0], multipliers[group of j] or multipliers[j], as gemmill_gemm_set_multiplier.
@@ -189,19 +187,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_multiplier(gemm: *mut Gemm, multiplier
 /// gemm is a handle that is not destroyed meanwhile; multipliers has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
-    gemm: *mut Gemm,
-    per: i32,
-    multipliers: *const f32,
-    count: i64,
+    gemm: *mut Gemm, per: i32, multipliers: *const f32, count: i64,
 ) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), MULTIPLIERS)?;
-        // SAFETY: by this function's contract.
-        settings.multiplier = Some(unsafe { gemm.values("multipliers", per, multipliers, count) }?);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_multipliers", gemm, change) }
+    entry!("gemmill_gemm_set_multipliers", |c| {
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, MULTIPLIERS)?;
+        settings.multiplier = columns(c, gemm, "multipliers", per, (multipliers, count))?;
+    })
 }
 
 /// zp = zero_point, in the range of C's type, of u8 and i8 outputs.
@@ -213,17 +204,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), "a zero point of C is for u8 and i8 outputs")?;
-        match gemm.c {
-            Type::I8 => drop(limit::<i8>("zero point of C", zero_point)?),
-            _ => drop(limit::<u8>("zero point of C", zero_point)?),
-        }
+    entry!("gemmill_gemm_set_c_zero_point", |c| {
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "a zero point of C is for u8 and i8 outputs")?;
+        check_byte(gemm.c, "zero point of C", zero_point)?;
         settings.c_zero_point = zero_point;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_c_zero_point", gemm, change) }
+    })
 }
 
 /// bias[j] is added to the sums, modulo 2^32, of u8 and i8 outputs; null and 0 for no bias.
@@ -236,15 +221,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_poi
 /// gemm is a handle that is not destroyed meanwhile; bias has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const i32, count: i64) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), "an i32 bias is for u8 and i8 outputs")?;
-        // SAFETY: by this function's contract.
-        let bias = unsafe { optional_columns("i32 bias", (bias, count), gemm.packed.n()) }?;
+    entry!("gemmill_gemm_set_bias_i32", |c| {
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "an i32 bias is for u8 and i8 outputs")?;
+        let bias = optional_columns(c, "i32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Int);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_bias_i32", gemm, change) }
+    })
 }
 
 /// bias[j] is added to f32 outputs; for u8 and i8 outputs, bias[j] / (A_scale * B_scale[j]), rounded to f32, is added
@@ -259,15 +240,11 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const
 /// gemm is a handle that is not destroyed meanwhile; bias has count elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const f32, count: i64) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c != Type::I32, "an f32 bias is for u8, i8 and f32 outputs")?;
-        // SAFETY: by this function's contract.
-        let bias = unsafe { optional_columns("f32 bias", (bias, count), gemm.packed.n()) }?;
+    entry!("gemmill_gemm_set_bias_f32", |c| {
+        let (gemm, mut settings) = change(c, gemm, Gemm::is_scaled, "an f32 bias is for u8, i8 and f32 outputs")?;
+        let bias = optional_columns(c, "f32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Float);
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_bias_f32", gemm, change) }
+    })
 }
 
 /// lo = max(lo, zp) for u8 and i8 outputs, C = max(C, 0) for f32 ones, unless on is 0.
@@ -279,13 +256,9 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c != Type::I32, "ReLU is for u8, i8 and f32 outputs")?;
-        settings.relu = on != 0;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_relu", gemm, change) }
+    entry!("gemmill_gemm_set_relu", |c| {
+        settings(c, gemm, Gemm::is_scaled, "ReLU is for u8, i8 and f32 outputs")?.relu = on != 0;
+    })
 }
 
 /// lo = low, hi = high, in the range of C's type, of u8 and i8 outputs.
@@ -298,19 +271,12 @@ pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Stat
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, high: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.is_requantized(), "integer limits are for u8 and i8 outputs")?;
-        for (what, given) in [("lower limit of C", low), ("upper limit of C", high)] {
-            match gemm.c {
-                Type::I8 => drop(limit::<i8>(what, given)?),
-                _ => drop(limit::<u8>(what, given)?),
-            }
-        }
+    entry!("gemmill_gemm_set_clamp_i32", |c| {
+        let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "integer limits are for u8 and i8 outputs")?;
+        check_byte(gemm.c, "lower limit of C", low)?;
+        check_byte(gemm.c, "upper limit of C", high)?;
         settings.int_clamp = Some((low, high));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_clamp_i32", gemm, change) }
+    })
 }
 
 /// C = min(max(C, low), high), of f32 outputs; a NaN stays one.
@@ -323,13 +289,10 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, h
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, high: f32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c == Type::F32, "f32 limits are for f32 outputs")?;
-        settings.float_clamp = Some((low, high));
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_clamp_f32", gemm, change) }
+    entry!("gemmill_gemm_set_clamp_f32", |c| {
+        settings(c, gemm, |gemm| gemm.c == Type::F32, "f32 limits are for f32 outputs")?.float_clamp =
+            Some((low, high));
+    })
 }
 
 /// C = C + raw, modulo 2^32, of i32 outputs, unless on is 0.
@@ -341,13 +304,9 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, h
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -> Status {
-    let change = |gemm: &Gemm, settings: &mut Settings| {
-        gemm.expect(gemm.c == Type::I32, "accumulation is for i32 outputs")?;
-        settings.accumulate = on != 0;
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    unsafe { set("gemmill_gemm_set_accumulate", gemm, change) }
+    entry!("gemmill_gemm_set_accumulate", |c| {
+        settings(c, gemm, |gemm| gemm.c == Type::I32, "accumulation is for i32 outputs")?.accumulate = on != 0;
+    })
 }
 
 /// How many threads a product may use. Results are the same.
@@ -360,8 +319,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, threads: i64) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_threads("gemmill_gemm_set_threads", gemm, how, threads) }
+    set!("gemmill_gemm_set_threads", gemm.execution.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// Insists on the tier that the weights were packed for: another one is refused by gemmill_gemm_prepare.
@@ -373,8 +331,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_threads(gemm: *mut Gemm, how: i32, thr
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_tier("gemmill_gemm_set_tier", gemm, tier) }
+    set!("gemmill_gemm_set_tier", gemm.execution.tier = Some(TierCode::of("tier", tier)?))
 }
 
 /// Products that use several threads use those of this pool; null for the library's own.
@@ -386,8 +343,5 @@ pub unsafe extern "C" fn gemmill_gemm_set_tier(gemm: *mut Gemm, tier: i32) -> St
 /// gemm is a handle that is not destroyed meanwhile; pool is one or null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_pool(gemm: *mut Gemm, pool: *const Pool) -> Status {
-    // SAFETY: by this function's contract.
-    unsafe { operation::set_pool("gemmill_gemm_set_pool", gemm, pool) }
+    entry!("gemmill_gemm_set_pool", |c| c.settings(gemm)?.execution.set_pool(c, pool)?)
 }
-
-const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
