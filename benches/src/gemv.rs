@@ -56,34 +56,34 @@ pub struct GemvArgs {
 
 /// What was measured of one product. JSON output is one of these a line.
 #[derive(Debug, Serialize)]
-struct Record {
-    op: String,
-    m: usize,
-    n: usize,
-    k: usize,
+pub struct Record {
+    pub op: String,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
     /// Where the weights lie.
-    from: &'static str,
-    tier: String,
+    pub from: &'static str,
+    pub tier: String,
     /// Bytes of all copies of the packed weights.
-    weight_bytes: usize,
-    gmacs: f64,
+    pub weight_bytes: usize,
+    pub gmacs: f64,
     /// Bytes of packed weights a second.
-    weight_gbs: f64,
+    pub weight_gbs: f64,
     /// What the core reads from a buffer of `weight_bytes`.
-    read_gbs: f64,
+    pub read_gbs: f64,
     /// `weight_gbs` over `read_gbs`.
-    read_ratio: f64,
+    pub read_ratio: f64,
     /// `gmacs` over the tier's peak; absent where its sequence cannot run.
-    peak_ratio: Option<f64>,
+    pub peak_ratio: Option<f64>,
     /// What multiplies, where it is hardware dot products.
-    hardware_dot: Option<&'static str>,
-    verified: bool,
+    pub hardware_dot: Option<&'static str>,
+    pub verified: bool,
 }
 
 /// Where weights lie, and what of them there has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Level {
-    name: &'static str,
+pub struct Level {
+    pub name: &'static str,
     /// Bytes of all copies.
     bytes: usize,
 }
@@ -91,7 +91,8 @@ struct Level {
 /// The largest matrix: weights from memory are several.
 const LARGEST_MATRIX: usize = 32 << 20;
 
-fn levels(caches: Caches, largest: usize) -> [Level; 3] {
+/// The levels that weights shall lie in, with at most `largest` bytes each.
+pub fn levels(caches: Caches, largest: usize) -> [Level; 3] {
     let between = (caches.l2 as f64 * caches.l3 as f64).sqrt() as usize;
     let memory = caches.l3.saturating_mul(2).clamp(128 << 20, 1 << 30);
     [("L2", caches.l2 / 2), ("L3", between), ("memory", memory)]
@@ -100,7 +101,7 @@ fn levels(caches: Caches, largest: usize) -> [Level; 3] {
 
 impl Level {
     /// Rows and columns of one matrix of the level, and copies of it.
-    fn matrix(self, op: Op) -> (usize, usize) {
+    pub fn matrix(self, op: Op) -> (usize, usize) {
         const UNIT: usize = 64;
         let elements = |bytes: usize| bytes * 8 / op.weight_bits();
         let side = (elements(self.bytes.min(LARGEST_MATRIX)) as f64).sqrt() as usize / UNIT * UNIT;
@@ -159,7 +160,8 @@ pub fn run(args: &GemvArgs) -> Result<()> {
     Ok(())
 }
 
-fn measure(
+/// Measures one product, its weights in a level, and what the core reads there; compares it with the reference.
+pub fn measure(
     op: Op,
     shape: &Shape,
     level: Level,

@@ -51,9 +51,17 @@ const VERIFY_BUDGET: f64 = 1e8;
 
 /// CPU, caches and tier.
 pub fn machine() -> Result<String> {
+    Ok(format!("{}\n{}; tier {}\n", cpu_name(), caches(), args::tier_or_best(None)?))
+}
+
+/// CPU and caches in one line.
+pub fn cpu() -> String {
+    format!("{}, {}", cpu_name(), caches())
+}
+
+fn caches() -> String {
     let Caches { l1, l2, l3 } = Caches::of_this_cpu();
-    let tier = args::tier_or_best(None)?;
-    Ok(format!("{}\nL1 {}, L2 {}, L3 {}; tier {tier}\n", cpu_name(), size_name(l1), size_name(l2), size_name(l3)))
+    format!("L1 {}, L2 {}, L3 {}", size_name(l1), size_name(l2), size_name(l3))
 }
 
 /// The run without a subcommand.
