@@ -20,7 +20,8 @@ pub struct ConvertArgs {
     /// Seconds for each figure
     #[arg(long, default_value_t = 0.5, value_parser = crate::gemm::parse_seconds)]
     seconds: f64,
-    /// Bytes of source and destination together; without it, half of the second-level cache, and several times the last one
+    /// Bytes of source and destination together; without it, half of the second-level cache, and several times the last
+    /// one
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(384..=1 << 34))]
     bytes: Vec<u64>,
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -20,13 +20,13 @@ use crate::table;
 /// cache, and in memory.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Weights are square matrices of half the second-level cache, of the geometric mean of the second and third level, and of \
-at most 32 MiB: of those, products take copies in turn that are at least 128 MiB together, and twice the third level (at \
-most 1 GiB).
+Weights are square matrices of half the second-level cache, of the geometric mean of the second and third level, and \
+of at most 32 MiB: of those, products take copies in turn that are at least 128 MiB together, and twice the third \
+level (at most 1 GiB).
 
-GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes as \
-all copies have and on pages as large as theirs: the fastest of loops that only load, with one or several streams, with and \
-without prefetches. Every product is compared with the reference, bit for bit, as `gemm` does.")]
+GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes \
+as all copies have and on pages as large as theirs: the fastest of loops that only load, with one or several streams, \
+with and without prefetches. Every product is compared with the reference, bit for bit, as `gemm` does.")]
 pub struct GemvArgs {
     /// Operations, as `gemm` has them, with commas between
     #[arg(long, value_name = "OP,...", value_delimiter = ',', default_value = "u8i8-f32,f32f16-f32,f32bf16-f32")]
@@ -36,7 +36,8 @@ pub struct GemvArgs {
     #[command(flatten)]
     dot: DotArgs,
     /// Numbers of rows, from 1 to 16, with commas between
-    #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=16))]
     m: Vec<u32>,
     /// Largest bytes of all copies of the weights, MiB: sizes beyond are cut to it
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]

@@ -34,8 +34,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures and tries out gemmill, matrix products whose bits are the same everywhere. Without a subcommand: a summary of
-/// this machine in less than a minute.
+/// Measures and tries out gemmill, matrix products whose bits are the same everywhere. Without a subcommand: a summary
+/// of this machine in less than a minute.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 120)]
 struct Cli {

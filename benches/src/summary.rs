@@ -102,7 +102,7 @@ pub fn run() -> Result<()> {
     let (_, float) = peak::measure_of(tier, Arithmetic::Float);
     writeln!(
         out,
-        "peak: of the sequence {peak_tier} {}, floating-point {}; verified: all rows, or a sample of them, bit for bit\n",
+        "peak: of the sequence {peak_tier} {}, floating-point {}; verified: all rows, or a sample, bit for bit\n",
         integer.name(),
         float.name()
     )?;
@@ -126,7 +126,8 @@ fn digits(out: &mut impl Write) -> Result<()> {
     let int8_accuracy = held_out.accuracy(&logits);
     writeln!(
         out,
-        "digits: {f32_accuracy:.2} % right in f32, {int8_accuracy:.2} % in int8, {} images held out, {:.0} thousand a second",
+        "digits: {f32_accuracy:.2} % right in f32, {int8_accuracy:.2} % in int8, {} images held out, \
+         {:.0} thousand a second",
         held_out.len(),
         per_second / 1e3
     )?;

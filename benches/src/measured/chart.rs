@@ -39,7 +39,7 @@ pub fn svg(sheet: &Sheet) -> Result<Option<String>> {
                 .y_label_area_size(NAMES)
                 .build_cartesian_2d(0.0..greatest * 1.1, rows..0.0),
         )?;
-        drawn(chart.configure_mesh().disable_y_mesh().y_labels(0).label_style((FONT, 11)).draw())?;
+        drawn(chart.configure_mesh().disable_y_mesh().max_light_lines(1).y_labels(0).label_style((FONT, 11)).draw())?;
         for (at, (column, values)) in columns.iter().zip(&series).enumerate() {
             let color = COLORS[at % COLORS.len()];
             let step = 1.0 / (columns.len() + 1) as f64;

@@ -1,4 +1,5 @@
-//! `gemmill-bench measure`: all figures of the documentation. It measures into CSV files, and makes pages and charts of them.
+//! `gemmill-bench measure`: all figures of the documentation. It measures into CSV files, and makes pages and charts of
+//! them.
 
 mod chart;
 mod figures;

@@ -210,7 +210,7 @@ pub fn all() -> Result<Vec<Measurement>> {
         all.push(Measurement {
             name: format!("few-bits-{tier}"),
             title: format!("Weights of 4 and 2 bits on {tier}"),
-            about: "Groups of 128. By i8: f32 activations are quantized inside the call. By f32: they stay as they are.",
+            about: "Groups of 128. By i8: f32 activations are quantized in the call. By f32: they stay as they are.",
             tier: TierOf::All(tier),
             sources: &GROUP_SOURCES,
             what: What::Products {
