@@ -28,6 +28,22 @@ fn every_page_and_chart_has_its_csv_file() -> TestResult {
 }
 
 #[test]
+fn pages_that_the_documentation_links_to_are_there() -> TestResult {
+    let docs = Path::new(REPOSITORY).join("docs");
+    for entry in fs::read_dir(&docs)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|e| e != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        for link in text.split("(measured/").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(docs.join("measured").join(link).is_file(), "{}: no page measured/{link}", path.display());
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn measuring_writes_a_file_a_page_and_a_chart() -> TestResult {
     let s = Sandbox::new()?;
     s.refused(&["measure", "--only", "conversions"], "no sources of gemmill are there")?;

@@ -9,10 +9,10 @@ use crate::plot::{COLORS, FONT, drawn, register_font};
 
 const WIDTH: u32 = 900;
 /// Height of a bar, and of all that is no bar.
-const BAR: u32 = 11;
+const BAR: u32 = 12;
 const REST: u32 = 100;
-/// Space for the names of rows, and of one character in it.
-const NAMES: u32 = 240;
+/// Space for the names of rows, and the characters that it has room for.
+const NAMES: u32 = 260;
 const NAME_LEN: usize = 38;
 
 /// The chart as SVG, the same on every machine; none if the sheet has no columns to draw.
@@ -33,13 +33,14 @@ pub fn svg(sheet: &Sheet) -> Result<Option<String>> {
         let rows = names.len() as f64;
         let mut chart = drawn(
             ChartBuilder::on(&root)
-                .caption(sheet.first("title"), (FONT, 16))
+                .caption(sheet.first("title"), (FONT, 20))
                 .margin(10)
                 .x_label_area_size(20)
                 .y_label_area_size(NAMES)
-                .build_cartesian_2d(0.0..greatest * 1.1, rows..0.0),
+                // The longest bar ends where the legend begins.
+                .build_cartesian_2d(0.0..greatest * 1.35, rows..0.0),
         )?;
-        drawn(chart.configure_mesh().disable_y_mesh().max_light_lines(1).y_labels(0).label_style((FONT, 11)).draw())?;
+        drawn(chart.configure_mesh().disable_y_mesh().max_light_lines(1).y_labels(0).label_style((FONT, 14)).draw())?;
         for (at, (column, values)) in columns.iter().zip(&series).enumerate() {
             let color = COLORS[at % COLORS.len()];
             let step = 1.0 / (columns.len() + 1) as f64;
@@ -54,11 +55,11 @@ pub fn svg(sheet: &Sheet) -> Result<Option<String>> {
         let (x, y) = chart.plotting_area().get_pixel_range();
         for (row, name) in names.iter().enumerate() {
             let middle = y.start + ((row as f64 + 0.5) / rows * f64::from(y.end - y.start)) as i32;
-            let style = TextStyle::from((FONT, 11).into_font()).pos(Pos::new(HPos::Right, VPos::Center));
+            let style = TextStyle::from((FONT, 14).into_font()).pos(Pos::new(HPos::Right, VPos::Center));
             drawn(root.draw(&Text::new(name.as_str(), (x.start - 6, middle), style)))?;
         }
         let mut legend = chart.configure_series_labels();
-        legend.position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.85)).label_font((FONT, 11));
+        legend.position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.85)).label_font((FONT, 14));
         drawn(legend.draw())?;
         drawn(root.present())?;
     }
