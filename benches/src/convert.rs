@@ -20,7 +20,8 @@ pub struct ConvertArgs {
     /// Seconds for each figure
     #[arg(long, default_value_t = 0.5, value_parser = crate::gemm::parse_seconds)]
     seconds: f64,
-    /// Bytes of source and destination together; without it, half of the second-level cache, and several times the last one
+    /// Bytes of source and destination together; without it, half of the second-level cache, and several times the last
+    /// one
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(384..=1 << 34))]
     bytes: Vec<u64>,
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -28,40 +29,28 @@ pub struct ConvertArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
-    conversion: &'static str,
+pub struct Row {
+    pub conversion: &'static str,
     /// Source and destination together.
-    bytes: usize,
+    pub bytes: usize,
     /// Bytes read and written each second.
-    gbs: f64,
+    pub gbs: f64,
     /// Of the copy.
-    copy_gbs: f64,
-    ratio: f64,
+    pub copy_gbs: f64,
+    pub ratio: f64,
 }
 
 /// The subcommand.
 pub fn run(args: &ConvertArgs) -> Result<()> {
     let sizes = if args.bytes.is_empty() {
-        let Caches { l2, l3, .. } = Caches::of_this_cpu();
-        vec![l2 / 2, (4 * l3).clamp(256 << 20, 1 << 30)]
+        usual_sizes().to_vec()
     } else {
         args.bytes.iter().map(|&bytes| usize::try_from(bytes)).collect::<Result<_, _>>()?
     };
     let bar = crate::progress(6 * sizes.len() as u64, "conversions");
     let mut rows = Vec::new();
     for &bytes in &sizes {
-        let mut add = |row: Result<Row>| -> Result<()> {
-            rows.push(row?);
-            bar.inc(1);
-            Ok(())
-        };
-        let measure = Measure { bytes, seconds: args.seconds };
-        add(measure.row("bf16 to f32", convert::bf16_to_f32, bf16::from_f32(1.5)))?;
-        add(measure.row("f32 to bf16", convert::f32_to_bf16, 1.5f32))?;
-        add(measure.row("f32 to bf16, saturating", convert::f32_to_bf16_saturating, 1.5f32))?;
-        add(measure.row("f16 to f32", convert::f16_to_f32, f16::from_f32(1.5)))?;
-        add(measure.row("f32 to f16", convert::f32_to_f16, 1.5f32))?;
-        add(measure.row("f32 to f16, saturating", convert::f32_to_f16_saturating, 1.5f32))?;
+        rows.extend(self::rows(bytes, args.seconds, || bar.inc(1))?);
     }
     bar.finish_and_clear();
     let mut out = std::io::stdout().lock();
@@ -87,6 +76,30 @@ pub fn run(args: &ConvertArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Half of the second-level cache, and several times the last one.
+pub fn usual_sizes() -> [usize; 2] {
+    let Caches { l2, l3, .. } = Caches::of_this_cpu();
+    [l2 / 2, (4 * l3).clamp(256 << 20, 1 << 30)]
+}
+
+/// Every conversion of so many bytes, source and destination together; `step` is called after each.
+pub fn rows(bytes: usize, seconds: f64, step: impl Fn()) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut add = |row: Result<Row>| -> Result<()> {
+        rows.push(row?);
+        step();
+        Ok(())
+    };
+    let measure = Measure { bytes, seconds };
+    add(measure.row("bf16 to f32", convert::bf16_to_f32, bf16::from_f32(1.5)))?;
+    add(measure.row("f32 to bf16", convert::f32_to_bf16, 1.5f32))?;
+    add(measure.row("f32 to bf16, saturating", convert::f32_to_bf16_saturating, 1.5f32))?;
+    add(measure.row("f16 to f32", convert::f16_to_f32, f16::from_f32(1.5)))?;
+    add(measure.row("f32 to f16", convert::f32_to_f16, 1.5f32))?;
+    add(measure.row("f32 to f16, saturating", convert::f32_to_f16_saturating, 1.5f32))?;
+    Ok(rows)
 }
 
 struct Measure {

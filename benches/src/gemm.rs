@@ -28,22 +28,22 @@ reference's bits: otherwise `verified` is false and the exit status is not 0.
 
 Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's plainest exact sequence (of integers \
 narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma; of hardware dot \
-products dot-bf16 or tiles-bf16), measured in this process before each shape (the best \
-measurement so far, in samples of 20000 iterations, some 40 us of fma). `sustained_ratio` divides by the best of the same sequence in as many samples, each \
-as long as the product took (at most 0.3 s of them), on one core as well: what else a machine does is in long samples, and not in the best of short \
-ones.
+products dot-bf16 or tiles-bf16), measured in this process before each shape (the best measurement so far, in samples \
+of 20000 iterations, some 40 us of fma). `sustained_ratio` divides by the best of the same sequence in as many \
+samples, each as long as the product took (at most 0.3 s of them), on one core as well: what else a machine does is in long \
+samples, and not in the best of short ones.
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {
     /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32}, f32{i8,u8}-f32, or any three of
-    /// f32, f16 and bf16: f32f16-f32, bf16bf16-bf16. With weights of 4 or 2 bits in groups: f32i4-f32, bf16i2-bf16 and so
-    /// on expand weights to f32, i8i4-f32 and i8i2-f32 quantize f32 activations to i8, row by row inside the call
+    /// f32, f16 and bf16: f32f16-f32, bf16bf16-bf16. With weights of 4 or 2 bits in groups: f32i4-f32, bf16i2-bf16 and
+    /// so on expand weights to f32, i8i4-f32 and i8i2-f32 quantize f32 activations to i8, row by row inside the call
     #[arg(long, default_value = "u8i8-i32")]
     op: Op,
     #[command(flatten)]
     shapes: ShapeArgs,
-    /// How weights are made: per-column if not given, gaussian in all but integer products; u8 weights are the i8 ones plus
-    /// 128, with zero point 128
+    /// How weights are made: per-column if not given, gaussian in all but integer products; u8 weights are the i8 ones
+    /// plus 128, with zero point 128
     #[arg(long, value_enum)]
     weights: Option<WeightKind>,
     #[command(flatten)]
@@ -55,7 +55,8 @@ pub struct GemmArgs {
     #[arg(long, value_name = "MAX")]
     activation_max: Option<u8>,
     /// Zero point of integer activations: 43 if not given
-    #[arg(long, value_name = "Z", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-128..=255))]
+    #[arg(long, value_name = "Z", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-128..=255))]
     a_zero_point: Option<i32>,
     #[command(flatten)]
     dot: DotArgs,

@@ -20,13 +20,13 @@ use crate::table;
 /// cache, and in memory.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Weights are square matrices of half the second-level cache, of the geometric mean of the second and third level, and of \
-at most 32 MiB: of those, products take copies in turn that are at least 128 MiB together, and twice the third level (at \
-most 1 GiB).
+Weights are square matrices of half the second-level cache, of the geometric mean of the second and third level, and \
+of at most 32 MiB: of those, products take copies in turn that are at least 128 MiB together, and twice the third \
+level (at most 1 GiB).
 
-GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes as \
-all copies have and on pages as large as theirs: the fastest of loops that only load, with one or several streams, with and \
-without prefetches. Every product is compared with the reference, bit for bit, as `gemm` does.")]
+GB/s are bytes of packed weights. `read` is what the same core reads in the same run, from a buffer of as many bytes \
+as all copies have and on pages as large as theirs: the fastest of loops that only load, with one or several streams, \
+with and without prefetches. Every product is compared with the reference, bit for bit, as `gemm` does.")]
 pub struct GemvArgs {
     /// Operations, as `gemm` has them, with commas between
     #[arg(long, value_name = "OP,...", value_delimiter = ',', default_value = "u8i8-f32,f32f16-f32,f32bf16-f32")]
@@ -36,7 +36,8 @@ pub struct GemvArgs {
     #[command(flatten)]
     dot: DotArgs,
     /// Numbers of rows, from 1 to 16, with commas between
-    #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, value_name = "M,...", value_delimiter = ',', default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=16))]
     m: Vec<u32>,
     /// Largest bytes of all copies of the weights, MiB: sizes beyond are cut to it
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
@@ -56,34 +57,34 @@ pub struct GemvArgs {
 
 /// What was measured of one product. JSON output is one of these a line.
 #[derive(Debug, Serialize)]
-struct Record {
-    op: String,
-    m: usize,
-    n: usize,
-    k: usize,
+pub struct Record {
+    pub op: String,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
     /// Where the weights lie.
-    from: &'static str,
-    tier: String,
+    pub from: &'static str,
+    pub tier: String,
     /// Bytes of all copies of the packed weights.
-    weight_bytes: usize,
-    gmacs: f64,
+    pub weight_bytes: usize,
+    pub gmacs: f64,
     /// Bytes of packed weights a second.
-    weight_gbs: f64,
+    pub weight_gbs: f64,
     /// What the core reads from a buffer of `weight_bytes`.
-    read_gbs: f64,
+    pub read_gbs: f64,
     /// `weight_gbs` over `read_gbs`.
-    read_ratio: f64,
+    pub read_ratio: f64,
     /// `gmacs` over the tier's peak; absent where its sequence cannot run.
-    peak_ratio: Option<f64>,
+    pub peak_ratio: Option<f64>,
     /// What multiplies, where it is hardware dot products.
-    hardware_dot: Option<&'static str>,
-    verified: bool,
+    pub hardware_dot: Option<&'static str>,
+    pub verified: bool,
 }
 
 /// Where weights lie, and what of them there has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Level {
-    name: &'static str,
+pub struct Level {
+    pub name: &'static str,
     /// Bytes of all copies.
     bytes: usize,
 }
@@ -91,7 +92,8 @@ struct Level {
 /// The largest matrix: weights from memory are several.
 const LARGEST_MATRIX: usize = 32 << 20;
 
-fn levels(caches: Caches, largest: usize) -> [Level; 3] {
+/// The levels that weights shall lie in, with at most `largest` bytes each.
+pub fn levels(caches: Caches, largest: usize) -> [Level; 3] {
     let between = (caches.l2 as f64 * caches.l3 as f64).sqrt() as usize;
     let memory = caches.l3.saturating_mul(2).clamp(128 << 20, 1 << 30);
     [("L2", caches.l2 / 2), ("L3", between), ("memory", memory)]
@@ -100,7 +102,7 @@ fn levels(caches: Caches, largest: usize) -> [Level; 3] {
 
 impl Level {
     /// Rows and columns of one matrix of the level, and copies of it.
-    fn matrix(self, op: Op) -> (usize, usize) {
+    pub fn matrix(self, op: Op) -> (usize, usize) {
         const UNIT: usize = 64;
         let elements = |bytes: usize| bytes * 8 / op.weight_bits();
         let side = (elements(self.bytes.min(LARGEST_MATRIX)) as f64).sqrt() as usize / UNIT * UNIT;
@@ -159,7 +161,8 @@ pub fn run(args: &GemvArgs) -> Result<()> {
     Ok(())
 }
 
-fn measure(
+/// Measures one product, its weights in a level, and what the core reads there; compares it with the reference.
+pub fn measure(
     op: Op,
     shape: &Shape,
     level: Level,

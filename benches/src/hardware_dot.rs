@@ -9,8 +9,8 @@ use crate::op::{FloatOp, Op};
 /// Which hardware dot products are used, if any.
 #[derive(Debug, Args)]
 pub struct DotArgs {
-    /// Multiply bf16 by the CPU's own dot products, which round otherwise: avx512-bf16 or amx-bf16; without a name, the best
-    /// that the tier has here
+    /// Multiply bf16 by the CPU's own dot products, which round otherwise: avx512-bf16 or amx-bf16; without a name, the
+    /// best that the tier has here
     #[arg(long, value_name = "NAME", value_parser = parse)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = BEST)]
     hardware_dot: Option<Dot>,

@@ -3,6 +3,7 @@
 //! - `op`, `args`, `groups`, `hardware_dot`, `data`, `case`: what is multiplied, and what it has to give
 //! - `measure`, `peak`, `peers`: how fast, and how fast it could be
 //! - `table`, `npy_file`, `output`: what goes in and out
+//! - `measured`: the figures of the documentation, which are files
 
 mod args;
 mod case;
@@ -14,6 +15,7 @@ mod gemv;
 mod groups;
 mod hardware_dot;
 mod measure;
+mod measured;
 mod npy;
 mod npy_file;
 mod npy_float;
@@ -32,8 +34,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Measures and tries out gemmill, matrix products whose bits are the same everywhere. Without a subcommand: a summary of this machine in
-/// less than a minute.
+/// Measures and tries out gemmill, matrix products whose bits are the same everywhere. Without a subcommand: a summary
+/// of this machine in less than a minute.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 120)]
 struct Cli {
@@ -48,6 +50,7 @@ enum Command {
     Npy(npy::NpyArgs),
     Peak(peak::PeakArgs),
     Convert(convert::ConvertArgs),
+    Measure(measured::MeasureArgs),
     Disasm(disasm::DisasmArgs),
     Plot(plot::PlotArgs),
 }
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Npy(args)) => npy::run(args),
         Some(Command::Peak(args)) => peak::run(args),
         Some(Command::Convert(args)) => convert::run(args),
+        Some(Command::Measure(args)) => measured::run(args),
         Some(Command::Disasm(args)) => disasm::run(args),
         Some(Command::Plot(args)) => plot::run(args),
     }

@@ -16,10 +16,10 @@ use crate::output;
 
 /// Multiplies C = A · B of npy files: u8 or i8, or f32 or f16; two dimensions, C or Fortran order.
 ///
-/// Of integers, C is i32 without a multiplier. With one, C = zero point + round((A·B + bias) * multiplier), saturated to
-/// u8 or i8. Of floating-point numbers, C = f(A·B + bias), summed in f32 in ascending order, f being relu, gelu, silu or
-/// nothing; with --bits, B is first quantized to so many bits, with a scale for every group of each column; with --hardware-dot,
-/// A and B are first rounded to bf16.
+/// Of integers, C is i32 without a multiplier. With one, C = zero point + round((A·B + bias) * multiplier), saturated
+/// to u8 or i8. Of floating-point numbers, C = f(A·B + bias), summed in f32 in ascending order, f being relu, gelu,
+/// silu or nothing; with --bits, B is first quantized to so many bits, with a scale for every group of each column;
+/// with --hardware-dot, A and B are first rounded to bf16.
 #[derive(Debug, Args)]
 pub struct NpyArgs {
     /// Activations, M × K

@@ -62,8 +62,8 @@ impl TierPeak {
         Ok(self.best)
     }
 
-    /// The best of `samples` runs of the sequence that take `seconds` each, GMAC/s: what the core sustains for so long, with
-    /// all that interrupts it. At most [`SUSTAINED`] seconds of them, but for the first.
+    /// The best of `samples` runs of the sequence that take `seconds` each, GMAC/s: what the core sustains for so long,
+    /// with all that interrupts it. At most [`SUSTAINED`] seconds of them, but for the first.
     pub fn sustained(&self, seconds: f64, samples: usize) -> Result<Option<f64>> {
         let (Some(sequence), Some(best)) = (&self.sequence, self.best) else { return Ok(None) };
         let macs = sequence.macs_per_iteration() as f64;
@@ -111,7 +111,8 @@ pub fn sequences(tiers: &[Tier], seconds: f64) -> Result<Vec<(String, f64)>> {
     Ok(all)
 }
 
-/// GB/s of one core that reads a buffer of `bytes` again and again, in the pattern that is fastest with a tier's vectors.
+/// GB/s of one core that reads a buffer of `bytes` again and again, in the pattern that is fastest with a tier's
+/// vectors.
 pub fn read_bandwidth(tier: Tier, bytes: usize, seconds: f64) -> f64 {
     ReadBuffer::new(bytes).bytes_per_second(tier, seconds) / 1e9
 }

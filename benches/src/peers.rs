@@ -11,7 +11,8 @@ use crate::args::Shape;
 use crate::measure;
 use crate::table::Record;
 
-/// The driver. It reads "m n k" lines and answers each with "m n k | GMAC/s of each library"; its first line names them.
+/// The driver. It reads "m n k" lines and answers each with "m n k | GMAC/s of each library"; its first line names
+/// them.
 #[derive(Debug)]
 pub struct Peers {
     child: Child,

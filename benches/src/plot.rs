@@ -35,8 +35,10 @@ enum Kind {
 const WIDTH: u32 = 1100;
 const ROOFLINE_HEIGHT: u32 = 640;
 const BAR_HEIGHT: u32 = 20;
-const FONT: &str = "sans-serif";
-const COLORS: [RGBColor; 6] = [
+/// The font of all charts: [`register_font`] makes it known.
+pub const FONT: &str = "sans-serif";
+/// Colors of series, apart for all eyes.
+pub const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -55,9 +57,7 @@ pub fn run(args: &PlotArgs) -> Result<()> {
     if let Some(r) = records.iter().find(|r| !(r.gmacs.is_finite() && r.gmacs > 0.0)) {
         bail!("{}: {} has a speed of {}", args.results.display(), r.shape(), r.gmacs);
     }
-    // Drawn from the binary itself: no machine is asked for its fonts.
-    plotters::style::register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
-        .map_err(|_| anyhow!("the font cannot be read"))?;
+    register_font()?;
     let height = match args.kind {
         Kind::Roofline => ROOFLINE_HEIGHT,
         Kind::Bars => bars_height(&records),
@@ -72,6 +72,12 @@ pub fn run(args: &PlotArgs) -> Result<()> {
     })?;
     println!("{}: {} results", args.output.display(), records.len());
     Ok(())
+}
+
+/// Text is drawn from the binary itself: no machine is asked for its fonts.
+pub fn register_font() -> Result<()> {
+    plotters::style::register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| anyhow!("the font cannot be read"))
 }
 
 fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, records: &[Record], kind: Kind) -> Result<()> {
@@ -89,7 +95,7 @@ fn draw<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, records: &[Record], k
 }
 
 /// Errors of drawing backends borrow from the backend; only their text is kept.
-fn drawn<T, E: std::error::Error + Send + Sync>(result: Result<T, DrawingAreaErrorKind<E>>) -> Result<T> {
+pub fn drawn<T, E: std::error::Error + Send + Sync>(result: Result<T, DrawingAreaErrorKind<E>>) -> Result<T> {
     result.map_err(|e| anyhow!("drawing: {e}"))
 }
 

@@ -51,9 +51,17 @@ const VERIFY_BUDGET: f64 = 1e8;
 
 /// CPU, caches and tier.
 pub fn machine() -> Result<String> {
+    Ok(format!("{}\n{}; tier {}\n", cpu_name(), caches(), args::tier_or_best(None)?))
+}
+
+/// CPU and caches in one line.
+pub fn cpu() -> String {
+    format!("{}, {}", cpu_name(), caches())
+}
+
+fn caches() -> String {
     let Caches { l1, l2, l3 } = Caches::of_this_cpu();
-    let tier = args::tier_or_best(None)?;
-    Ok(format!("{}\nL1 {}, L2 {}, L3 {}; tier {tier}\n", cpu_name(), size_name(l1), size_name(l2), size_name(l3)))
+    format!("L1 {}, L2 {}, L3 {}", size_name(l1), size_name(l2), size_name(l3))
 }
 
 /// The run without a subcommand.
@@ -94,7 +102,7 @@ pub fn run() -> Result<()> {
     let (_, float) = peak::measure_of(tier, Arithmetic::Float);
     writeln!(
         out,
-        "peak: of the sequence {peak_tier} {}, floating-point {}; verified: all rows, or a sample of them, bit for bit\n",
+        "peak: of the sequence {peak_tier} {}, floating-point {}; verified: all rows, or a sample, bit for bit\n",
         integer.name(),
         float.name()
     )?;
@@ -118,7 +126,8 @@ fn digits(out: &mut impl Write) -> Result<()> {
     let int8_accuracy = held_out.accuracy(&logits);
     writeln!(
         out,
-        "digits: {f32_accuracy:.2} % right in f32, {int8_accuracy:.2} % in int8, {} images held out, {:.0} thousand a second",
+        "digits: {f32_accuracy:.2} % right in f32, {int8_accuracy:.2} % in int8, {} images held out, \
+         {:.0} thousand a second",
         held_out.len(),
         per_second / 1e3
     )?;

@@ -49,7 +49,8 @@ fn gemm_verifies_floating_point_operations() -> TestResult {
     Ok(())
 }
 
-/// On the portable tier hardware dot products are plain Rust, so every machine has them there; and only if they are asked for.
+/// On the portable tier hardware dot products are plain Rust, so every machine has them there; and only if they are
+/// asked for.
 #[test]
 fn gemm_verifies_hardware_dot_products() -> TestResult {
     let s = Sandbox::new()?;

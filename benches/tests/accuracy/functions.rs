@@ -30,8 +30,8 @@ const RANGES: [(&str, f64, f64); 6] = [
     ("x < −88", f64::NEG_INFINITY, -88.0),
 ];
 
-/// The numbers that are tried: finite ones of all exponents, and those more densely for which a function is neither 0, x / 2
-/// nor x.
+/// The numbers that are tried: finite ones of all exponents, and those more densely for which a function is neither 0,
+/// x / 2 nor x.
 pub fn numbers_to_try() -> impl Iterator<Item = f32> {
     let long = std::env::var_os("GEMMILL_TEST_LONG").is_some();
     let (smallest, steps) = if long { (1.0 / (1 << 24) as f32, [97, 1]) } else { (1.0 / 16.0, [997, 61]) };

@@ -305,9 +305,8 @@ pub fn table_of_operations(findings: &[Finding]) -> String {
 }
 
 pub fn table_of_shapes(findings: &[Finding]) -> String {
-    let mut text =
-        "| model | m × n × k | operation | arithmetic, max | mean | in all, max | mean |\n|---|---|---|--:|--:|--:|--:|\n"
-            .to_owned();
+    let mut text = "| model | m × n × k | operation | arithmetic, max | mean | in all, max | mean |\n".to_owned();
+    text.push_str("|---|---|---|--:|--:|--:|--:|\n");
     for f in findings.iter().filter(|f| BY_SHAPE.contains(&f.op.as_str())) {
         let (arithmetic, in_all) = (f.arithmetic.cells(), f.in_all.cells());
         writeln!(text, "| {} | `{}` | {arithmetic} | {in_all} |", SHAPES[f.shape].cells(), f.op).unwrap();
