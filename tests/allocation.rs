@@ -143,7 +143,8 @@ fn empty_weights_are_small() {
     }
 }
 
-/// The same for floating-point and groupwise products: what is packed, expanded and quantized goes to memory that is kept.
+/// The same for floating-point and groupwise products: what is packed, expanded and quantized goes to memory that is
+/// kept.
 #[test]
 fn floating_point_calls_after_the_first_allocate_nothing() {
     let rng = &mut Rng::new(seed());
@@ -159,7 +160,8 @@ fn floating_point_calls_after_the_first_allocate_nothing() {
         let float = FloatGemm::builder(&halves).threads(threads).tier(tier).build().unwrap();
         let expanding = FloatGemm::groupwise(&nibbles).threads(threads).tier(tier).build().unwrap();
         let integer = GroupwiseGemm::builder(&nibbles).threads(threads).tier(tier).build().unwrap();
-        // Those that this tier has, in plain Rust or by instruction. K is no multiple of a tile's: A is packed for tiles.
+        // Those that this tier has, in plain Rust or by instruction. K is no multiple of a tile's: A is packed for
+        // tiles.
         let dots = HardwareDot::ALL.into_iter().filter(|dot| dot.require(tier).is_ok());
         let with_dot = |dot| FloatGemm::builder(&halves).hardware_dot(dot).threads(threads).tier(tier).build().unwrap();
         let dots: Vec<FloatGemm> = dots.map(with_dot).collect();

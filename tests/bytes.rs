@@ -1,5 +1,5 @@
-//! Packed weights as bytes: what is loaded is what was packed; what is damaged or made up is an error, or weights as good as
-//! any.
+//! Packed weights as bytes: what is loaded is what was packed; what is damaged or made up is an error, or weights as
+//! good as any.
 mod common;
 
 use common::file::{at, check_products, checksum, schedule_start, seal, set_size, size_at, zero_points};

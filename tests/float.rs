@@ -1,5 +1,5 @@
-//! Floating-point products against the reference, bit for bit: all types, strides, stages, tiers and numbers of threads;
-//! shapes around every edge; numbers that overflow, vanish or are none.
+//! Floating-point products against the reference, bit for bit: all types, strides, stages, tiers and numbers of
+//! threads; shapes around every edge; numbers that overflow, vanish or are none.
 
 mod common;
 

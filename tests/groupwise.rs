@@ -1,5 +1,5 @@
-//! Products with weights of 4 and 2 bits against the reference, bit for bit: all formats, strides, types, tiers and numbers of
-//! threads; shapes around every edge.
+//! Products with weights of 4 and 2 bits against the reference, bit for bit: all formats, strides, types, tiers and
+//! numbers of threads; shapes around every edge.
 
 mod common;
 
@@ -218,8 +218,8 @@ fn rows_do_not_depend_on_the_batch() {
     }
 }
 
-/// Rows whose scale is a corner: nothing but zeros or NaN, NaN among numbers (which counts as zero), the largest and the
-/// smallest numbers.
+/// Rows whose scale is a corner: nothing but zeros or NaN, NaN among numbers (which counts as zero), the largest and
+/// the smallest numbers.
 #[test]
 fn rows_of_special_numbers() {
     let rng = &mut Rng::new(seed() + 3);
@@ -250,8 +250,8 @@ fn rows_of_special_numbers() {
     }
 }
 
-/// Infinities and NaN are what f32 makes of them where activations stay what they are; scales may be as small as f32 holds,
-/// and as large as weights allow.
+/// Infinities and NaN are what f32 makes of them where activations stay what they are; scales may be as small as f32
+/// holds, and as large as weights allow.
 #[test]
 fn floating_point_activations_may_be_anything() {
     let rng = &mut Rng::new(seed() + 4);

@@ -1,5 +1,6 @@
-//! Hardware dot products of bf16 against their reference, bit for bit: AVX512-BF16 and AMX-BF16 on every tier that has them,
-//! and in plain Rust on the portable one; against f64, their documented bound; and that nobody gets them without asking.
+//! Hardware dot products of bf16 against their reference, bit for bit: AVX512-BF16 and AMX-BF16 on every tier that has
+//! them, and in plain Rust on the portable one; against f64, their documented bound; and that nobody gets them without
+//! asking.
 
 mod common;
 
@@ -13,8 +14,8 @@ use gemmill::{
 };
 use gemmill_machine::{Exercised, Lacking};
 
-/// The tiers that are exercised, each with the dot products that it has. Says which dot products no tier has, and fails if
-/// the emulated machine stands in for the tier that has all of them and one is missing.
+/// The tiers that are exercised, each with the dot products that it has. Says which dot products no tier has, and fails
+/// if the emulated machine stands in for the tier that has all of them and one is missing.
 fn dots() -> Vec<(Tier, HardwareDot)> {
     let tiers = tiers();
     let mut all = Vec::new();
@@ -154,8 +155,9 @@ fn padding_makes_no_nan() {
     }
 }
 
-/// Rows and columns for the bound: usual ones, those whose sums cancel, one large number among small ones, factors whose
-/// products are flushed, and a 1 to which every product adds a little less than half of its last bit, which is lost.
+/// Rows and columns for the bound: usual ones, those whose sums cancel, one large number among small ones, factors
+/// whose products are flushed, and a 1 to which every product adds a little less than half of its last bit, which is
+/// lost.
 fn rows_for_the_bound(rng: &mut Rng, kind: u64, k: usize) -> (Vec<bf16>, Vec<bf16>) {
     let number = |rng: &mut Rng, i: usize, is_a: bool| match kind {
         0 => rng.gaussian(),
@@ -208,8 +210,8 @@ fn errors_stay_within_the_documented_bound() {
     }
 }
 
-/// Results are flushed before they are subnormal: with 24 bits, this one would stay below the smallest normal number, though
-/// with as few as subnormal numbers have it would round to it.
+/// Results are flushed before they are subnormal: with 24 bits, this one would stay below the smallest normal number,
+/// though with as few as subnormal numbers have it would round to it.
 #[test]
 fn results_are_flushed_before_they_are_rounded_as_subnormal() {
     let least = f32::MIN_POSITIVE;

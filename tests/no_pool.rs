@@ -1,4 +1,5 @@
-//! A process whose runs have threads of the caller's own starts no pool. Alone in its process: any other test might start one.
+//! A process whose runs have threads of the caller's own starts no pool. Alone in its process: any other test might
+//! start one.
 
 use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{

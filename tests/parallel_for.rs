@@ -104,8 +104,8 @@ impl ParallelFor for Own {
 /// A product, and the bits of C.
 type Run<'r> = dyn FnMut(Threads, Option<&dyn ParallelFor>) -> (Result<()>, Vec<i32>) + 'r;
 
-/// Runs with one thread, and with each kind of the caller's own: bits that are not those of one thread fail, and so does a run
-/// that should have been refused.
+/// Runs with one thread, and with each kind of the caller's own: bits that are not those of one thread fail, and so
+/// does a run that should have been refused.
 fn check(kind: &str, tier: Tier, run: &mut Run<'_>) {
     let (ok, want) = run(Threads::Max(1), None);
     ok.unwrap();
@@ -115,7 +115,8 @@ fn check(kind: &str, tier: Tier, run: &mut Run<'_>) {
             let (given, bits) = run(Threads::Exactly(threads), Some(&own));
             let runs = own.runs.into_inner().unwrap();
             let case = || format!("{kind}, tier {tier}, {threads} threads, {order:?}, tasks {runs:?}");
-            // Rows of A may be fitted and packed in runs of their own, before the product. The first that is not done ends it.
+            // Rows of A may be fitted and packed in runs of their own, before the product. The first that is not done
+            // ends it.
             assert!((1..=3).contains(&runs.len()), "{}", case());
             assert!(runs.iter().all(|tasks| (2..=threads).contains(tasks)), "{}", case());
             let tasks = runs[0];

@@ -183,8 +183,8 @@ fn handles_pack_on_many_threads() {
     }
 }
 
-/// Products whose weights don't fit the cache go through them forwards and backwards in turns: the first ones of an operation
-/// and those after them have the same bits, with any number of rows in between.
+/// Products whose weights don't fit the cache go through them forwards and backwards in turns: the first ones of an
+/// operation and those after them have the same bits, with any number of rows in between.
 #[test]
 fn products_in_turns_have_the_same_bits() {
     let (n, k) = (2601, 1203);

@@ -55,7 +55,8 @@ impl Weights for Float {
     }
 }
 
-/// Weights of 8 bits with a scale for each column; activations become 8 bits inside the call, with a scale for each row.
+/// Weights of 8 bits with a scale for each column; activations become 8 bits inside the call, with a scale for each
+/// row.
 struct Int8 {
     gemm: Gemm<f32, f32>,
     bytes: usize,

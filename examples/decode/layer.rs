@@ -110,8 +110,8 @@ impl Layer {
         Projection::ALL.into_iter().zip(inputs).map(|(p, x)| self.multiply(p, x)).collect()
     }
 
-    /// The layer of a first token, which attends to itself alone: what its attention gives are its values, each key-value
-    /// head serving a group of query heads.
+    /// The layer of a first token, which attends to itself alone: what its attention gives are its values, each
+    /// key-value head serving a group of query heads.
     pub fn forward(&self, token: &[f32]) -> Result<Forward> {
         let Sizes { hidden, kv, .. } = self.sizes;
         let normalized = rms_normalized(token);

@@ -1,8 +1,10 @@
-//! One decoder layer with Llama-3-8B's sizes, one token at a time on one core: weights in f32, bf16 and int8, side by side.
+//! One decoder layer with Llama-3-8B's sizes, one token at a time on one core: weights in f32, bf16 and int8, side by
+//! side.
 //!
 //! `cargo run --release --example decode` makes gaussian weights, packs them in every format, and measures the layer's
-//! seven projections: time per token, memory moved, how much of what the core reads a second that is, and the error against
-//! f32. It fails where an error is larger than the format's tolerance. With `-- --quarter` all sizes are a quarter.
+//! seven projections: time per token, memory moved, how much of what the core reads a second that is, and the error
+//! against f32. It fails where an error is larger than the format's tolerance. With `-- --quarter` all sizes are a
+//! quarter.
 
 mod formats;
 mod layer;

@@ -24,7 +24,8 @@ pub fn best_of<T>(mut f: impl FnMut() -> gemmill::Result<T>) -> gemmill::Result<
     Ok(best)
 }
 
-/// Bytes a second that one core reads from a buffer of so many bytes, again and again, by the fastest of loops that only load.
+/// Bytes a second that one core reads from a buffer of so many bytes, again and again, by the fastest of loops that
+/// only load.
 pub fn read_bandwidth(bytes: usize, tier: Tier) -> f64 {
     ReadBuffer::new(bytes).bytes_per_second(tier, TIME.as_secs_f64() / 2.0)
 }

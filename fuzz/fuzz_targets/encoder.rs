@@ -1,5 +1,5 @@
-//! Generated code: any description of a kernel is refused, or decodes completely and does what the portable tier does; any
-//! instruction of the table-driven encoder is refused, or decodes to what was asked for.
+//! Generated code: any description of a kernel is refused, or decodes completely and does what the portable tier does;
+//! any instruction of the table-driven encoder is refused, or decodes to what was asked for.
 //!
 //! Tiers that the CPU lacks are carried out by the emulated machine.
 #![no_main]

@@ -1,8 +1,9 @@
-//! Bytes that may or may not be packed weights: loading gives an error, or weights whose products are those of the reference
-//! on the weights that they give back. Files of floating-point and groupwise weights give an error, or the same bytes again.
+//! Bytes that may or may not be packed weights: loading gives an error, or weights whose products are those of the
+//! reference on the weights that they give back. Files of floating-point and groupwise weights give an error, or the
+//! same bytes again.
 //!
-//! Inputs are files as they are. Mutations mend what would keep them from being read any further, but not always: magic,
-//! version, column sums, length and checksum.
+//! Inputs are files as they are. Mutations mend what would keep them from being read any further, but not always:
+//! magic, version, column sums, length and checksum.
 #![no_main]
 
 #[path = "../../tests/common/mod.rs"]

@@ -6,7 +6,8 @@
 //!                        or as they are, for products of floats: f32, or bf16 for hardware dot products
 //! ```
 //!
-//! [`Operand`] reads rows, whatever their type and strides; [`planes`] arranges bytes as kernels of 8-bit integers take them.
+//! [`Operand`] reads rows, whatever their type and strides; [`planes`] arranges bytes as kernels of 8-bit integers take
+//! them.
 
 pub(crate) mod planes;
 mod row_parameters;
@@ -81,8 +82,8 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// The operand itself as bytes, if kernels of floats read it as it lies: rows have their elements side by side, f32, or
-    /// bf16 in whole groups of hardware dot products.
+    /// The operand itself as bytes, if kernels of floats read it as it lies: rows have their elements side by side,
+    /// f32, or bf16 in whole groups of hardware dot products.
     pub(crate) fn as_float_rows(&self, products: FloatProducts) -> Option<MatRef<'a, u8>> {
         match (self.elements, products) {
             (AnyRef::F32(m), FloatProducts::Chain) => m.row_bytes(),
@@ -91,8 +92,8 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Writes rows `first..` as bytes that kernels multiply, `pitch` bytes apart, as many as `out` holds: integers as they are
-    /// or moved up by 128, floats quantized.
+    /// Writes rows `first..` as bytes that kernels multiply, `pitch` bytes apart, as many as `out` holds: integers as
+    /// they are or moved up by 128, floats quantized.
     #[inline(always)]
     pub(crate) fn integers(&self, first: usize, activations: Byte, out: &mut [u8], pitch: usize) {
         match (self.elements, activations) {

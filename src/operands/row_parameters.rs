@@ -87,7 +87,8 @@ impl RowParameters {
         run_pieces(own, pieces, &|rows| fit_rows(&a, range, rows))
     }
 
-    /// Refuses rows that cannot be quantized, of a product whose C has no columns: nothing says then that A fits memory.
+    /// Refuses rows that cannot be quantized, of a product whose C has no columns: nothing says then that A fits
+    /// memory.
     pub(crate) fn check(a: AnyRef<'_>, range: RowRange) -> Result<()> {
         let a = a.without_repeats();
         let operand = Operand::new(a, Quantization::None);

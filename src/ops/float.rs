@@ -17,7 +17,8 @@ use crate::run::{self, Destination, Residual};
 use crate::views::{AnyMut, AnyRef, Float, MatMut, MatRef};
 use crate::weights::{PackedFloat, PackedGroupwise, Weights};
 
-/// A product `C = f(A · B + beta · C + bias + residual)` of floating-point matrices with packed weights, accumulated in f32.
+/// A product `C = f(A · B + beta · C + bias + residual)` of floating-point matrices with packed weights, accumulated in
+/// f32.
 ///
 /// ```text
 /// x = beta == 0 ? 0 : beta * C[i][j]
@@ -26,9 +27,9 @@ use crate::weights::{PackedFloat, PackedGroupwise, Weights};
 /// C[i][j] = round(f(x))
 /// ```
 ///
-/// Every element has one chain of fused multiply-adds: a row of C has the same bits however many rows A has, on every tier
-/// and with every number of threads. A and C may be f32, f16 or bf16, whatever the weights are. Only if it is asked for,
-/// by [`FloatGemmBuilder::hardware_dot`], the chain is another one.
+/// Every element has one chain of fused multiply-adds: a row of C has the same bits however many rows A has, on every
+/// tier and with every number of threads. A and C may be f32, f16 or bf16, whatever the weights are. Only if it is
+/// asked for, by [`FloatGemmBuilder::hardware_dot`], the chain is another one.
 ///
 /// # Examples
 /// ```
@@ -96,14 +97,15 @@ impl<'a> FloatGemmBuilder<'a> {
         self
     }
 
-    /// Has the CPU's own dot products of bf16 multiply, which is faster and rounds otherwise: [`HardwareDot`] says how, and
-    /// has a bound of the error. Never done unless asked for.
+    /// Has the CPU's own dot products of bf16 multiply, which is faster and rounds otherwise: [`HardwareDot`] says how,
+    /// and has a bound of the error. Never done unless asked for.
     ///
-    /// A CPU that lacks the instruction is an error of [`FloatGemmBuilder::build`]; so is a tier that lacks it. The portable tier
-    /// does the same in plain Rust, slowly, if [`FloatGemmBuilder::tier`] names it.
+    /// A CPU that lacks the instruction is an error of [`FloatGemmBuilder::build`]; so is a tier that lacks it. The
+    /// portable tier does the same in plain Rust, slowly, if [`FloatGemmBuilder::tier`] names it.
     ///
-    /// Weights must be packed as bf16. A is rounded to bf16 first, to the nearest, if it has another type. Results depend on
-    /// which instruction is named, and on nothing else: not on the number of rows, the tile, the threads or the CPU.
+    /// Weights must be packed as bf16. A is rounded to bf16 first, to the nearest, if it has another type. Results
+    /// depend on which instruction is named, and on nothing else: not on the number of rows, the tile, the threads or
+    /// the CPU.
     ///
     /// # Examples
     /// ```
@@ -126,8 +128,8 @@ impl<'a> FloatGemmBuilder<'a> {
         self
     }
 
-    /// The tier of kernels: the best one of this CPU, or the one that `GEMMILL_TIER` names, if not given. Results do not
-    /// depend on it.
+    /// The tier of kernels: the best one of this CPU, or the one that `GEMMILL_TIER` names, if not given. Results do
+    /// not depend on it.
     pub fn tier(mut self, tier: Tier) -> Self {
         self.tier = Some(tier);
         self
@@ -136,9 +138,10 @@ impl<'a> FloatGemmBuilder<'a> {
     /// Checks everything that does not depend on A.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a bias of the wrong length, [`Error::BadNumber`] for limits that are none and for a `beta`
-    /// that is not finite, [`Error::OutOfRange`] for zero threads, [`Error::Tier`] for a tier that the CPU lacks, or
-    /// hardware dot products that it or the tier lacks, [`Error::Unsupported`] for these with weights that are not bf16.
+    /// [`Error::Mismatch`] for a bias of the wrong length, [`Error::BadNumber`] for limits that are none and for a
+    /// `beta` that is not finite, [`Error::OutOfRange`] for zero threads, [`Error::Tier`] for a tier that the CPU
+    /// lacks, or hardware dot products that it or the tier lacks, [`Error::Unsupported`] for these with weights that
+    /// are not bf16.
     ///
     /// # Examples
     /// ```
@@ -250,7 +253,8 @@ impl FloatGemm {
         }
     }
 
-    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for
+    /// any.
     pub fn may_use_threads(&self, rows: usize) -> bool {
         self.operation.may_use_threads(rows)
     }
@@ -263,8 +267,8 @@ impl FloatGemm {
     /// The floating-point environment must be the usual one (to nearest, subnormals kept), as for all Rust code.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if shapes don't fit, [`Error::Overflow`] if a packed block of A would not fit the address space,
-    /// [`Error::Codegen`] if the system refuses executable memory. C is untouched then.
+    /// [`Error::Mismatch`] if shapes don't fit, [`Error::Overflow`] if a packed block of A would not fit the address
+    /// space, [`Error::Codegen`] if the system refuses executable memory. C is untouched then.
     pub fn run<A: Float, C: Float>(&self, a: MatRef<'_, A>, c: &mut MatMut<'_, C>) -> Result<()> {
         self.run_with(a, c, &RunOptions::default())
     }
@@ -272,9 +276,9 @@ impl FloatGemm {
     /// As [`FloatGemm::run`], with a residual or threads of the caller's own.
     ///
     /// # Errors
-    /// Also [`Error::Mismatch`] for a residual of another shape than C, and [`Error::Unsupported`] for one of another type, one
-    /// whose elements of a row do not lie side by side, and options for 8-bit integers; [`Error::NotRun`] if threads of the
-    /// caller's own did not run all tasks, C being written in part then.
+    /// Also [`Error::Mismatch`] for a residual of another shape than C, and [`Error::Unsupported`] for one of another
+    /// type, one whose elements of a row do not lie side by side, and options for 8-bit integers; [`Error::NotRun`] if
+    /// threads of the caller's own did not run all tasks, C being written in part then.
     pub fn run_with<A: Float, C: Float>(
         &self,
         a: MatRef<'_, A>,

@@ -16,8 +16,8 @@ use crate::run::{self, Destination};
 use crate::views::{AnyMut, AnyRef, Float, MatMut, MatRef};
 use crate::weights::PackedGroupwise;
 
-/// A product `C = f(A · B + bias)` of floating-point activations, quantized to i8 row by row inside the call, and weights of
-/// 4 or 2 bits.
+/// A product `C = f(A · B + bias)` of floating-point activations, quantized to i8 row by row inside the call, and
+/// weights of 4 or 2 bits.
 ///
 /// ```text
 /// scale[i] = max_k |A[i][k]| / 127;   qa[i][k] = rne(A[i][k] / scale[i])
@@ -26,11 +26,11 @@ use crate::weights::PackedGroupwise;
 /// C[i][j]  = round(f(fma(acc, scale[i], bias[j])))                         without a bias: acc * scale[i]
 /// ```
 ///
-/// Activations that are NaN count as zero. A row of zeros has the scale 0.1, and so has one whose scale would have no finite
-/// reciprocal.
+/// Activations that are NaN count as zero. A row of zeros has the scale 0.1, and so has one whose scale would have no
+/// finite reciprocal.
 ///
-/// The bits are those of [`reference::groupwise`](mod@crate::reference::groupwise) on every tier, for every number of rows and
-/// threads.
+/// The bits are those of [`reference::groupwise`](mod@crate::reference::groupwise) on every tier, for every number of
+/// rows and threads.
 ///
 /// # Examples
 /// ```
@@ -131,7 +131,8 @@ impl GroupwiseGemm {
         self.operation.family.tier
     }
 
-    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for
+    /// any.
     pub fn may_use_threads(&self, rows: usize) -> bool {
         self.operation.may_use_threads(rows)
     }
@@ -152,8 +153,8 @@ impl GroupwiseGemm {
     /// As [`GroupwiseGemm::run`], with threads of the caller's own.
     ///
     /// # Errors
-    /// Also [`Error::Unsupported`](crate::Error::Unsupported) for other options, and [`Error::NotRun`](crate::Error::NotRun)
-    /// if these threads did not run all tasks: C is written in part then.
+    /// Also [`Error::Unsupported`](crate::Error::Unsupported) for other options, and
+    /// [`Error::NotRun`](crate::Error::NotRun) if these threads did not run all tasks: C is written in part then.
     pub fn run_with<A: Float, C: Float>(
         &self,
         a: MatRef<'_, A>,

@@ -247,7 +247,8 @@ impl AnyGemm {
         self.operation.describe(rows)
     }
 
-    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for
+    /// any.
     pub fn may_use_threads(&self, rows: usize) -> bool {
         self.operation.may_use_threads(rows)
     }

@@ -63,8 +63,8 @@ impl<'a> RunOptions<'a> {
         self
     }
 
-    /// Threads of the caller's own, instead of a rayon pool's. The operation's [`Threads`](crate::Threads) say how many of
-    /// them it may use.
+    /// Threads of the caller's own, instead of a rayon pool's. The operation's [`Threads`](crate::Threads) say how many
+    /// of them it may use.
     pub fn parallel_for(mut self, threads: &'a dyn ParallelFor) -> Self {
         self.parallel_for = Some(threads);
         self

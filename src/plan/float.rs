@@ -1,8 +1,9 @@
 //! The plan of a floating-point product: micro-tiles, cache blocks and the split among threads. A pure function.
 //!
-//! Few rows get one micro-tile that is as wide as registers allow: weights then stream past once, from several panels at a
-//! time. More rows are cut into tiles of about MR rows and two vectors. The first of a block expands a part of a strip to
-//! f32, which the others read from the first-level cache; or each goes along all strips, where these are small.
+//! Few rows get one micro-tile that is as wide as registers allow: weights then stream past once, from several panels
+//! at a time. More rows are cut into tiles of about MR rows and two vectors. The first of a block expands a part of a
+//! strip to f32, which the others read from the first-level cache; or each goes along all strips, where these are
+//! small.
 
 use gemmill_codegen::{
     FLOAT_PANEL, FloatFunction, FloatProducts, FloatRows, FloatTile, FloatType, FloatWeights, Sweep, Tier, float_lanes,
@@ -58,8 +59,8 @@ pub(crate) struct FloatPlan {
     pub(crate) prefetching_tiles: usize,
 }
 
-/// Longer blocks leave the first-level cache too little for A. MEASURED on Emerald Rapids: 256 is never worse than 384 or 512,
-/// and 128 is where partial sums begin to show.
+/// Longer blocks leave the first-level cache too little for A. MEASURED on Emerald Rapids: 256 is never worse than 384
+/// or 512, and 128 is where partial sums begin to show.
 const LARGEST_KC: usize = 256;
 /// k are blocked in multiples of this, and of a group of hardware dot products.
 const KC_UNIT: usize = 8;
@@ -69,8 +70,8 @@ impl FloatPlan {
         let lanes = float_lanes(p.tier);
         let tiles_of_tier = float_tiles_of(p.tier, p.products);
         let max_rows = |tile: &FloatTile| tile.max_rows_with(p.function, p.weights);
-        // Accumulators of a tile of one row leave constants of groups no registers. MEASURED on Emerald Rapids, `avx2`: 1 × 4
-        // vectors instead of 1 × 8 are 12 % faster.
+        // Accumulators of a tile of one row leave constants of groups no registers. MEASURED on Emerald Rapids, `avx2`:
+        // 1 × 4 vectors instead of 1 × 8 are 12 % faster.
         let has_room = |tile: &&FloatTile| p.weights.groups().is_none() || tile.rows > 1;
         let mut tiles_for_weights = tiles_of_tier.iter().filter(has_room);
         let fitting = tiles_for_weights.find(|tile| p.rows <= max_rows(tile)).or(tiles_of_tier.last());
@@ -157,12 +158,13 @@ const SHORT_K_OF_512_BITS: usize = 256;
 /// Micro-tiles for which keeping expanded weights is hardly worth the calls.
 const FEW_TILES: usize = 4;
 
-/// Whether several micro-tiles of rows go along all strips in a call each, instead of a call or more for every strip: weights
-/// stay in the second-level cache, and each micro-tile expands them anew.
+/// Whether several micro-tiles of rows go along all strips in a call each, instead of a call or more for every strip:
+/// weights stay in the second-level cache, and each micro-tile expands them anew.
 ///
-/// MEASURED on Granite Rapids. `avx2`: 1.1 to 1.4 times as fast at k = 13, and twice where C has 2048 rows; bf16 1.04 to 1.1
-/// times for 12 to 24 rows of 512 × 512, and 0.95 times for 128; f16 loses from k = 64 on, since its conversion takes the
-/// multipliers' ports. `avx512`: 1.05 to 1.3 times up to k = 256; 1.07 to 1.15 times for 24 rows of 512 × 512.
+/// MEASURED on Granite Rapids. `avx2`: 1.1 to 1.4 times as fast at k = 13, and twice where C has 2048 rows; bf16 1.04
+/// to 1.1 times for 12 to 24 rows of 512 × 512, and 0.95 times for 128; f16 loses from k = 64 on, since its conversion
+/// takes the multipliers' ports. `avx512`: 1.05 to 1.3 times up to k = 256; 1.07 to 1.15 times for 24 rows of 512 ×
+/// 512.
 fn rows_pay(p: &FloatProblem, tiles: usize, b_bytes: usize) -> bool {
     let machine = p.resources.machine;
     if p.products != FloatProducts::Chain || p.weights.groups().is_some() || b_bytes > machine.caches.l2 / 2 {

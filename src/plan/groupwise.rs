@@ -1,5 +1,5 @@
-//! The plan of a product of weights of few bits by quantized activations: micro-tiles, blocks of rows, prefetches and the split
-//! among threads. A pure function.
+//! The plan of a product of weights of few bits by quantized activations: micro-tiles, blocks of rows, prefetches and
+//! the split among threads. A pure function.
 
 use gemmill_codegen::{GROUP_PANEL, Prefetch, Tier, group_rows};
 

@@ -1,20 +1,21 @@
 //! The plan of a product of 8-bit integers: micro-tiles, cache blocks and the split among threads.
 //!
 //! # Assumptions
-//! Tiers say which instructions a CPU has, not how it carries them out. What packing and planning take for granted about
-//! that, beyond the sizes of caches:
+//! Tiers say which instructions a CPU has, not how it carries them out. What packing and planning take for granted
+//! about that, beyond the sizes of caches:
 //!
 //! - *Ports.* Sequences are compared by how many instructions they give the vector multipliers and adders
-//!   (`Schedule::cost`): loads, broadcasts and the front end are assumed to keep up, and every such instruction to cost the
-//!   same. Measured on Emerald Rapids, modelled for Zen 3 (llvm-mca); it holds where multiplications start on two vector ports (Intel's P-cores from
-//!   Haswell on with 256 bits, Xeons with two 512-bit units, Zen 2 and later), and is assumed elsewhere: a Xeon or client core with
-//!   one 512-bit port has half the multiplications, but the same ratios.
-//! - *Frequency.* No sequence is avoided because a core runs slower while it is used. Skylake-X, which lowers its frequency
-//!   most for 512-bit multiplications, is assumed to gain by them all the same.
+//!   (`Schedule::cost`): loads, broadcasts and the front end are assumed to keep up, and every such instruction to cost
+//!   the same. Measured on Emerald Rapids, modelled for Zen 3 (llvm-mca); it holds where multiplications start on two
+//!   vector ports (Intel's P-cores from Haswell on with 256 bits, Xeons with two 512-bit units, Zen 2 and later), and
+//!   is assumed elsewhere: a Xeon or client core with one 512-bit port has half the multiplications, but the same
+//!   ratios.
+//! - *Frequency.* No sequence is avoided because a core runs slower while it is used. Skylake-X, which lowers its
+//!   frequency most for 512-bit multiplications, is assumed to gain by them all the same.
 //! - *Registers.* MR and NR (the registry of micro-tiles) cover a latency of 4 to 5 cycles of a dot product and of a
 //!   multiplication by at least eight independent accumulators on two ports.
-//! - *Caches.* Half of the first level holds a block of a panel; a quarter of the second one a block of rows, whatever its
-//!   associativity. The last level is not reckoned with. A core's second thread is assumed to be idle.
+//! - *Caches.* Half of the first level holds a block of a panel; a quarter of the second one a block of rows, whatever
+//!   its associativity. The last level is not reckoned with. A core's second thread is assumed to be idle.
 //! - *Prefetchers* of the hardware differ by core: see [`tuning`].
 
 use gemmill_codegen::{Layout, Prefetch, Section, Sweep, Tier, micro_tile, sections};
@@ -59,8 +60,8 @@ pub(crate) struct Int8Plan {
     pub(crate) sweep: Sweep,
     /// What is prefetched of packed weights that come from beyond the second-level cache.
     pub(crate) prefetch: Prefetch,
-    /// Whether blocks of columns are gone through forwards and backwards in turns, for every block of rows and from product to
-    /// product: what the second-level cache still holds of weights that don't fit it is then used again.
+    /// Whether blocks of columns are gone through forwards and backwards in turns, for every block of rows and from
+    /// product to product: what the second-level cache still holds of weights that don't fit it is then used again.
     pub(crate) alternates: bool,
 }
 
@@ -97,10 +98,10 @@ impl Int8Plan {
         // From here on, weights are gone by the time that a product of few rows ends.
         let exceeds_l2 = p.b_bytes > caches.l2 / 2;
         // The larger weights are, the smaller is the part that the second level keeps, and every jump costs the stream
-        // something, most of all from memory. MEASURED on Granite Rapids (2 MiB of second-level cache), one row, the same
-        // weights again and again: 1.4 times as fast with 2 MiB of them, 1.3 with 4, 1.1 with 8 to 16, 1.04 with 33; and
-        // 0.95 times where they come from memory since others came in between. ASSUMPTION: the same factor on other cores,
-        // and for all threads together.
+        // something, most of all from memory. MEASURED on Granite Rapids (2 MiB of second-level cache), one row, the
+        // same weights again and again: 1.4 times as fast with 2 MiB of them, 1.3 with 4, 1.1 with 8 to 16, 1.04 with
+        // 33; and 0.95 times where they come from memory since others came in between. ASSUMPTION: the same factor on
+        // other cores, and for all threads together.
         let alternates = exceeds_l2 && p.b_bytes <= caches.l3.min(8 * caches.l2);
         let panels_per_block = if blocks_per_pass < p.blocks {
             (caches.l2 / 4 / panel_scratch).max(1)
@@ -149,11 +150,12 @@ impl Int8Plan {
 /// Fewer micro-tiles than this leave a panel's blocks too little used to store partial sums between them.
 const TILES_WORTH_A_PASS: usize = 4;
 
-/// Rows of micro-tiles, each in one call that goes through panel after panel, or columns of them in a call for each panel.
+/// Rows of micro-tiles, each in one call that goes through panel after panel, or columns of them in a call for each
+/// panel.
 ///
-/// Few tiles save calls by rows. With many there are as few calls either way: by columns a part of a panel stays in the first-level
-/// cache, and sums wait in memory while there are other parts; by rows a block of panels streams from the second-level
-/// cache for every tile.
+/// Few tiles save calls by rows. With many there are as few calls either way: by columns a part of a panel stays in the
+/// first-level cache, and sums wait in memory while there are other parts; by rows a block of panels streams from the
+/// second-level cache for every tile.
 fn sweep(p: &Int8Problem, tiles: usize) -> Sweep {
     let lane_for_each_column = p.layout.lanes_per_column() == 1 && p.layout != Layout::Tiles;
     // About half of them take two bytes, or padding takes as much.

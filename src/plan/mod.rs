@@ -1,8 +1,9 @@
-//! Plans: how a product is carried out. Pure functions of what is written in a problem: no clock, no environment, no CPU.
+//! Plans: how a product is carried out. Pure functions of what is written in a problem: no clock, no environment, no
+//! CPU.
 //!
-//! What all families' plans have in common is here: [`RowTiles`], and [`Loops`], which is all that the loop driver reads. A
-//! family's plan ([`int8`], [`float`], [`groupwise`]) adds what its kernels need. Golden tables pin every choice
-//! (`int8.txt`, `float.txt`, `groupwise.txt`): they change only with a measurement.
+//! What all families' plans have in common is here: [`RowTiles`], and [`Loops`], which is all that the loop driver
+//! reads. A family's plan ([`int8`], [`float`], [`groupwise`]) adds what its kernels need. Golden tables pin every
+//! choice (`int8.txt`, `float.txt`, `groupwise.txt`): they change only with a measurement.
 
 pub(crate) mod float;
 #[cfg(test)]

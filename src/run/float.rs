@@ -7,8 +7,8 @@
 //!       kernel: micro-tiles of the block of rows   the first may keep the strip's weights as f32
 //! ```
 //!
-//! Where the plan goes along rows of strips, micro-tiles of the block take the place of loop 2, and the kernel goes through all
-//! strips itself, with all of K.
+//! Where the plan goes along rows of strips, micro-tiles of the block take the place of loop 2, and the kernel goes
+//! through all strips itself, with all of K.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -295,8 +295,8 @@ impl Body for FloatBody<'_> {
     }
 }
 
-/// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the caches
-/// they do not stand in each other's way.
+/// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the
+/// caches they do not stand in each other's way.
 fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
     let bytes = products.slots(k).checked_mul(size_of::<f32>())?;
     match products {
@@ -490,9 +490,9 @@ impl RowsOfBlock<'_, '_> {
             residual: residual.map_or(std::ptr::null(), |residual| residual.at(rows.start, column)),
             ..strip.args
         };
-        // SAFETY: `FloatProduct::body` checked that operands, bias and C have the sizes that kernels read and write, and the lines
-        // above that this call stays within them; `multiply` made room for constants and expanded weights; the strip and those
-        // behind it are packed; nobody else has this part's rectangle of C.
+        // SAFETY: `FloatProduct::body` checked that operands, bias and C have the sizes that kernels read and write,
+        // and the lines above that this call stays within them; `multiply` made room for constants and expanded
+        // weights; the strip and those behind it are packed; nobody else has this part's rectangle of C.
         unsafe { kernel.run(&mut args) }
     }
 }
@@ -528,8 +528,8 @@ struct PackedPart {
 }
 
 impl PackedPart {
-    /// The strip that begins with `column`, from `k` on: the first k of a group, where weights have some. The next one is
-    /// `strip` columns further.
+    /// The strip that begins with `column`, from `k` on: the first k of a group, where weights have some. The next one
+    /// is `strip` columns further.
     fn new(weights: &Weights, column: usize, k: usize, strip: usize) -> PackedPart {
         let (packed, panel_stride, before) = (weights.packed(), weights.panel_bytes(), column % FLOAT_PANEL);
         let scales_from_start = match packed {
@@ -540,7 +540,8 @@ impl PackedPart {
         let at = place(column);
         // Going back where panels have no bytes: then nothing is read.
         let strip_stride = place(column + strip).wrapping_sub(at);
-        // Without any k there is nothing to read. The pointer may be walked back to scales: it is one to all of the weights.
+        // Without any k there is nothing to read. The pointer may be walked back to scales: it is one to all of the
+        // weights.
         let start = weights.bytes().as_ptr().wrapping_add(at.min(weights.bytes().len()));
         PackedPart { start, scales_from_start, strip_stride }
     }

@@ -1,5 +1,5 @@
-//! The body of products of weights of few bits by quantized activations: the loop over panels, the call into machine code, and
-//! the epilogue.
+//! The body of products of weights of few bits by quantized activations: the loop over panels, the call into machine
+//! code, and the epilogue.
 //!
 //! ```text
 //! LOOP 2  panels                                   sums of MC × 32, then the epilogue
@@ -114,8 +114,8 @@ impl Body for GroupwiseBody<'_> {
         true
     }
 
-    /// Rows as i8, padded to whole chunks of k, and what zero points of weights take out of each group: by micro-tile, group,
-    /// row.
+    /// Rows as i8, padded to whole chunks of k, and what zero points of weights take out of each group: by micro-tile,
+    /// group, row.
     fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, _: &mut Scratch) {
         let GroupwiseProduct { packed, plan, a, .. } = self.product;
         let (all, k) = (plan.loops.tiles, packed.k());
@@ -188,8 +188,9 @@ impl GroupwiseBody<'_> {
                 sums: sums[row * GROUP_PANEL..][..count * GROUP_PANEL].as_mut_ptr(),
                 groups_left: 0,
             };
-            // SAFETY: packing made the panel for these groups and chunks; `prepare` wrote padded rows of A and a term for each
-            // group and row of the run's tiles, and the sums have a row for each of them, as the lines above check.
+            // SAFETY: packing made the panel for these groups and chunks; `prepare` wrote padded rows of A and a term
+            // for each group and row of the run's tiles, and the sums have a row for each of them, as the lines above
+            // check.
             unsafe { kernel.run(&mut args) }
         }
         let column = panel * GROUP_PANEL;

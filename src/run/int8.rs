@@ -7,8 +7,8 @@
 //!       kernel: micro-tiles of the block of rows
 //! ```
 //!
-//! Where the plan goes along rows of panels, with all of K in one pass, each micro-tile of the block takes the place of loop 4,
-//! and the kernel goes through the panels itself.
+//! Where the plan goes along rows of panels, with all of K in one pass, each micro-tile of the block takes the place of
+//! loop 4, and the kernel goes through the panels itself.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -185,7 +185,8 @@ impl<'a> Int8Product<'a> {
     /// Checks the extents of all that kernels read and write.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) for an array or an operand of another size than the epilogue and the plan ask for.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for an array or an operand of another size than the epilogue and the
+    /// plan ask for.
     pub(crate) fn body(self) -> Result<Int8Body<'a>> {
         let (packed, epilogue) = (self.packed, self.kernels.epilogue);
         let (rows, padded) = (self.a.rows(), packed.corrections().len());
@@ -389,7 +390,8 @@ impl Int8Body<'_> {
                 for (i, panel) in panels.clone().enumerate() {
                     let mut sums_at = i * panel_sums;
                     for (short_tile, run) in runs.into_iter().enumerate() {
-                        // What is prefetched is the next panel, or this one's later vectors where they stream past once.
+                        // What is prefetched is the next panel, or this one's later vectors where they stream past
+                        // once.
                         let distance = match run.tiles {
                             1 => tuning::int8_stream_ahead(plan.prefetch),
                             _ => packed.panel_bytes(panel),
@@ -510,10 +512,10 @@ impl Pass<'_, '_> {
             args.residual = residual.at(rows.start, first.column);
             args.residual_row_stride = residual.row_stride_bytes();
         }
-        // SAFETY: `Int8Product::body` checked that operands, arrays and C have the sizes that the epilogue reads and writes,
-        // and the lines above that this call stays within them; packing wrote offsets, headers and data for each other, with
-        // sums proven for the activations that the operation checked, one panel's after the other's; nobody else has this
-        // part's rectangle of C.
+        // SAFETY: `Int8Product::body` checked that operands, arrays and C have the sizes that the epilogue reads and
+        // writes, and the lines above that this call stays within them; packing wrote offsets, headers and data for
+        // each other, with sums proven for the activations that the operation checked, one panel's after the other's;
+        // nobody else has this part's rectangle of C.
         unsafe { kernel.run(&mut args) }
     }
 }

@@ -1,5 +1,5 @@
-//! The loop driver: a product's rows and columns in parts on threads, A written once for all of them, and what bodies of all
-//! families share.
+//! The loop driver: a product's rows and columns in parts on threads, A written once for all of them, and what bodies
+//! of all families share.
 //!
 //! ```text
 //! parts (threads):  rows × columns                     each part writes its own rectangle of C
@@ -8,11 +8,11 @@
 //!     LOOP 2 ..  the family's own                      ([`Body::multiply`]) panels or strips, passes over K, kernel calls
 //! ```
 //!
-//! Where several parts share rows, A is written once for all of them: rounds of rows are prepared by all threads, a piece each,
-//! and then multiplied by all threads.
+//! Where several parts share rows, A is written once for all of them: rounds of rows are prepared by all threads, a
+//! piece each, and then multiplied by all threads.
 //!
-//! A body ([`int8`], [`float`], [`groupwise`]) is made by a constructor that checks the extent of all that its kernels read and
-//! write; its fields are private. Each has one call into machine code.
+//! A body ([`int8`], [`float`], [`groupwise`]) is made by a constructor that checks the extent of all that its kernels
+//! read and write; its fields are private. Each has one call into machine code.
 
 pub(crate) mod float;
 pub(crate) mod groupwise;
@@ -350,8 +350,8 @@ fn describe(tier: Tier, loops: &Loops, kernels: impl Iterator<Item = impl fmt::D
     kernels.fold(head, |text, kernel| text + &format!("{kernel}\n"))
 }
 
-/// Pointer to element `first` of an array that has `first + count` at least, or none for an array that is empty because the
-/// kernel does not read it.
+/// Pointer to element `first` of an array that has `first + count` at least, or none for an array that is empty because
+/// the kernel does not read it.
 ///
 /// # Panics
 /// If the array is shorter.

@@ -1,4 +1,5 @@
-//! Packed weights as bytes, read by the documented format rather than by the library's code; products of what was loaded.
+//! Packed weights as bytes, read by the documented format rather than by the library's code; products of what was
+//! loaded.
 
 use gemmill::quant::QuantElement;
 use gemmill::reference::{self, Rows, ZeroPoints};

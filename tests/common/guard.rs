@@ -42,7 +42,8 @@ impl<T: Element> Guarded<T> {
         let protected = unsafe { libc::mprotect(inner.cast(), inner_bytes, libc::PROT_READ | libc::PROT_WRITE) };
         assert_eq!(protected, 0, "mprotect: {}", std::io::Error::last_os_error());
         let skip = if side == Side::End { inner_bytes - bytes } else { 0 };
-        // SAFETY: `skip + bytes <= inner_bytes`; pages are aligned for T, and so is a multiple of its size before the end.
+        // SAFETY: `skip + bytes <= inner_bytes`; pages are aligned for T, and so is a multiple of its size before the
+        // end.
         let first = unsafe { inner.add(skip) }.cast::<T>();
         // SAFETY: `first..first + len` is writable memory of the mapping, disjoint from `elements`.
         unsafe { std::ptr::copy_nonoverlapping(elements.as_ptr(), first, elements.len()) };

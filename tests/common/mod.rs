@@ -101,8 +101,8 @@ pub fn share_of(cases: u64) -> u64 {
     ((cases as f64 * share()).ceil() as u64).clamp(1, cases.max(1))
 }
 
-/// Which cases of a systematic sweep this run does: all, or a sample that the seed chooses. A sweep's cases are fewer than
-/// random ones and tell more: it keeps the square root of the share. Says how many it kept.
+/// Which cases of a systematic sweep this run does: all, or a sample that the seed chooses. A sweep's cases are fewer
+/// than random ones and tell more: it keeps the square root of the share. Says how many it kept.
 pub struct Sample {
     what: &'static str,
     share: f64,

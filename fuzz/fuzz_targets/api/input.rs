@@ -1,7 +1,7 @@
 //! What a case consists of: sizes, strides and parameters, and data that follow from a few of the input's bytes.
 //!
-//! Most refusals are alike, so most cases are kept from them: parameters are brought into their ranges, and options that do
-//! not go together are dropped, unless a byte says otherwise.
+//! Most refusals are alike, so most cases are kept from them: parameters are brought into their ranges, and options
+//! that do not go together are dropped, unless a byte says otherwise.
 
 use arbitrary::Arbitrary;
 use gemmill::quant::QuantElement;

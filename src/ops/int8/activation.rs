@@ -47,8 +47,8 @@ impl ActivationKind {
         }
     }
 
-    /// The type in which kernels get these activations: signed ones as they are where the packed weights' kernels multiply
-    /// them so, otherwise moved up by 128 to unsigned ones.
+    /// The type in which kernels get these activations: signed ones as they are where the packed weights' kernels
+    /// multiply them so, otherwise moved up by 128 to unsigned ones.
     pub(crate) fn multiplied_as(self, packed: PackedView<'_>) -> Byte {
         match self {
             ActivationKind::I8 if packed.multiplies_signed() => Byte::I8,
@@ -94,7 +94,7 @@ impl ActivationKind {
 pub enum ActivationQuantization {
     /// All alike, by these parameters.
     Static(QuantParams<u8>),
-    /// Each row by its own smallest and largest element, for floating-point outputs. NaN is left out of them and becomes the
-    /// zero point; a row that holds an infinity is an error.
+    /// Each row by its own smallest and largest element, for floating-point outputs. NaN is left out of them and
+    /// becomes the zero point; a row that holds an infinity is an error.
     DynamicPerRow,
 }

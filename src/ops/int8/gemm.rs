@@ -68,9 +68,9 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the shapes don't fit, [`Error::OutOfRange`] if an activation exceeds what packing was
-    /// promised, [`Error::BadNumber`] if a row to quantize holds an infinity, [`Error::Overflow`] if A needs packing and a
-    /// packed row would not fit the address space, [`Error::Codegen`] if the system refuses executable memory. C is
-    /// untouched then.
+    /// promised, [`Error::BadNumber`] if a row to quantize holds an infinity, [`Error::Overflow`] if A needs packing
+    /// and a packed row would not fit the address space, [`Error::Codegen`] if the system refuses executable memory. C
+    /// is untouched then.
     ///
     /// [`Error::Mismatch`]: crate::Error::Mismatch
     /// [`Error::OutOfRange`]: crate::Error::OutOfRange
@@ -85,8 +85,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     ///
     /// # Errors
     /// Also [`Error::Mismatch`], [`Error::OutOfRange`] and [`Error::BadNumber`] for the options, and
-    /// [`Error::Unsupported`] for options that the operation's output has no use for; [`Error::NotRun`] if threads of the
-    /// caller's own did not run all tasks, C being written in part then.
+    /// [`Error::Unsupported`] for options that the operation's output has no use for; [`Error::NotRun`] if threads of
+    /// the caller's own did not run all tasks, C being written in part then.
     ///
     /// [`Error::Mismatch`]: crate::Error::Mismatch
     /// [`Error::OutOfRange`]: crate::Error::OutOfRange
@@ -142,7 +142,8 @@ impl<A: Activation, C: Element> Gemm<A, C> {
         self.operation.family.description(rows, self.operation.resources_of(rows))
     }
 
-    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for any.
+    /// Whether a product of so many rows of A may use other threads than the calling one: if not, it asks no pool for
+    /// any.
     ///
     /// # Examples
     /// ```

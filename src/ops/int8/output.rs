@@ -209,9 +209,9 @@ impl<T: QuantElement> OutputStage for Requantize<'_, T> {
     }
 }
 
-/// Floating-point output: `C = fma(f32(raw), A_scale[i] * B_scale[j], bias[j])`, or `f32(raw) * (A_scale[i] * B_scale[j])`
-/// without a bias; then the residual is added if a run gives one, then ReLU and clamp (a NaN stays one). All of that is f32;
-/// C is that, or what [`Dequantize::to`] rounds it to.
+/// Floating-point output: `C = fma(f32(raw), A_scale[i] * B_scale[j], bias[j])`, or `f32(raw) * (A_scale[i] *
+/// B_scale[j])` without a bias; then the residual is added if a run gives one, then ReLU and clamp (a NaN stays one).
+/// All of that is f32; C is that, or what [`Dequantize::to`] rounds it to.
 ///
 /// # Examples
 /// ```

@@ -1,6 +1,6 @@
-//! The golden table of floating-point plans: what every tier does with many products on machines that are given rather than
-//! the one at hand. A change of any choice shows as a difference of its lines: look at each, measure, then write the table
-//! anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
+//! The golden table of floating-point plans: what every tier does with many products on machines that are given rather
+//! than the one at hand. A change of any choice shows as a difference of its lines: look at each, measure, then write
+//! the table anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
 
 use std::fmt::Write as _;
 

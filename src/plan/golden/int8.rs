@@ -1,6 +1,6 @@
-//! The golden table of dispatch: what every tier does with many products, from weights to plan, on machines that are given
-//! rather than the one at hand. So it is the same everywhere, and a change of any choice shows as a difference of its
-//! lines: look at each, measure, then write the table anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
+//! The golden table of dispatch: what every tier does with many products, from weights to plan, on machines that are
+//! given rather than the one at hand. So it is the same everywhere, and a change of any choice shows as a difference of
+//! its lines: look at each, measure, then write the table anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
 //!
 //! The portable tier is not in it: it does what AVX2 does, which a test of its own checks.
 

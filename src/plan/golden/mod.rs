@@ -1,6 +1,6 @@
-//! The golden tables: what every tier does with many products, on machines that are given rather than the one at hand. So they
-//! are the same everywhere, and a change of any choice shows as a difference of their lines: look at each, measure, then write
-//! the tables anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
+//! The golden tables: what every tier does with many products, on machines that are given rather than the one at hand.
+//! So they are the same everywhere, and a change of any choice shows as a difference of their lines: look at each,
+//! measure, then write the tables anew with `GEMMILL_BLESS=1 cargo test --lib golden_table`.
 
 pub(super) mod float;
 mod groupwise;

@@ -253,7 +253,8 @@ fn weights_alternate_between_half_and_eight_times_the_second_level() {
         for (b_bytes, expected) in [(l2 / 2, false), (l2 / 2 + 1, true), (most, true), (most + 1, false)] {
             let one = |rows| Int8Plan::new(&Int8Problem { b_bytes, ..on(problem(rows, 4096, 1024), machine) });
             assert_eq!(one(1).alternates, expected, "{machine:?} {b_bytes}");
-            // Where nothing is used again, one micro-tile goes through all panels at once; several go through what fits the cache.
+            // Where nothing is used again, one micro-tile goes through all panels at once; several go through what fits
+            // the cache.
             assert_eq!(one(1).panels_per_block == 256, !expected, "{machine:?} {b_bytes}");
             assert_eq!(one(20).panels_per_block == 256, b_bytes <= l2 / 2, "{machine:?} {b_bytes}");
         }

@@ -1,5 +1,5 @@
-//! Dot products of bf16, as the SDM's pseudo-code of `vdpbf16ps` and `tdpbf16ps` has them: chains of fused multiplications in
-//! f32, to nearest even, with subnormal numbers zero as operands and as results.
+//! Dot products of bf16, as the SDM's pseudo-code of `vdpbf16ps` and `tdpbf16ps` has them: chains of fused
+//! multiplications in f32, to nearest even, with subnormal numbers zero as operands and as results.
 
 /// The pair in a dword: the element of the lower half, and that of the upper half.
 fn pair(dword: u32) -> [f32; 2] {
@@ -12,8 +12,8 @@ fn flush(x: f32) -> f32 {
 
 /// `a × b + sum` of numbers that are not subnormal.
 ///
-/// Whether a result is too small is decided as everywhere on x86: by what rounding would give if exponents had no bounds
-/// (SDM volume 1, "Numeric Underflow Exception").
+/// Whether a result is too small is decided as everywhere on x86: by what rounding would give if exponents had no
+/// bounds (SDM volume 1, "Numeric Underflow Exception").
 fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
     let result = a.mul_add(b, sum);
     if result.is_nan() || result.abs() > f32::MIN_POSITIVE {
@@ -24,8 +24,8 @@ fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
     if (scaled as f32).abs() < 2f32.powi(-126 + 100) { 0f32.copysign(result) } else { result }
 }
 
-/// One lane of `vdpbf16ps`: the upper elements first. The bits of a NaN are those of the first operand that is one, in the
-/// order of the SDM's table of priorities.
+/// One lane of `vdpbf16ps`: the upper elements first. The bits of a NaN are those of the first operand that is one, in
+/// the order of the SDM's table of priorities.
 pub(crate) fn dot_pair(sum: u32, a: u32, b: u32) -> u32 {
     let ([a0, a1], [b0, b1]) = (pair(a).map(flush), pair(b).map(flush));
     let result = multiply_add(a0, b0, multiply_add(a1, b1, flush(f32::from_bits(sum))));
@@ -38,8 +38,8 @@ pub(crate) fn dot_pair(sum: u32, a: u32, b: u32) -> u32 {
     }
 }
 
-/// One sum of `tdpbf16ps`. Even and odd elements are summed apart, each in one chain from zero; then one to the other, and
-/// both to the old sum.
+/// One sum of `tdpbf16ps`. Even and odd elements are summed apart, each in one chain from zero; then one to the other,
+/// and both to the old sum.
 pub(crate) fn dot_tile(sum: f32, quads: impl Iterator<Item = ([u8; 4], [u8; 4])>) -> f32 {
     let (mut even, mut odd) = (0.0f32, 0.0f32);
     for (left, right) in quads {

@@ -67,8 +67,8 @@ impl Program {
     /// Decodes what can be reached from the first byte on.
     ///
     /// # Errors
-    /// A [`Fault`] at the first instruction, in the order of the code, that is not in the model, or whose successor is no
-    /// instruction.
+    /// A [`Fault`] at the first instruction, in the order of the code, that is not in the model, or whose successor is
+    /// no instruction.
     pub fn decode(code: &[u8]) -> Result<Program, Fault> {
         let base = code.as_ptr().expose_provenance() as u64;
         let decoded = reachable(code, base)?;

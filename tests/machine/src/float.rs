@@ -1,4 +1,5 @@
-//! Arithmetic on f32 lanes, and conversions: IEEE 754, rounded to nearest even, denormals kept, with NaNs as the SDM has them.
+//! Arithmetic on f32 lanes, and conversions: IEEE 754, rounded to nearest even, denormals kept, with NaNs as the SDM
+//! has them.
 
 use iced_x86::Mnemonic;
 

@@ -11,8 +11,8 @@ pub(crate) enum Rounding {
 }
 
 impl Rounding {
-    /// What the immediate number asks for. With bit 2 it asks for the control register's mode, which is the default one;
-    /// bits above are ignored.
+    /// What the immediate number asks for. With bit 2 it asks for the control register's mode, which is the default
+    /// one; bits above are ignored.
     pub(crate) fn of_immediate(number: u8) -> Rounding {
         match number & 7 {
             1 => Rounding::Down,
@@ -66,7 +66,8 @@ pub(crate) fn from_f32(x: u32, rounding: Rounding) -> u16 {
     }
     // Denormals have the exponent of the smallest normal numbers, and no leading one.
     let significand = if exponent == 0 { fraction } else { fraction | 1 << 23 };
-    // Below 2^-14, results are denormals, which lose more bits. With 26 or more, nothing but a remainder below half is left.
+    // Below 2^-14, results are denormals, which lose more bits. With 26 or more, nothing but a remainder below half is
+    // left.
     let lost = EXTRA_BITS + (REBIAS + 1).saturating_sub(exponent.max(1)).min(EXTRA_BITS);
     let (kept, remainder, half) = (significand >> lost, significand & ((1 << lost) - 1), 1 << (lost - 1));
     // The leading one of a normal number adds one to the exponent; so does a carry out of the fraction.

@@ -1,9 +1,9 @@
 //! The emulated machine: a model of the instructions that gemmill's code generator emits.
 //!
-//! Kernels of tiers that this CPU lacks are tested on it, and for kernels that the CPU has it is a second oracle. Machine
-//! code is decoded once, into a [`Program`], and carried out on a [`State`]: registers of its own, but the memory of this
-//! process. The semantics are those of the pseudo-code in Intel's Software Developer's Manual (SDM), with the SSE control
-//! register in its default state: rounding to nearest even, denormals kept, exceptions masked.
+//! Kernels of tiers that this CPU lacks are tested on it, and for kernels that the CPU has it is a second oracle.
+//! Machine code is decoded once, into a [`Program`], and carried out on a [`State`]: registers of its own, but the
+//! memory of this process. The semantics are those of the pseudo-code in Intel's Software Developer's Manual (SDM),
+//! with the SSE control register in its default state: rounding to nearest even, denormals kept, exceptions masked.
 //!
 //! ```text
 //! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | vector ─→ integer, float, half, bf16, shuffle | opmask | amx

@@ -44,15 +44,16 @@ impl Program {
     /// A [`Fault`] where the code does what it must not: as [`Program::execute`], and where it breaks the convention.
     ///
     /// # Safety
-    /// Memory that the code accesses, given `args`, must be there for it to access. The code that was decoded must still
-    /// lie where it was.
+    /// Memory that the code accesses, given `args`, must be there for it to access. The code that was decoded must
+    /// still lie where it was.
     pub unsafe fn run(&self, args: *mut c_void) -> Result<Statistics, Fault> {
         // Not zero, so that code that reads what it never wrote does not get away with it.
         let mut stack = vec![0xa5u8; STACK_BYTES];
         let bottom = stack.as_mut_ptr().expose_provenance() as u64;
         let mut state = State::arbitrary();
         state.general[RDI] = args.expose_provenance() as u64;
-        // At the entry, the return address stands below a multiple of 16 bytes. Some room stays above it, for arguments.
+        // At the entry, the return address stands below a multiple of 16 bytes. Some room stays above it, for
+        // arguments.
         let entry = ((bottom + STACK_BYTES as u64 - 256) & !15) - 8;
         state.general[RSP] = entry;
         // SAFETY: within the stack.
@@ -85,8 +86,8 @@ impl Program {
     /// Executes the program on a state of the caller's, until it returns. The state is then that behind the return.
     ///
     /// # Errors
-    /// A [`Fault`] where the architecture has one, where a jump reads an undefined flag, where the limit of instructions
-    /// is reached, and where a return does not find the stack pointer of the entry.
+    /// A [`Fault`] where the architecture has one, where a jump reads an undefined flag, where the limit of
+    /// instructions is reached, and where a return does not find the stack pointer of the entry.
     ///
     /// # Safety
     /// As [`Program::run`]; stack accesses included, whose pointer is part of the state.

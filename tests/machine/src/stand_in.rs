@@ -15,8 +15,8 @@ pub const VARIABLE: &str = "GEMMILL_INTERPRET";
 pub const EXPECTED: &str = "GEMMILL_EXPECT_TIERS";
 const NONE: &str = "none";
 
-/// Has the machine carry out the kernels of `tiers` in this process, whether or not the CPU has them. A [`crate::Fault`]
-/// is a panic.
+/// Has the machine carry out the kernels of `tiers` in this process, whether or not the CPU has them. A
+/// [`crate::Fault`] is a panic.
 ///
 /// # Panics
 /// If other tiers were installed before.
@@ -49,12 +49,12 @@ pub struct Exercised {
 
 impl Exercised {
     /// Decides, for all tests of this process: the tiers that the CPU has, and `lacking` for others. Where [`VARIABLE`]
-    /// names tiers, the machine stands in for these, and no others with machine code are exercised; where it is `none`, the
-    /// machine stands in for none. The first call says on stderr which tier is exercised how.
+    /// names tiers, the machine stands in for these, and no others with machine code are exercised; where it is `none`,
+    /// the machine stands in for none. The first call says on stderr which tier is exercised how.
     ///
     /// # Panics
-    /// If [`VARIABLE`] or [`EXPECTED`] names something else than tiers, if a tier of [`EXPECTED`] is left out, or if another
-    /// call was given another `lacking`.
+    /// If [`VARIABLE`] or [`EXPECTED`] names something else than tiers, if a tier of [`EXPECTED`] is left out, or if
+    /// another call was given another `lacking`.
     pub fn in_this_process(lacking: Lacking) -> &'static Exercised {
         static EXERCISED: OnceLock<Exercised> = OnceLock::new();
         let exercised = EXERCISED.get_or_init(|| {

@@ -2,8 +2,8 @@
 //! [`integer`](crate::integer), [`float`](crate::float) and [`shuffle`](crate::shuffle).
 //!
 //! An instruction takes up to three sources, has a function of them make a whole [`Vector`], and puts its first
-//! `result_bytes` where they belong. VEX and EVEX forms differ in masks and broadcasts only: both make what is above the
-//! result zero.
+//! `result_bytes` where they belong. VEX and EVEX forms differ in masks and broadcasts only: both make what is above
+//! the result zero.
 
 use iced_x86::{EncodingKind, Instruction, MemorySize, Mnemonic, OpKind, Register, RoundingControl};
 

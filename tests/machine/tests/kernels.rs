@@ -1,5 +1,5 @@
-//! gemmill's kernels, carried out by the model and by the CPU: the same arguments must leave the same bytes in C, around
-//! it and in scratch memory.
+//! gemmill's kernels, carried out by the model and by the CPU: the same arguments must leave the same bytes in C,
+//! around it and in scratch memory.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -215,8 +215,8 @@ fn instructions_are_counted() {
     }
 }
 
-/// Fast enough for whole test suites: some 40 million instructions per second on an idle core, and a bound far below for
-/// one that is not.
+/// Fast enough for whole test suites: some 40 million instructions per second on an idle core, and a bound far below
+/// for one that is not.
 #[test]
 fn the_model_is_fast_enough() {
     if !is_native("the_model_is_fast_enough", Tier::Avx2) {

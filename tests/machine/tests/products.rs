@@ -244,7 +244,8 @@ fn products_of_bf16_round_as_documented() {
     // The old value is added last.
     assert_eq!(one_bf16_sum(&[[1.0, 1.0], [-1.0, 1.0]], big), big);
     assert_eq!(one_bf16_sum(&[[1.0, 1.0], [1.0, 1.0]], big), big + 2.0);
-    // A product is not rounded before it is added: (1 + 2^-7)^2 - 1 needs 15 bits, and 2^-14 is kept beside 2^10 - 2^10.
+    // A product is not rounded before it is added: (1 + 2^-7)^2 - 1 needs 15 bits, and 2^-14 is kept beside 2^10 -
+    // 2^10.
     let x = 1.0 + 2f32.powi(-7);
     assert_eq!(one_bf16_sum(&[[1.0, -1.0], [0.0, 0.0], [x, x], [0.0, 0.0]], 0.0), 2f32.powi(-6) + 2f32.powi(-14));
     // Denormal factors, sums and old values count as zero, and keep their sign.

@@ -226,7 +226,8 @@ pub fn build(code: Code, variant: Variant, places: Places, rng: &mut Rng) -> Opt
     finish(instruction, places)
 }
 
-/// Encodes an instruction and makes sure that it is what was asked for. What moves the stack pointer is undone behind it.
+/// Encodes an instruction and makes sure that it is what was asked for. What moves the stack pointer is undone behind
+/// it.
 fn finish(instruction: Instruction, places: Places) -> Option<Form> {
     let mut encoder = Encoder::new(64);
     encoder.encode(&instruction, places.code).ok()?;

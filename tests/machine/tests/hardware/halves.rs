@@ -69,8 +69,8 @@ fn every_f16_becomes_the_same_f32() {
     all.chunks(LANES).for_each(|numbers| conversion.compare(numbers));
 }
 
-/// All leading bits that an f16 can have, followed by nothing, by half a unit and by what is next to these; some of those
-/// for exponents that an f16 does not have.
+/// All leading bits that an f16 can have, followed by nothing, by half a unit and by what is next to these; some of
+/// those for exponents that an f16 does not have.
 #[test]
 fn f32_become_the_same_f16() {
     if lacks_f16c("f32_become_the_same_f16") {

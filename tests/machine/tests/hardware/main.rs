@@ -1,5 +1,5 @@
-//! The model against the CPU: every form of every instruction in the model, on random registers and memory, has to leave
-//! the same bits in all vector registers, masks, general-purpose registers, flags and memory.
+//! The model against the CPU: every form of every instruction in the model, on random registers and memory, has to
+//! leave the same bits in all vector registers, masks, general-purpose registers, flags and memory.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -109,8 +109,8 @@ impl Comparison {
             let name = || format!("{:?} {}: {:02x?}", form.instruction.code(), form.instruction, form.bytes);
 
             let mut expected = before.clone();
-            // SAFETY: the CPU has the instruction; its memory operand is in the window or among the constants, which are
-            // only read; the return address is on its stack.
+            // SAFETY: the CPU has the instruction; its memory operand is in the window or among the constants, which
+            // are only read; the return address is on its stack.
             unsafe { self.harness.run(&mut expected) };
             let expected_memory = self.window.clone();
 

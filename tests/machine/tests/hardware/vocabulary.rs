@@ -127,8 +127,8 @@ pub fn mnemonics() -> BTreeSet<Mnemonic> {
     [&scalar[..], &moves, &integer, &float, &shuffles, &tiles].into_iter().flatten().copied().collect()
 }
 
-/// Whether an opcode of these mnemonics has operands that the test cannot make: segment registers, absolute addresses of
-/// 64 bits, branches of 16 bits. The test of faults shows that the model refuses them.
+/// Whether an opcode of these mnemonics has operands that the test cannot make: segment registers, absolute addresses
+/// of 64 bits, branches of 16 bits. The test of faults shows that the model refuses them.
 pub fn is_left_out(code: Code) -> bool {
     use OpCodeOperandKind as K;
     let unusual = |&kind: &K| matches!(kind, K::seg_reg | K::fs | K::gs | K::mem_offs | K::br16_1 | K::br16_2);

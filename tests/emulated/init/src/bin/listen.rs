@@ -1,8 +1,9 @@
 //! Listens to an emulated machine's serial line, on the host.
 //!
-//! `listen NAME LOG PORT_FILE SECONDS`: writes the port that it listens on at 127.0.0.1 into the last file, waits for one
-//! connection, and copies the lines that come until it closes: into the log as they are, to standard output behind the
-//! name and the seconds since it began to listen. Ends with status 2 if that takes longer than so many seconds in all.
+//! `listen NAME LOG PORT_FILE SECONDS`: writes the port that it listens on at 127.0.0.1 into the last file, waits for
+//! one connection, and copies the lines that come until it closes: into the log as they are, to standard output behind
+//! the name and the seconds since it began to listen. Ends with status 2 if that takes longer than so many seconds in
+//! all.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -44,8 +45,8 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Prints the lines that are complete now. A whole line is written at once, so that those of several machines do not
-    /// mix.
+    /// Prints the lines that are complete now. A whole line is written at once, so that those of several machines do
+    /// not mix.
     fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         for &byte in bytes {
             match byte {
