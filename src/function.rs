@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 
 /// A function that is applied to each element of C.
 ///
-/// All tiers give the same bits. GELU and SiLU are `x / (1 + exp(-t))` in f32, with `t = x` for SiLU and
-/// `t = 2 sqrt(2/pi) (x + 0.044715 x^3)` for GELU. Against the formulas below without any rounding, `f(x)`, the error is at
-/// most `2^-22 |f(x)| + 1e-36` for SiLU, `2^-22 (1 + |t|) |f(x)| + 1e-36` for GELU, and `2^-22 |x| + 1e-36` for both: held
-/// over all exponents by a test (`docs/accuracy.md`). NaN stays NaN.
+/// All tiers give the same bits. GELU and SiLU are `x / (1 + exp(-t))` in f32, with `t = x` for SiLU and `t = 2
+/// sqrt(2/pi) (x + 0.044715 x^3)` for GELU. Against the formulas below without any rounding, `f(x)`, the error is at
+/// most `2^-22 |f(x)| + 1e-36` for SiLU, `2^-22 (1 + |t|) |f(x)| + 1e-36` for GELU, and `2^-22 |x| + 1e-36` for both:
+/// held over all exponents by a test (`docs/accuracy.md`). NaN stays NaN.
 ///
 /// # Examples
 /// ```

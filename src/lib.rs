@@ -1,13 +1,13 @@
-//! Low-precision matrix products on x86 CPUs: int8, FP16, BF16, weights of 4 and 2 bits; with machine code generated at run
-//! time for the shape, the weights and the epilogue.
+//! Low-precision matrix products on x86 CPUs: int8, FP16, BF16, weights of 4 and 2 bits; with machine code generated at
+//! run time for the shape, the weights and the epilogue.
 //!
 //! ```text
 //! C[i][j] = epilogue( Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]) )
 //! ```
 //!
-//! Of [`Gemm`], A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
-//! requantized bytes or f32; [`FloatGemm`] and [`GroupwiseGemm`] are for the other types. Sums never saturate on the way, for
-//! any input, and every tier, shape and thread count gives the same bits: those of [`mod@reference`].
+//! Of [`Gemm`], A holds activations (u8, i8, or f32 quantized on the fly), B weights (i8 or u8, packed once), C i32
+//! sums, requantized bytes or f32; [`FloatGemm`] and [`GroupwiseGemm`] are for the other types. Sums never saturate on
+//! the way, for any input, and every tier, shape and thread count gives the same bits: those of [`mod@reference`].
 //!
 //! # From zero to a requantized product
 //! ```
@@ -29,8 +29,8 @@
 //! - [`Gemm`]: the operation. [`IntOutput`], [`Requantize`] and [`Dequantize`] say what C is.
 //! - [`FloatGemm`] and [`PackedFloat`]: products of f32, f16 and bf16; [`mod@float_reference`]: their semantics.
 //! - [`GroupwiseGemm`] and [`PackedGroupwise`]: weights of 4 and 2 bits.
-//! - [`MatRef`], [`MatMut`]: matrices as pointer, shape and strides; [`AnyRef`], [`AnyMut`], [`AnyGemm`] where types are known
-//!   when the program runs.
+//! - [`MatRef`], [`MatMut`]: matrices as pointer, shape and strides; [`AnyRef`], [`AnyMut`], [`AnyGemm`] where types
+//!   are known when the program runs.
 //! - [`ParallelFor`]: threads of the caller's own.
 //! - [`convert`]: f32 to f16 and bf16, and back.
 //! - [`quant`]: scales and zero points from ranges, quantizing and dequantizing.
@@ -55,8 +55,9 @@
 //! Start with `ops/operation.rs`, then `run/mod.rs`.
 //!
 //! # The environment
-//! `GEMMILL_TIER` names the tier of kernels (see [`Tier`]) where [`PackBuilder::tier`] does not; one that the CPU or its
-//! operating system lacks is an error that says what is missing. `GEMMILL_PROFILE=perfmap` or `jitdump` names kernels for `perf`.
+//! `GEMMILL_TIER` names the tier of kernels (see [`Tier`]) where [`PackBuilder::tier`] does not; one that the CPU or
+//! its operating system lacks is an error that says what is missing. `GEMMILL_PROFILE=perfmap` or `jitdump` names
+//! kernels for `perf`.
 //!
 //! Running out of memory aborts the process, as everywhere in Rust.
 

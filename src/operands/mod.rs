@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! u8, i8                 as they are, where they lie; or written anew: i8 moved up by 128, strides made one
-//! f32, f16, bf16         quantized while the product runs, by parameters of the tensor or of each row ([`RowParameters`]);
+//! f32, f16, bf16         quantized while the product runs, by parameters of the tensor or of each row;
 //!                        or as they are, for products of floats: f32, or bf16 for hardware dot products
 //! ```
 //!

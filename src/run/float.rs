@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LOOP 2  panels of columns
-//!   LOOP 3  K in passes of KC                      partial sums of the panel between them; the next pass's B is prefetched
+//!   LOOP 3  K in passes of KC                      partial sums of the panel between them; B is prefetched
 //!     LOOP 4  strips of NR columns, of the panel
 //!       kernel: micro-tiles of the block of rows   the first may keep the strip's weights as f32
 //! ```

@@ -104,7 +104,7 @@ impl Context<'_> {
 impl Bound {
     pub(crate) fn int(output: IntOutput, context: &Context<'_>) -> Result<Bound> {
         if context.a_scale == ActivationScale::PerRow {
-            return Err(Error::Unsupported { what: PER_ROW_NEEDS_F32 });
+            return Err(Error::Unsupported { what: PER_ROW_NEEDS_FLOATS });
         }
         let output = match output {
             IntOutput::Store => Output::StoreI32,
@@ -122,7 +122,7 @@ impl Bound {
         context: &Context<'_>,
     ) -> Result<Bound> {
         if context.a_scale == ActivationScale::PerRow {
-            return Err(Error::Unsupported { what: PER_ROW_NEEDS_F32 });
+            return Err(Error::Unsupported { what: PER_ROW_NEEDS_FLOATS });
         }
         let multiplier = context.expand("multipliers", multiplier)?;
         for m in multiplier.iter() {
@@ -207,7 +207,8 @@ impl Bound {
     }
 }
 
-const PER_ROW_NEEDS_F32: &str = "activations are quantized row by row: only a floating-point output (Dequantize) can take their scales into account";
+const PER_ROW_NEEDS_FLOATS: &str = "activations are quantized row by row: \
+    only a floating-point output (Dequantize) can take their scales into account";
 
 /// `bias[j] / (a_scale * b_scale[j])`, each operation rounded to f32.
 fn float_bias(bias: &[f32], a_scale: f32, b_scale: PerColumn<'_, f32>, context: &Context<'_>) -> Result<Vec<f32>> {

@@ -77,8 +77,8 @@ fn line(name: &str, p: &FloatProblem, plan: &FloatPlan) -> String {
         FloatWeights::Groups(_) => "i4",
     };
     format!(
-        "{:<11} {name:<5} {:<14} {weights:<4} {}x{}+{} rows, {strips} strips of {vectors} (last {last_vectors}) vectors, kc {kc}, {} tiles a \
-         block, {}x{} parts, {}",
+        "{:<11} {name:<5} {:<14} {weights:<4} {}x{}+{} rows, {strips} strips of {vectors} (last {last_vectors}) \
+         vectors, kc {kc}, {} tiles a block, {}x{} parts, {}",
         operation,
         format!("{}x{}x{}", p.rows, p.cols, p.k),
         tiles.tall,

@@ -213,7 +213,8 @@ fn line(tier: Tier, row: &Row, weights: &mut Weights) -> String {
     let nc = one.panels_per_block.min(view.panels().len()) * widest.cols;
     let blocks = view.blocks().iter().map(|b| b.len);
     let mut line = format!(
-        "{:<11} {shape:<20} {:<8} {name:<5} {} | {:<12} {:>2}x{:<6} | {:<21} | KC {:>4} MC {:>6} NC {:>4} pass {:>2}/{:<2} | {:<8} |",
+        "{:<11} {shape:<20} {:<8} {name:<5} {} | {:<12} {:>2}x{:<6} | {:<21} | KC {:>4} MC {:>6} NC {:>4} \
+         pass {:>2}/{:<2} | {:<8} |",
         tier.name(),
         row.values.name(),
         if row.activations == ElementType::I8 { "i8" } else { "u8" },
