@@ -127,6 +127,8 @@ fn render(folder: &Path, root: &Path, check: bool) -> Result<()> {
         made.extend(chart::svg(&sheet)?.map(|svg| (format!("{name}.svg"), svg)));
         sheets.push((sheet, age));
     }
+    // The newest first.
+    sheets.sort_by(|(a, _), (b, _)| b.first("date").cmp(a.first("date")));
     made.push(("README.md".to_owned(), page::index(&sheets)));
     let mut stale = Vec::new();
     for (name, text) in &made {
