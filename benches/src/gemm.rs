@@ -30,8 +30,8 @@ Peak: `peak_ratio` is GMAC/s over threads times the one-core peak of the tier's 
 narrow: pairs widened one by one; with VNNI dot, with AMX tiles; of floating-point numbers fma; of hardware dot \
 products dot-bf16 or tiles-bf16), measured in this process before each shape (the best measurement so far, in samples \
 of 20000 iterations, some 40 us of fma). `sustained_ratio` divides by the best of the same sequence in as many \
-samples, each as long as the product took (at most 0.3 s of them), on one core as well: what else a machine does is in long \
-samples, and not in the best of short ones.
+samples, each as long as the product took (at most 0.3 s of them), on one core as well: what else a machine does is in \
+long samples, and not in the best of short ones.
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {

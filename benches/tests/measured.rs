@@ -47,7 +47,6 @@ fn pages_that_the_documentation_links_to_are_there() -> TestResult {
 fn measuring_writes_a_file_a_page_and_a_chart() -> TestResult {
     let s = Sandbox::new()?;
     s.refused(&["measure", "--only", "conversions"], "no sources of gemmill are there")?;
-    fs::remove_dir_all(s.path("docs"))?;
     fs::create_dir_all(s.path("src/convert"))?;
     fs::write(s.path("src/convert/mod.rs"), "fn convert() {}\n")?;
     s.ok(&["measure", "--only", "conversions", "--seconds", "0.001"])?;

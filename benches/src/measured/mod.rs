@@ -67,10 +67,10 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
             return Ok(all.iter().try_for_each(|m| writeln!(out, "{:<20} {}", m.name, m.title))?);
         }
         let effort = Effort { seconds: args.seconds, peer: args.peer.clone() };
-        fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
         for measurement in &all {
             println!("{}: {}", measurement.name, measurement.title);
             let sheet = measure(measurement, &effort, &args.root)?;
+            fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
             write(&folder.join(format!("{}.csv", sheet.name)), &sheet.to_csv()?)?;
         }
     }
@@ -127,6 +127,8 @@ fn render(folder: &Path, root: &Path, check: bool) -> Result<()> {
         made.extend(chart::svg(&sheet)?.map(|svg| (format!("{name}.svg"), svg)));
         sheets.push((sheet, age));
     }
+    // The newest first.
+    sheets.sort_by(|(a, _), (b, _)| b.first("date").cmp(a.first("date")));
     made.push(("README.md".to_owned(), page::index(&sheets)));
     let mut stale = Vec::new();
     for (name, text) in &made {

@@ -35,9 +35,8 @@ fn add(hash: &mut Fnv, path: &Path) -> Result<bool> {
     let text = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     hash.bytes(name.bytes());
-    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        hash.bytes(line.bytes().filter(|byte| !byte.is_ascii_whitespace()));
-    }
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(str::bytes);
+    hash.bytes(code.filter(|byte| !byte.is_ascii_whitespace()));
     Ok(true)
 }
 
