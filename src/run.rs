@@ -482,7 +482,7 @@ impl Pass<'_, '_> {
             ..KernelArgs::EMPTY
         };
         if let Some(residual) = job.residual {
-            args.residual = from(residual.data, row * residual.row_stride + column);
+            args.residual = from(residual.data, row * residual.row_stride + column).cast();
             args.residual_row_stride = residual.row_stride * size_of::<f32>();
         }
         // SAFETY: a `Job` has operands, arrays and destination of the sizes that its kernels were described with; packing wrote

@@ -63,8 +63,8 @@ pub struct KernelArgs {
     pub row_term: *const i32,
     /// f32 per row: scale of A.
     pub row_scale: *const f32,
-    /// f32 added to C.
-    pub residual: *const f32,
+    /// Elements of the type of C that are added to it.
+    pub residual: *const u8,
     /// Bytes from row to row of the residual.
     pub residual_row_stride: usize,
     /// Smallest output, less the zero point where C is a byte and clamped as f32.

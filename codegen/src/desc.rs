@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::element::FloatType;
 use crate::tier::Tier;
 
 /// Depth elements that are interleaved per dot lane.
@@ -324,7 +325,7 @@ pub enum Output {
     AddI32,
     /// `C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp))` as one byte.
     Requantize(Requantize),
-    /// `C = fma(f32(raw), scale, bias[j])`, then residual and clamp.
+    /// `C = fma(f32(raw), scale, bias[j])`, then residual and clamp, as a floating-point number.
     Dequantize(Dequantize),
 }
 
@@ -332,8 +333,9 @@ impl Output {
     /// Bytes of an element of C.
     pub const fn element_bytes(self) -> usize {
         match self {
-            Output::StoreI32 | Output::AddI32 | Output::Dequantize(_) => 4,
+            Output::StoreI32 | Output::AddI32 => 4,
             Output::Requantize(_) => 1,
+            Output::Dequantize(d) => d.to.bytes(),
         }
     }
 }
@@ -373,6 +375,8 @@ pub enum Clamp {
 /// Stages of a dequantized output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dequantize {
+    /// The type of C and of the residual, to which results are rounded at the end.
+    pub to: FloatType,
     /// `scale = row_scale[i] * column_scale[j]` instead of `scale = column_scale[j]`.
     pub row_scale: bool,
     /// A bias is added in the same rounding as the product.
@@ -530,7 +534,7 @@ impl fmt::Display for Epilogue {
                 })
             }
             Output::Dequantize(d) => {
-                f.write_str("f32")?;
+                f.write_str(d.to.name())?;
                 let stages =
                     [(d.row_scale, "-rowscale"), (d.bias, "-bias"), (d.residual, "-residual"), (d.clamp, "-clamp")];
                 stages.iter().filter(|(on, _)| *on).try_for_each(|(_, name)| f.write_str(name))

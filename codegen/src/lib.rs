@@ -15,6 +15,7 @@
 mod args;
 mod cache;
 mod desc;
+mod element;
 mod features;
 mod gemm_float;
 mod gemm_groups;
@@ -42,9 +43,10 @@ pub use desc::{
     AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Prefetch,
     Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, Sweep,
 };
+pub use element::FloatType;
 pub use gemm_float::desc::{
     Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
-    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, FloatType, float_lanes,
+    FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, float_lanes,
 };
 pub use gemm_float::dot::HardwareDot;
 pub use gemm_float::function::float_function;

@@ -188,6 +188,7 @@ impl Bound {
             return Err(Error::BadNumber { what, expected: "at most the upper limit", given: low });
         }
         let stages = codegen::Dequantize {
+            to: codegen::FloatType::F32,
             row_scale: context.a_scale == ActivationScale::PerRow,
             bias: output.bias.is_some(),
             residual: false,

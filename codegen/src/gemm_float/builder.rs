@@ -2,10 +2,12 @@
 
 use dynasmrt::DynamicLabel;
 
-use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart, FloatType};
+use super::desc::{FloatFinish, FloatKernelDesc, FloatProducts, FloatRows, FloatStart};
 use super::{epilogue, main_loop, tiles};
 use crate::CodegenError;
 use crate::desc::Sweep;
+use crate::element::FloatType;
+use crate::element::vectors::Elements;
 use crate::tier::Tier;
 use crate::x86::asm::{Assembler, Gpr, MachineCode, Mem};
 use crate::x86::avx2::Avx2;
@@ -110,6 +112,11 @@ impl<L: Lowering> Builder<L> {
     /// A constant whose lanes are all `x`.
     pub(super) fn number(&mut self, x: f32) -> Source {
         Source::Constant(self.repeated(x.to_bits()))
+    }
+
+    /// Elements of C and of the residual.
+    pub(super) fn elements(&self) -> Elements {
+        Elements { of: self.desc.c, lanes: self.desc.lanes() }
     }
 
     /// Columns of C in vector `v`; none, maybe.

@@ -5,43 +5,13 @@ use std::fmt;
 use super::dot::HardwareDot;
 use super::weights::FloatWeights;
 use crate::desc::Sweep;
+use crate::element::FloatType;
 use crate::tier::Tier;
 
 /// Columns of a packed panel of floating-point weights, on every tier.
 pub const FLOAT_PANEL: usize = 32;
 
-/// A floating-point type in memory. Kernels compute in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FloatType {
-    /// IEEE-754 binary32.
-    F32,
-    /// IEEE-754 binary16.
-    F16,
-    /// The upper half of a binary32.
-    Bf16,
-}
-
 impl FloatType {
-    /// All of them.
-    pub const ALL: [FloatType; 3] = [FloatType::F32, FloatType::F16, FloatType::Bf16];
-
-    /// Bytes of an element.
-    pub const fn bytes(self) -> usize {
-        match self {
-            FloatType::F32 => 4,
-            FloatType::F16 | FloatType::Bf16 => 2,
-        }
-    }
-
-    /// The name in kernel names and operations.
-    pub const fn name(self) -> &'static str {
-        match self {
-            FloatType::F32 => "f32",
-            FloatType::F16 => "f16",
-            FloatType::Bf16 => "bf16",
-        }
-    }
-
     /// Where column `j` of a panel stands in a row of [`FLOAT_PANEL`] packed weights.
     ///
     /// ```text

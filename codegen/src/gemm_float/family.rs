@@ -2,15 +2,14 @@
 
 use std::sync::OnceLock;
 
-use super::desc::{
-    Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatType,
-};
+use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows};
 use super::dot::HardwareDot;
 use super::portable;
 use super::registry::max_rows;
 use super::weights::WeightGroups;
 use crate::cache::KernelCache;
 use crate::desc::Sweep;
+use crate::element::FloatType;
 use crate::kernel::{CodegenError, Description, Family};
 use crate::tier::Tier;
 #[cfg(target_arch = "x86_64")]

@@ -6,9 +6,10 @@
 //! if that pays.
 
 use super::builder::{Builder, arg, role};
-use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows, FloatType};
+use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows};
 use super::groups;
 use super::weights::FloatWeights;
+use crate::element::FloatType;
 use crate::x86::asm::{Assembler, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, Source, Vector};
 

@@ -2,14 +2,14 @@
 
 use super::desc::{
     Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatProducts, FloatRows, FloatStart,
-    FloatType,
 };
 use super::dot::HardwareDot;
 use super::function::float_function;
 use super::weights::{FloatWeights, WeightGroups};
 use crate::desc::Sweep;
+use crate::element::{FloatType, read, write};
 use crate::gemm_groups::desc::{GROUP_PANEL, GroupZeroPoints};
-use half::{bf16, f16};
+use half::bf16;
 
 /// Most accumulators of a micro-tile, of any tier: 15 × 32, 3 × 128, or 32 × 32 in tiles.
 pub(super) const MAX_ACCUMULATORS: usize = 1024;
@@ -205,31 +205,8 @@ unsafe fn finish(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &[f32]) {
                 x += unsafe { read(desc.c, args.residual.wrapping_add(i * args.residual_row_stride), j) };
             }
             let x = float_function(epilogue.function, x, args.low, args.high);
-            let at = args.c.wrapping_add(i * args.c_row_stride + j * desc.c.bytes());
-            // SAFETY: the element is one of C's, which need not be aligned.
-            unsafe {
-                match desc.c {
-                    FloatType::F32 => at.cast::<f32>().write_unaligned(x),
-                    FloatType::F16 => at.cast::<f16>().write_unaligned(f16::from_f32(x)),
-                    FloatType::Bf16 => at.cast::<bf16>().write_unaligned(bf16::from_f32(x)),
-                }
-            }
-        }
-    }
-}
-
-/// Element `i` of a row.
-///
-/// # Safety
-/// The element must be readable.
-unsafe fn read(of: FloatType, row: *const u8, i: usize) -> f32 {
-    let at = row.wrapping_add(i * of.bytes());
-    // SAFETY: the caller's promise; alignment is not needed.
-    unsafe {
-        match of {
-            FloatType::F32 => at.cast::<f32>().read_unaligned(),
-            FloatType::F16 => at.cast::<f16>().read_unaligned().to_f32(),
-            FloatType::Bf16 => at.cast::<bf16>().read_unaligned().to_f32(),
+            // SAFETY: the element is one of C's.
+            unsafe { write(desc.c, args.c.wrapping_add(i * args.c_row_stride), j, x) };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What packed weights of the float family are: floating-point numbers, or numbers of few bits that become f32 exactly.
 
-use super::desc::{FLOAT_PANEL, FloatType};
+use super::desc::FLOAT_PANEL;
+use crate::element::FloatType;
 use crate::gemm_groups::desc::{GROUP_PANEL, GroupLayout};
 
 /// Places in the mantissa of an f32 to which kernels bring the lowest bit of a weight.

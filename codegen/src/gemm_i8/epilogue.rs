@@ -3,6 +3,7 @@
 
 use super::x86::{Builder, advance_by_rows, arg};
 use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize, Sweep};
+use crate::element::vectors::Elements;
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -115,7 +116,7 @@ fn advance_across<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
         asm.add_imm_to(arg!(column_bias), 4 * cols);
     }
     if residual {
-        asm.add_imm_to(arg!(residual), 4 * cols);
+        asm.add_imm_to(arg!(residual), cols * epilogue.output.element_bytes());
     }
 }
 
@@ -135,7 +136,7 @@ fn columns_in<L: Lowering>(b: &Builder<L>, v: usize) -> usize {
     (b.desc.cols as usize - v * lanes).min(lanes)
 }
 
-/// The arrays by column `COLUMNS` or `COLUMNS_2`, C or the residual at result vector `v`.
+/// The arrays by column `COLUMNS` or `COLUMNS_2`, or C of i32, at result vector `v`.
 fn at_column<L: Lowering>(b: &Builder<L>, array: Gpr, v: usize) -> Mem {
     Mem::at(array, v * b.desc.layout.accumulator_bytes())
 }
@@ -228,6 +229,7 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
             }
         }
     }
+    let elements = Elements { of: d.to, lanes: b.desc.layout.lanes() };
     let (low, high) = (b.temp(2), b.temp(3));
     if d.clamp {
         b.low.broadcast32(low, arg!(low));
@@ -243,14 +245,14 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
         for v in 0..vectors {
             let (acc, count) = (result(b, row, v), columns_in(b, v));
             if d.residual {
-                b.low.load_first(t0, t1, at_column(b, RESIDUAL, v), count);
+                elements.load(&mut b.low, t0, t1, RESIDUAL, v, count);
                 b.low.op(Op::AddF32, acc, acc, t0.into());
             }
             if d.clamp {
                 b.low.op(Op::MaxF32, acc, low, acc.into());
                 b.low.op(Op::MinF32, acc, high, acc.into());
             }
-            b.low.store_first(at_column(b, C, v), acc, count);
+            elements.store(&mut b.low, acc, [t0, t1], C, v, count);
         }
         b.low.asm().add(C, C_STRIDE);
         if d.residual {

@@ -8,6 +8,7 @@ use crate::desc::{
     AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
     SHUFFLE_BYTES, SHUFFLES, Section, Start, Sweep,
 };
+use crate::element::{read, write};
 
 /// Most accumulators that a micro-tile has, in lanes: 32 × 32 of the tiles.
 const MAX_LANES: usize = 1024;
@@ -47,7 +48,7 @@ fn advance_down(desc: &KernelDesc, args: &mut KernelArgs) {
     let rows = desc.rows as usize;
     args.a = args.a.wrapping_add(rows * args.a_row_stride);
     args.c = args.c.wrapping_add(rows * args.c_row_stride);
-    args.residual = args.residual.wrapping_byte_add(rows * args.residual_row_stride);
+    args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
     args.row_zero_point = args.row_zero_point.wrapping_add(rows);
     args.row_term = args.row_term.wrapping_add(rows);
     args.row_scale = args.row_scale.wrapping_add(rows);
@@ -60,9 +61,10 @@ fn advance_across(desc: &KernelDesc, args: &mut KernelArgs, ends: PanelEnds) {
     args.offsets = ends.offsets;
     args.blocks = args.blocks.wrapping_add(args.block_count);
     if let Finish::Epilogue(epilogue) = desc.finish {
-        args.c = args.c.wrapping_add(cols * epilogue.output.element_bytes());
+        let bytes = cols * epilogue.output.element_bytes();
+        args.c = args.c.wrapping_add(bytes);
+        args.residual = args.residual.wrapping_add(bytes);
     }
-    args.residual = args.residual.wrapping_add(cols);
     args.column_term = args.column_term.wrapping_add(cols);
     args.column_correction = args.column_correction.wrapping_add(cols);
     args.column_zero_point = args.column_zero_point.wrapping_add(cols);
@@ -211,9 +213,9 @@ unsafe fn finish(desc: &KernelDesc, args: &KernelArgs, epilogue: Epilogue, acc: 
                     }
                     Output::Requantize(r) => c.add(col).write(requantize(args, r, raw, col)),
                     Output::Dequantize(d) => {
-                        let residual = args.residual.wrapping_byte_add(row * args.residual_row_stride);
-                        let residual = if d.residual { residual.add(col).read_unaligned() } else { 0.0 };
-                        c.cast::<f32>().add(col).write_unaligned(dequantize(args, d, raw, (row, col), residual));
+                        let residual = args.residual.wrapping_add(row * args.residual_row_stride);
+                        let residual = if d.residual { read(d.to, residual, col) } else { 0.0 };
+                        write(d.to, c, col, dequantize(args, d, raw, (row, col), residual));
                     }
                 }
             }

@@ -8,14 +8,17 @@ use crate::desc::{
     AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KernelDesc, Output, Prefetch, Requantize, Start,
     Sweep,
 };
+use crate::element::FloatType;
 use crate::registry::{micro_tiles, multiplies, sections};
 use crate::tier::Tier;
 
 /// Kernels of every tile with all sections of the tier, and epilogues that have every kind of instruction between them.
 fn kernels(tier: Tier) -> Vec<KernelDesc> {
-    let dequantize = Dequantize { row_scale: true, bias: true, residual: true, clamp: true };
+    let dequantize =
+        |to| Output::Dequantize(Dequantize { to, row_scale: true, bias: true, residual: true, clamp: true });
     let requantize = Requantize { to: Byte::U8, float_bias: true, clamp: Clamp::Narrowing };
-    let outputs = [Output::AddI32, Output::Requantize(requantize), Output::Dequantize(dequantize)];
+    let mut outputs = vec![Output::AddI32, Output::Requantize(requantize)];
+    outputs.extend(FloatType::ALL.map(dequantize));
     let mut descs = Vec::new();
     for tile in micro_tiles(tier) {
         for activations in [Byte::U8, Byte::I8].into_iter().filter(|&a| multiplies(tier, tile.layout, a)) {
@@ -72,7 +75,7 @@ fn kernels_know_what_they_need() {
         let offered: BTreeSet<String> = tier.features().names().map(str::to_owned).collect();
         assert!(of_tier.is_subset(&offered), "{tier} offers {offered:?}, its kernels need {of_tier:?}");
         // Part of the tiers' definition, for other families.
-        let others = ["F16C", "AVX512DQ"];
+        let others = ["AVX512DQ"];
         let unused: Vec<_> = offered.difference(&of_tier).filter(|f| !others.contains(&f.as_str())).collect();
         assert!(unused.is_empty(), "{tier} asks for {unused:?}, which no kernel needs");
     }

@@ -1,6 +1,7 @@
 //! One call of a kernel: operands that satisfy its contract, and the memory that they stand in.
 
 use gemmill_codegen::*;
+use half::{bf16, f16};
 
 use crate::common::Rng;
 use crate::guarded::Guarded;
@@ -52,7 +53,8 @@ pub struct Case {
     column_bias: Vec<f32>,
     rows: [Vec<i32>; 2],
     row_scale: Vec<f32>,
-    residual: Vec<f32>,
+    /// Elements of the type of C.
+    residual: Vec<u8>,
     residual_row_stride: usize,
     /// `low`, `high`, `zero_point`, the limits as bytes, and the distance of prefetches.
     constants: KernelArgs,
@@ -264,9 +266,12 @@ impl Case {
         self.rows.iter_mut().for_each(|r| r.extend((0..rows).map(|_| number(rng))));
 
         let narrowing = matches!(epilogue.output, Output::Requantize(r) if r.clamp != Clamp::Float);
-        let is_f32 = matches!(epilogue.output, Output::Dequantize(_));
-        let biggest = if narrowing || is_f32 { 1e6 } else { 3e38 };
-        self.column_scale = (0..padded).map(|_| scale(rng, narrowing, is_f32)).collect();
+        let floats = match epilogue.output {
+            Output::Dequantize(d) => Some(d.to),
+            _ => None,
+        };
+        let biggest = if narrowing { 1e6 } else { 3.4e38 };
+        self.column_scale = (0..padded).map(|_| scale(rng, narrowing, floats.is_some())).collect();
         let bias = |rng: &mut Rng| match rng.below(4) {
             0 => (rng.unit() - 0.5) * 2.0 * biggest,
             1 => -0.0,
@@ -275,10 +280,11 @@ impl Case {
         };
         self.column_bias = (0..padded).map(|_| bias(rng)).collect();
         self.row_scale = (0..rows).map(|_| scale(rng, false, true)).collect();
-        self.residual_row_stride = 4 * (cols + rng.below(3));
-        let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, f32::from_bits(1)];
-        let residual = |rng: &mut Rng| if rng.below(8) == 0 { rng.pick(&special) } else { (rng.unit() - 0.5) * 1e3 };
-        self.residual = (0..(rows - 1) * self.residual_row_stride / 4 + cols).map(|_| residual(rng)).collect();
+        if let Some(of) = floats {
+            let row = cols + rng.below(3);
+            self.residual_row_stride = row * of.bytes();
+            self.residual = residual(of, (rows - 1) * row + cols, rng);
+        }
 
         let constants = &mut self.constants;
         match epilogue.output {
@@ -400,10 +406,26 @@ impl Case {
     }
 }
 
+/// `count` elements of a type, as bytes.
+fn residual(of: FloatType, count: usize, rng: &mut Rng) -> Vec<u8> {
+    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, f32::from_bits(1), 3e-8];
+    let one = |rng: &mut Rng| {
+        let x = if rng.below(8) == 0 { rng.pick(&special) } else { (rng.unit() - 0.5) * 1e3 };
+        match of {
+            FloatType::F32 => x.to_le_bytes().to_vec(),
+            FloatType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
+            FloatType::Bf16 => bf16::from_f32(x).to_le_bytes().to_vec(),
+        }
+    };
+    (0..count).flat_map(|_| one(rng)).collect()
+}
+
 /// A finite scale or multiplier; with `narrowing`, such that no product with a sum reaches 2^31.
 fn scale(rng: &mut Rng, narrowing: bool, moderate: bool) -> f32 {
     let exponent = match (narrowing, moderate) {
         (true, _) => rng.within(-30, -2),
+        // Two small ones make subnormal results.
+        (_, true) if rng.below(4) == 0 => rng.within(-75, -60),
         (_, true) => rng.within(-40, 8),
         _ => rng.within(-60, 100),
     };
