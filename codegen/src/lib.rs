@@ -16,7 +16,10 @@ mod args;
 mod cache;
 mod desc;
 mod element;
+mod facts;
 mod features;
+#[cfg(target_arch = "x86_64")]
+mod frame;
 mod gemm_float;
 mod gemm_groups;
 mod gemm_i8;

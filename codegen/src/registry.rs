@@ -28,7 +28,7 @@ const fn tile(layout: Layout, vectors: usize, max_rows: usize, mr: usize, few_ro
 /// register, and ones for widening have a register too. MEASURED on 16-bit sums: on Emerald Rapids 4 × 16 is never slower than 6 × 16;
 /// on Zen 4 two tiles of three rows are 1.2 times as fast as one of six, and one of five as fast as two; on Granite Rapids
 /// six rows are as fast either way.
-const AVX2: [MicroTile; 5] = [
+pub(crate) const AVX2: [MicroTile; 5] = [
     tile(Layout::Columns8, 2, 6, 4, 5),
     tile(Layout::Columns8, 1, 12, 8, 12),
     tile(Layout::FourColumns, 1, 12, 8, 12),
@@ -37,7 +37,7 @@ const AVX2: [MicroTile; 5] = [
 ];
 
 /// The same registers, for 32-bit dot products: these need no more than A and the vectors of B besides accumulators.
-const AVX2_VNNI: [MicroTile; 5] = [
+pub(crate) const AVX2_VNNI: [MicroTile; 5] = [
     tile(Layout::Columns8, 2, 6, 6, 6),
     tile(Layout::Columns8, 1, 12, 12, 12),
     tile(Layout::FourColumns, 1, 12, 12, 12),
@@ -46,7 +46,7 @@ const AVX2_VNNI: [MicroTile; 5] = [
 ];
 
 /// Thirty-two registers of 512 bits, and the layouts of 256 bits for products of up to eight columns.
-const AVX512: [MicroTile; 6] = [
+pub(crate) const AVX512: [MicroTile; 6] = [
     tile(Layout::Columns16, 2, 12, 8, 12),
     tile(Layout::Columns16, 1, 12, 12, 12),
     tile(Layout::Columns8, 1, 12, 8, 12),
@@ -56,7 +56,7 @@ const AVX512: [MicroTile; 6] = [
 ];
 
 /// Twenty-four accumulators at most: 6 × 64 loads ten vectors for 24 dot products.
-const AVX512_VNNI: [MicroTile; 8] = [
+pub(crate) const AVX512_VNNI: [MicroTile; 8] = [
     tile(Layout::Columns16, 4, 6, 6, 6),
     tile(Layout::Columns16, 3, 8, 8, 8),
     tile(Layout::Columns16, 2, 12, 12, 12),
@@ -69,7 +69,7 @@ const AVX512_VNNI: [MicroTile; 8] = [
 
 /// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B, so that four loads feed four products. What tiles would
 /// waste (products of few columns, or of little depth) goes to vectors.
-const AMX: [MicroTile; 10] = [
+pub(crate) const AMX: [MicroTile; 10] = [
     tile(Layout::Tiles, 2, 32, 32, 32),
     tile(Layout::Tiles, 1, 32, 32, 32),
     AVX512_VNNI[0],
@@ -94,14 +94,7 @@ pub const MAX_PREFETCH_ROWS: usize = 7;
 /// assert_eq!((widest.mr, widest.layout.columns(widest.vectors)), (4, 16));
 /// ```
 pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
-    match tier {
-        // The portable tier runs what the AVX2 tier runs, so that the two check each other.
-        Tier::Portable | Tier::Avx2 => &AVX2,
-        Tier::Avx2Vnni => &AVX2_VNNI,
-        Tier::Avx512 => &AVX512,
-        Tier::Avx512Vnni => &AVX512_VNNI,
-        Tier::Amx => &AMX,
-    }
+    tier.facts().micro_tiles
 }
 
 /// The sections that a tier's kernels may have.
@@ -113,11 +106,7 @@ pub fn micro_tiles(tier: Tier) -> &'static [MicroTile] {
 /// assert!(sections(Tier::Avx512Vnni).iter().all(Section::is_dot));
 /// ```
 pub fn sections(tier: Tier) -> Sections {
-    let dot = match tier {
-        Tier::Portable | Tier::Avx2 | Tier::Avx512 => false,
-        Tier::Avx2Vnni | Tier::Avx512Vnni | Tier::Amx => true,
-    };
-    Section::ALL.into_iter().filter(|s| s.is_dot() == dot).collect()
+    Section::ALL.into_iter().filter(|s| s.is_dot() == tier.facts().dots).collect()
 }
 
 /// Whether a tier's kernels of this layout multiply signed activations as they are. Elsewhere these are moved to
@@ -130,7 +119,7 @@ pub fn sections(tier: Tier) -> Sections {
 /// assert!(!multiplies_signed(Tier::Avx512Vnni, Layout::Columns16));
 /// ```
 pub fn multiplies_signed(tier: Tier, layout: Layout) -> bool {
-    tier == Tier::Amx && layout == Layout::Tiles
+    tier.facts().tiles && layout == Layout::Tiles
 }
 
 /// Whether kernels of a tier may have this type of activations.

@@ -73,7 +73,7 @@ impl FloatProducts {
 
     /// Whether kernels of a tier keep sums in tile registers while products are added.
     pub const fn in_tiles(self, tier: Tier) -> bool {
-        matches!((tier, self), (Tier::Amx, FloatProducts::Dot(HardwareDot::AmxBf16)))
+        tier.facts().tiles && matches!(self, FloatProducts::Dot(HardwareDot::AmxBf16))
     }
 
     /// Slots of so many k in a row of A that kernels read, and of expanded weights for a column. What is past the last k is
@@ -265,10 +265,7 @@ impl FloatKernelDesc {
 /// assert_eq!((float_lanes(Tier::Avx2), float_lanes(Tier::Avx512)), (8, 16));
 /// ```
 pub const fn float_lanes(tier: Tier) -> usize {
-    match tier {
-        Tier::Portable | Tier::Avx2 | Tier::Avx2Vnni => 8,
-        Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx => 16,
-    }
+    tier.facts().lanes
 }
 
 impl fmt::Display for FloatKernelDesc {

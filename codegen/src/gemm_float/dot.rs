@@ -68,10 +68,11 @@ impl HardwareDot {
 
     /// Whether kernels of a tier may have the instruction, or do the same in plain Rust.
     pub(crate) const fn is_of(self, tier: Tier) -> bool {
-        match self {
-            HardwareDot::Avx512Bf16 => matches!(tier, Tier::Portable | Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx),
-            HardwareDot::AmxBf16 => matches!(tier, Tier::Portable | Tier::Amx),
-        }
+        let has_instruction = match self {
+            HardwareDot::Avx512Bf16 => tier.facts().lanes == 16,
+            HardwareDot::AmxBf16 => tier.facts().tiles,
+        };
+        has_instruction || matches!(tier, Tier::Portable)
     }
 
     /// What a CPU must have besides the tier.

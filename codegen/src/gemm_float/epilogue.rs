@@ -1,10 +1,11 @@
 //! From accumulators to C, and from C to accumulators.
 
-use super::builder::{Builder, arg, role};
-use super::desc::{FloatEpilogue, FloatFunction};
+use super::builder::{Builder, role};
+use super::desc::{FloatEpilogue, FloatFunction, FloatKernelArgs as Args};
 use super::function::{
     EXP, EXP_HIGH, EXP_LOW, EXPONENT_BIAS, EXPONENT_SHIFT, GELU_CUBIC, GELU_LINEAR, LOG2_E, LOWEST, MINUS_LN2,
 };
+use crate::frame::arg;
 use crate::x86::asm::{LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 

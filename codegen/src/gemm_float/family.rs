@@ -114,7 +114,7 @@ impl Family for FloatKernelDesc {
 
     #[cfg(target_arch = "x86_64")]
     fn machine_code(&self) -> Result<MachineCode, CodegenError> {
-        super::builder::generate(*self)
+        crate::frame::generate(*self)
     }
 
     unsafe fn run_portable(&self, args: &mut FloatKernelArgs) {

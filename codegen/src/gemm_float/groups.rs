@@ -17,10 +17,11 @@
 
 use std::ops::Range;
 
-use super::builder::{Builder, arg, role};
-use super::desc::{Expansion, FLOAT_PANEL, FloatPrefetch, FloatRows};
+use super::builder::{Builder, role};
+use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs as Args, FloatPrefetch, FloatRows};
 use super::main_loop::{accumulate, broadcast, expanded_bytes, load_panel_distances, panel};
 use super::weights::{GroupScales, WeightGroups, constants_per_column, places};
+use crate::frame::arg;
 use crate::gemm_groups::desc::{GROUP_PANEL, GroupLayout, GroupZeroPoints};
 use crate::x86::asm::{Gpr, LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
@@ -87,10 +88,9 @@ struct Registers {
 
 impl Registers {
     fn new<L: Lowering>(b: &mut Builder<L>, layout: GroupLayout) -> Registers {
-        let mut free = (0..b.free()).map(|i| b.temp(i)).collect::<Vec<_>>().into_iter();
-        let mut next = || free.next();
-        let always = "the registry leaves four registers free";
-        let [dwords, weights, from_a, scale] = std::array::from_fn(|_| next().expect(always));
+        let [dwords, weights, from_a, scale] = std::array::from_fn(|i| b.temp(i));
+        let mut others = (4..b.free()).map(|i| b.temp(i)).collect::<Vec<_>>().into_iter();
+        let mut next = || others.next();
         let mut shifts: Vec<Shift> = (0..layout.step_depth()).map(|k| move_of(layout, k).shift).collect();
         shifts.sort();
         shifts.dedup();

@@ -5,11 +5,14 @@
 //! while vectors of B pass. Where accumulators leave room for neither, both pass; where they leave room for both, both stay,
 //! if that pays.
 
-use super::builder::{Builder, arg, role};
-use super::desc::{Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatPrefetch, FloatProducts, FloatRows};
+use super::builder::{Builder, role};
+use super::desc::{
+    Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatKernelArgs as Args, FloatPrefetch, FloatProducts, FloatRows,
+};
 use super::groups;
 use super::weights::FloatWeights;
 use crate::element::FloatType;
+use crate::frame::arg;
 use crate::x86::asm::{Assembler, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, Source, Vector};
 
@@ -231,7 +234,7 @@ pub(super) fn accumulate<L: Lowering>(b: &mut Builder<L>, acc: Vector, a: Vector
 /// Row `r` of A at the `i`-th step to all lanes.
 pub(super) fn broadcast<L: Lowering>(b: &mut Builder<L>, r: usize, i: usize, dst: Vector) {
     let at = match b.desc.a {
-        FloatRows::Strided => b.row_of_a(r).offset(i * size_of::<f32>()),
+        FloatRows::Strided => b.row_of_a(role::A, r).offset(i * size_of::<f32>()),
         FloatRows::Interleaved => Mem::at(role::A, (i * b.rows() + r) * size_of::<f32>()),
     };
     b.low.broadcast32(dst, at);

@@ -1,6 +1,6 @@
 //! The micro-tiles of the float family. Planning, tests and benchmarks all read this table.
 
-use super::desc::{FloatFinish, FloatFunction, FloatKernelDesc, FloatProducts, float_lanes};
+use super::desc::{FloatFinish, FloatFunction, FloatKernelDesc, FloatProducts};
 use super::weights::FloatWeights;
 use crate::tier::Tier;
 
@@ -37,14 +37,14 @@ impl FloatTile {
 const LEAST_FREE: usize = 2;
 
 /// Sixteen registers of 256 bits. Two ports and a latency of four cycles want eight chains at least.
-const AVX2: [FloatTile; 3] = [
+pub(crate) const AVX2: [FloatTile; 3] = [
     FloatTile { vectors: 8, rows: 1, max_rows: 1 },
     FloatTile { vectors: 4, rows: 3, max_rows: 3 },
     FloatTile { vectors: 2, rows: 6, max_rows: 7 },
 ];
 
 /// Thirty-two registers of 512 bits.
-const AVX512: [FloatTile; 3] = [
+pub(crate) const AVX512: [FloatTile; 3] = [
     FloatTile { vectors: 8, rows: 3, max_rows: 3 },
     FloatTile { vectors: 4, rows: 6, max_rows: 6 },
     FloatTile { vectors: 2, rows: 14, max_rows: 15 },
@@ -58,10 +58,7 @@ const AVX512: [FloatTile; 3] = [
 /// assert_eq!(float_tiles(Tier::Avx2)[2].rows, 6);
 /// ```
 pub fn float_tiles(tier: Tier) -> &'static [FloatTile] {
-    match float_lanes(tier) {
-        8 => &AVX2,
-        _ => &AVX512,
-    }
+    tier.facts().float_tiles
 }
 
 /// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B.
@@ -86,7 +83,7 @@ const DOTS: [FloatTile; 3] = [
 pub fn float_tiles_of(tier: Tier, products: FloatProducts) -> &'static [FloatTile] {
     match products {
         _ if products.in_tiles(tier) => &TILES,
-        FloatProducts::Dot(_) if float_lanes(tier) > 8 => &DOTS,
+        FloatProducts::Dot(_) if tier.facts().lanes > 8 => &DOTS,
         _ => float_tiles(tier),
     }
 }

@@ -4,54 +4,37 @@
 //! columns as registers allow are summed at a time, over its chunks of 32 k. Without 32-bit dot products a chunk's pair
 //! products are added in 16 bits (at most `16 * 15 * 128 = 30720`) and widened once.
 
+use std::mem::offset_of;
 use std::ops::Range;
 
-use dynasmrt::DynamicLabel;
-
-use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelDesc, GroupZeroPoints, vectors_at_a_time};
-use crate::CodegenError;
+use super::desc::{
+    GROUP_CHUNK, GROUP_PANEL, GroupKernelArgs as Args, GroupKernelDesc, GroupZeroPoints, vectors_at_a_time,
+};
 use crate::desc::Prefetch;
+use crate::frame::{self, Body, FrameArgs, arg};
 use crate::tier::Tier;
-use crate::x86::asm::{Gpr, LINE_BYTES, MachineCode, Mem};
-use crate::x86::avx2::Avx2;
-use crate::x86::avx512::Avx512;
-use crate::x86::encode::table;
+use crate::x86::asm::{LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
-use crate::x86::rows::RowStrides;
 
-/// General-purpose registers by role.
+/// General-purpose registers by role, beside those of all families.
 mod role {
+    pub(super) use crate::frame::role::*;
     use crate::x86::asm::Gpr;
 
-    /// The argument block.
-    pub const ARGS: Gpr = Gpr::Rdi;
-    /// Row 0 of the micro-tile at the current group.
-    pub const A: Gpr = Gpr::Rsi;
-    /// 1, 3, 5, 7, 9 and 11 times the row stride of A.
-    pub const STRIDES: [Gpr; 6] = [Gpr::Rax, Gpr::Rcx, Gpr::Rdx, Gpr::R13, Gpr::R14, Gpr::R15];
-    /// The current group of the panel.
-    pub const B: Gpr = Gpr::R9;
     /// Where the weights of the current chunk stand, in the current columns.
-    pub const WEIGHTS: Gpr = Gpr::R8;
+    pub(super) const WEIGHTS: Gpr = Gpr::R8;
     /// Row 0 at the current chunk.
-    pub const CHUNK: Gpr = Gpr::R10;
+    pub(super) const CHUNK: Gpr = Gpr::R10;
     /// Chunks left in the group; free outside.
-    pub const COUNT: Gpr = Gpr::R11;
+    pub(super) const COUNT: Gpr = SCRATCH;
     /// The current group's number of chunks.
-    pub const CHUNKS: Gpr = Gpr::Rbx;
+    pub(super) const CHUNKS: Gpr = Gpr::Rbx;
     /// The current group's terms.
-    pub const TERMS: Gpr = Gpr::R12;
+    pub(super) const TERMS: Gpr = Gpr::R12;
     /// What is prefetched; in a chunk.
-    pub const AHEAD: Gpr = Gpr::Rbp;
+    pub(super) const AHEAD: Gpr = Gpr::Rbp;
     /// Sums of the micro-tile; at the end of a group.
-    pub const SUMS: Gpr = Gpr::Rbp;
-}
-
-/// An argument's address.
-macro_rules! arg {
-    ($field:ident) => {
-        Mem::at(role::ARGS, std::mem::offset_of!(crate::gemm_groups::desc::GroupKernelArgs, $field))
-    };
+    pub(super) const SUMS: Gpr = Gpr::Rbp;
 }
 
 /// Pairs of ones, to widen 16-bit sums.
@@ -64,96 +47,104 @@ struct Operands {
     product: Vector,
 }
 
-struct Builder<L> {
-    desc: GroupKernelDesc,
-    low: L,
-    lanes: usize,
-    /// Vectors of columns that are summed at a time.
-    vectors: usize,
-    /// Those of them whose weights are in registers at a time.
-    shared: usize,
-    dots: bool,
-}
+type Builder<L> = frame::Builder<GroupKernelDesc, L>;
 
-impl<L: Lowering> Builder<L> {
+/// A panel's columns are gone through some vectors at a time; the accumulators are those of one pass. Sums in memory take the
+/// place of scratch memory.
+impl Body for GroupKernelDesc {
+    const ARGS: FrameArgs = FrameArgs {
+        tiles: offset_of!(Args, tiles),
+        a_row_stride: offset_of!(Args, a_row_stride),
+        scratch: offset_of!(Args, sums),
+    };
+
+    fn tier(&self) -> Tier {
+        self.tier
+    }
+
     fn rows(&self) -> usize {
-        self.desc.rows.into()
+        self.rows.into()
     }
 
-    fn count(&self) -> usize {
-        self.rows() * self.vectors
+    fn vectors(&self) -> usize {
+        vectors_at_a_time(self.tier, self.rows.into())
     }
 
-    /// 32-bit sums of row `r`, vector `v`.
-    fn sum(&self, r: usize, v: usize) -> Vector {
-        Vector((r * self.vectors + v) as u8)
+    fn lanes(&self) -> usize {
+        self.tier.facts().lanes
     }
 
-    /// 16-bit sums of row `r`, vector `v`.
-    fn narrow(&self, r: usize, v: usize) -> Vector {
-        Vector((self.count() + r * self.vectors + v) as u8)
+    /// Without 32-bit dot products, 16-bit sums stand behind those of 32 bits.
+    fn registers_per_accumulator(&self, _: usize) -> usize {
+        if self.tier.facts().dots { 1 } else { 2 }
     }
 
-    /// The `i`-th register from the end.
-    fn temp(&self, i: usize) -> Vector {
-        let sums = usize::from(self.desc.rows) * self.vectors * if self.dots { 1 } else { 2 };
-        debug_assert!(i < L::REGISTERS - sums, "registers besides sums");
-        Vector((L::REGISTERS - 1 - i) as u8)
+    fn prepare<L: Lowering>(b: &mut Builder<L>) {
+        b.compute_strides();
     }
 
-    fn vector_bytes(&self) -> usize {
-        self.lanes * 4
-    }
-
-    fn repeated(&mut self, x: u32) -> DynamicLabel {
-        self.low.asm().constant(&[x; 16][..self.lanes])
-    }
-
-    /// For each micro-tile, for each group, for each set of columns, for each chunk.
-    fn kernel(&mut self) {
-        Gpr::CALLEE_SAVED.iter().for_each(|&r| self.low.asm().push(r));
-        let (next_tile, next_group) = (self.low.asm().label(), self.low.asm().label());
-        let rows = self.rows();
-        let asm = self.low.asm();
-        RowStrides(&role::STRIDES).compute(asm, arg!(a_row_stride), rows);
-        asm.place(next_tile);
+    fn start<L: Lowering>(b: &mut Builder<L>) {
+        let asm = b.low.asm();
         asm.load64(role::A, arg!(a));
         asm.load64(role::B, arg!(b));
         asm.load64(role::CHUNKS, arg!(chunks));
         asm.load64(role::TERMS, arg!(terms));
         asm.load64(role::COUNT, arg!(groups));
         asm.store64(arg!(groups_left), role::COUNT);
+    }
 
-        self.low.asm().place(next_group);
-        let panel_vectors = GROUP_PANEL / self.lanes;
-        for first in (0..panel_vectors).step_by(self.vectors) {
-            self.group(first, first + self.vectors == panel_vectors);
+    /// For each group, for each set of columns, for each chunk.
+    fn main_loop<L: Lowering>(b: &mut Builder<L>) {
+        let (next_group, rows, vectors) = (b.low.asm().label(), b.rows(), b.vectors());
+        b.low.asm().place(next_group);
+        let panel_vectors = GROUP_PANEL / b.lanes();
+        for first in (0..panel_vectors).step_by(vectors) {
+            b.group(first, first + vectors == panel_vectors);
         }
-        let asm = self.low.asm();
         // The last set of columns left both where the next group begins.
-        let ahead = (panel_vectors - self.vectors) * self.lanes * 4;
+        let ahead = (panel_vectors - vectors) * b.vector_bytes();
+        let asm = b.low.asm();
         asm.lea(role::B, Mem { base: role::WEIGHTS, index: None, disp: -(ahead as i32) });
         asm.lea(role::A, Mem::at(role::CHUNK, 0));
         asm.add_imm(role::CHUNKS, size_of::<u32>());
         asm.add_imm(role::TERMS, rows * size_of::<i32>());
         asm.dec_mem_jump_not_zero(arg!(groups_left), next_group);
+    }
 
-        asm.store64(arg!(terms), role::TERMS);
-        asm.load64(role::COUNT, arg!(a_row_stride));
-        asm.multiply_imm(role::COUNT, rows);
-        asm.add_to(arg!(a), role::COUNT);
-        asm.add_imm_to(arg!(sums), rows * GROUP_PANEL * size_of::<f32>());
-        asm.dec_mem_jump_not_zero(arg!(tiles), next_tile);
-        self.low.leave();
-        Gpr::CALLEE_SAVED.iter().rev().for_each(|&r| self.low.asm().pop(r));
-        self.low.asm().ret();
+    fn finish<L: Lowering>(b: &mut Builder<L>) {
+        b.low.asm().store64(arg!(terms), role::TERMS);
+    }
+
+    fn advance<L: Lowering>(b: &mut Builder<L>) {
+        let rows = b.rows();
+        b.advance_by_rows(arg!(a), arg!(a_row_stride));
+        b.low.asm().add_imm_to(arg!(sums), rows * GROUP_PANEL * size_of::<f32>());
+    }
+}
+
+impl<L: Lowering> Builder<L> {
+    /// Whether products are summed in 32 bits at once.
+    fn dots(&self) -> bool {
+        self.desc.tier.facts().dots
+    }
+
+    /// Vectors of columns whose weights are in registers at a time.
+    fn shared(&self) -> usize {
+        // A mask and an element of A, then two registers for each vector, and one for products where there are such.
+        let needed = 2 + 2 * self.vectors() + usize::from(!self.dots());
+        if self.free() >= needed { self.vectors() } else { 1 }
+    }
+
+    /// 16-bit sums of row `r`, vector `v`.
+    fn narrow(&self, r: usize, v: usize) -> Vector {
+        Vector(self.acc(r, v).0 + (self.rows() * self.vectors()) as u8)
     }
 
     /// One group for some vectors of columns, `first` and those behind it.
     fn group(&mut self, first: usize, is_last: bool) {
         let header = self.desc.layout.header_bytes();
         let columns = first * self.vector_bytes();
-        self.start(first);
+        self.begin(first);
         let again = self.low.asm().label();
         let asm = self.low.asm();
         asm.lea(role::WEIGHTS, Mem::at(role::B, header + columns));
@@ -170,17 +161,17 @@ impl<L: Lowering> Builder<L> {
     }
 
     /// 32-bit sums begin at the corrections.
-    fn start(&mut self, first: usize) {
+    fn begin(&mut self, first: usize) {
         let rows = self.rows();
-        for v in 0..self.vectors {
+        for v in 0..self.vectors() {
             let zero_point = self.temp(0);
             if self.desc.layout.zero_points == GroupZeroPoints::PerColumn {
-                let at = 2 * (GROUP_PANEL + (first + v) * self.lanes);
-                self.low.load_first16(zero_point, Mem::at(role::B, at), self.lanes);
+                let at = 2 * (GROUP_PANEL + (first + v) * self.lanes());
+                self.low.load_first16(zero_point, Mem::at(role::B, at), self.lanes());
                 self.low.widen16(zero_point, zero_point);
             }
             for r in 0..rows {
-                let sum = self.sum(r, v);
+                let sum = self.acc(r, v);
                 self.low.broadcast32(sum, Mem::at(role::TERMS, 4 * r));
                 if self.desc.layout.zero_points == GroupZeroPoints::PerColumn {
                     self.low.op(Op::MulI32, sum, sum, zero_point.into());
@@ -208,20 +199,21 @@ impl<L: Lowering> Builder<L> {
             }
         }
         for step in 0..steps {
-            if self.rows() == 1 && !self.dots {
+            if self.rows() == 1 && !self.dots() {
                 self.step_of_one_row(step, mask);
                 continue;
             }
             // As many vectors at a time as registers hold the weights of: their products share elements of A.
-            for first in (0..self.vectors).step_by(self.shared) {
-                self.step(step, first..first + self.shared, mask);
+            let shared = self.shared();
+            for first in (0..self.vectors()).step_by(shared) {
+                self.step(step, first..first + shared, mask);
             }
         }
-        if !self.dots {
+        if !self.dots() {
             let ones = self.repeated(ONES);
             for r in 0..self.rows() {
-                for v in 0..self.vectors {
-                    let (narrow, sum) = (self.narrow(r, v), self.sum(r, v));
+                for v in 0..self.vectors() {
+                    let (narrow, sum) = (self.narrow(r, v), self.acc(r, v));
                     self.low.op(Op::MulPairsI16, narrow, narrow, Source::Constant(ones));
                     self.low.op(Op::AddI32, sum, sum, narrow.into());
                 }
@@ -238,7 +230,7 @@ impl<L: Lowering> Builder<L> {
             let k = step * self.desc.layout.step_depth() + field * 4;
             self.low.broadcast32(a, Mem::at(role::CHUNK, k));
         }
-        for v in 0..self.vectors {
+        for v in 0..self.vectors() {
             let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
             self.low.load(weights, Mem::at(role::WEIGHTS, at).into());
             for (field, &a) in a.iter().enumerate() {
@@ -256,7 +248,7 @@ impl<L: Lowering> Builder<L> {
         let (a, bits) = (self.temp(1), self.desc.layout.bits);
         let (weights, bytes) = (|v: usize| 2 + 2 * v, |v: usize| 3 + 2 * v);
         // One vector alone lets products take the place of A's element.
-        let product = if vectors.len() > 1 && !self.dots { self.temp(2 + 2 * vectors.len()) } else { a };
+        let product = if vectors.len() > 1 && !self.dots() { self.temp(2 + 2 * vectors.len()) } else { a };
         for (i, v) in vectors.clone().enumerate() {
             let at = step * GROUP_PANEL * 4 + v * self.vector_bytes();
             self.low.load(self.temp(weights(i)), Mem::at(role::WEIGHTS, at).into());
@@ -271,7 +263,7 @@ impl<L: Lowering> Builder<L> {
             }
             for r in 0..self.rows() {
                 let k = step * self.desc.layout.step_depth() + field * 4;
-                self.low.broadcast32(a, RowStrides(&role::STRIDES).row(role::CHUNK, r).offset(k));
+                self.low.broadcast32(a, self.row_of_a(role::CHUNK, r).offset(k));
                 for (i, v) in vectors.clone().enumerate() {
                     let operands = Operands { bytes: self.temp(bytes(i)), a, product };
                     self.multiply(r, v, operands, step == 0 && field == 0);
@@ -283,8 +275,8 @@ impl<L: Lowering> Builder<L> {
     /// Four k of one row and one vector of columns; the first ones begin 16-bit sums.
     fn multiply(&mut self, r: usize, v: usize, operands: Operands, is_first: bool) {
         let Operands { bytes, a, product } = operands;
-        let (sum, narrow) = (self.sum(r, v), self.narrow(r, v));
-        match (self.dots, is_first) {
+        let (sum, narrow) = (self.acc(r, v), self.narrow(r, v));
+        match (self.dots(), is_first) {
             (true, _) => self.low.dot(sum, bytes, a.into()),
             (false, true) => self.low.op(Op::MulPairsU8I8, narrow, bytes, a.into()),
             (false, false) => {
@@ -298,13 +290,13 @@ impl<L: Lowering> Builder<L> {
     fn fold(&mut self, first: usize) {
         let (scale, total) = (self.temp(0), self.temp(1));
         self.low.asm().load64(role::SUMS, arg!(sums));
-        for v in 0..self.vectors {
-            let columns = (first + v) * self.lanes;
-            self.low.load_first16(scale, Mem::at(role::B, 2 * columns), self.lanes);
+        for v in 0..self.vectors() {
+            let columns = (first + v) * self.lanes();
+            self.low.load_first16(scale, Mem::at(role::B, 2 * columns), self.lanes());
             self.low.widen16(scale, scale);
             self.low.shift_left32(scale, scale, 16);
             for r in 0..self.rows() {
-                let (sum, at) = (self.sum(r, v), Mem::at(role::SUMS, 4 * (r * GROUP_PANEL + columns)));
+                let (sum, at) = (self.acc(r, v), Mem::at(role::SUMS, 4 * (r * GROUP_PANEL + columns)));
                 self.low.i32_to_f32(sum, sum);
                 self.low.load(total, at.into());
                 self.low.accumulate_f32(total, sum, scale.into());
@@ -312,26 +304,4 @@ impl<L: Lowering> Builder<L> {
             }
         }
     }
-}
-
-/// The code of a kernel.
-pub(super) fn generate(desc: GroupKernelDesc) -> Result<MachineCode, CodegenError> {
-    match desc.tier {
-        Tier::Portable => Err(CodegenError::Unsupported("the portable tier has no machine code")),
-        Tier::Avx2 => build(desc, Avx2::new(None), 8, false),
-        Tier::Avx2Vnni => build(desc, Avx2::new(Some(&table::VPDPBUSD_VEX)), 8, true),
-        Tier::Avx512 => build(desc, Avx512::new(), 16, false),
-        Tier::Avx512Vnni | Tier::Amx => build(desc, Avx512::new(), 16, true),
-    }
-}
-
-fn build<L: Lowering>(desc: GroupKernelDesc, low: L, lanes: usize, dots: bool) -> Result<MachineCode, CodegenError> {
-    let vectors = vectors_at_a_time(desc.tier, desc.rows.into());
-    let sums = usize::from(desc.rows) * vectors * if dots { 1 } else { 2 };
-    // A mask and an element of A, then two registers for each vector, and one for products where there are such.
-    let needed = 2 + 2 * vectors + usize::from(!dots);
-    let shared = if L::REGISTERS - sums >= needed { vectors } else { 1 };
-    let mut builder = Builder { desc, low, lanes, vectors, shared, dots };
-    builder.kernel();
-    builder.low.finish()
 }

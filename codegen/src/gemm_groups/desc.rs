@@ -96,26 +96,24 @@ pub struct GroupKernelDesc {
     pub prefetch: Prefetch,
 }
 
-/// Whether a tier has 32-bit dot products of bytes.
-const fn has_dots(tier: Tier) -> bool {
-    matches!(tier, Tier::Avx2Vnni | Tier::Avx512Vnni | Tier::Amx)
+/// Sums that a tier's registers hold. Without 32-bit dot products each takes two registers: one of 16-bit sums, one of
+/// 32-bit ones.
+const fn sums(tier: Tier) -> usize {
+    (tier.facts().registers - TEMPORARIES) / if tier.facts().dots { 1 } else { 2 }
 }
 
 /// Vectors of a panel's row of sums that registers hold at a time, for so many rows: 0 if there are too many rows.
-///
-/// Without 32-bit dot products each sum takes two registers: one of 16-bit sums, one of 32-bit ones.
 pub(crate) fn vectors_at_a_time(tier: Tier, rows: usize) -> usize {
-    let (registers, panel) = match tier {
-        Tier::Portable | Tier::Avx2 | Tier::Avx2Vnni => (16, 4),
-        Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx => (32, 2),
-    };
-    let sums = (registers - TEMPORARIES) / if has_dots(tier) { 1 } else { 2 };
-    [4, 2, 1].into_iter().find(|&v| v <= panel && v * rows <= sums).unwrap_or(0)
+    let panel = GROUP_PANEL / tier.facts().lanes;
+    [4, 2, 1].into_iter().find(|&v| v <= panel && v * rows <= sums(tier)).unwrap_or(0)
 }
 
 /// Least registers besides sums: packed weights, some of them as bytes, a mask, activations. One row leaves more, and keeps
 /// more activations in them.
 const TEMPORARIES: usize = 4;
+
+/// Most rows of a micro-tile of any tier: those whose strides have registers.
+pub(crate) const MAX_ROWS: usize = 12;
 
 /// Most rows of a micro-tile: MR.
 ///
@@ -125,10 +123,8 @@ const TEMPORARIES: usize = 4;
 /// assert_eq!((group_rows(Tier::Avx2), group_rows(Tier::Avx512Vnni)), (6, 12));
 /// ```
 pub const fn group_rows(tier: Tier) -> usize {
-    match tier {
-        Tier::Portable | Tier::Avx2 => 6,
-        Tier::Avx2Vnni | Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx => 12,
-    }
+    let sums = sums(tier);
+    if sums < MAX_ROWS { sums } else { MAX_ROWS }
 }
 
 impl fmt::Display for GroupKernelDesc {

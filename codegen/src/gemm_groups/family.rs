@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::desc::{GroupKernelArgs, GroupKernelDesc, group_rows};
+use super::desc::{GroupKernelArgs, GroupKernelDesc, MAX_ROWS, group_rows};
 use super::portable;
 use crate::cache::KernelCache;
 use crate::kernel::{CodegenError, Description, Family};
@@ -24,7 +24,7 @@ impl Family for GroupKernelDesc {
             return Err(CodegenError::Unsupported("weights have 2 or 4 bits"));
         }
         // The portable tier runs every tier's kernels: it is their oracle.
-        let most = if self.tier == Tier::Portable { portable::MAX_ROWS } else { group_rows(self.tier) };
+        let most = if self.tier == Tier::Portable { MAX_ROWS } else { group_rows(self.tier) };
         if !(1..=most).contains(&self.rows.into()) {
             return Err(CodegenError::Unsupported("the rows do not fit the registers"));
         }
@@ -33,7 +33,7 @@ impl Family for GroupKernelDesc {
 
     #[cfg(target_arch = "x86_64")]
     fn machine_code(&self) -> Result<MachineCode, CodegenError> {
-        super::builder::generate(*self)
+        crate::frame::generate(*self)
     }
 
     unsafe fn run_portable(&self, args: &mut GroupKernelArgs) {

@@ -4,9 +4,6 @@ use half::bf16;
 
 use super::desc::{GROUP_CHUNK, GROUP_PANEL, GroupKernelArgs, GroupKernelDesc, GroupZeroPoints};
 
-/// Most rows of a micro-tile, of any tier.
-pub(super) const MAX_ROWS: usize = 12;
-
 /// Runs the kernel that `desc` describes.
 ///
 /// # Safety

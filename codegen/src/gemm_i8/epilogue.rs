@@ -1,9 +1,11 @@
 //! The epilogue of the int8 family: typed stages on accumulators in registers, in the order of
 //! [`crate::desc::Epilogue`]. The portable tier's version stands beside it in `portable.rs`.
 
-use super::x86::{Builder, advance_by_rows, arg};
+use super::builder::Builder;
+use crate::args::KernelArgs as Args;
 use crate::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize, Sweep};
 use crate::element::vectors::Elements;
+use crate::frame::arg;
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -73,21 +75,21 @@ pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
 
 /// To the next rows of C, of the residual and of the arrays by row.
 fn advance_down<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
-    let rows = b.rows();
+    let bytes = 4 * b.rows();
+    b.advance_by_rows(arg!(c), arg!(c_row_stride));
     let asm = b.low.asm();
-    advance_by_rows(asm, arg!(c), arg!(c_row_stride), rows);
     if epilogue.a_zero_point == AZeroPoint::PerRow {
-        asm.add_imm_to(arg!(row_zero_point), 4 * rows);
+        asm.add_imm_to(arg!(row_zero_point), bytes);
     }
     if epilogue.b_zero_point != BZeroPoint::Zero {
-        asm.add_imm_to(arg!(row_term), 4 * rows);
+        asm.add_imm_to(arg!(row_term), bytes);
     }
     if let Output::Dequantize(d) = epilogue.output {
         if d.row_scale {
-            asm.add_imm_to(arg!(row_scale), 4 * rows);
+            asm.add_imm_to(arg!(row_scale), bytes);
         }
         if d.residual {
-            advance_by_rows(asm, arg!(residual), arg!(residual_row_stride), rows);
+            b.advance_by_rows(arg!(residual), arg!(residual_row_stride));
         }
     }
 }
@@ -122,7 +124,7 @@ fn advance_across<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
 
 /// Vectors of 32-bit results per row.
 fn result_vectors<L: Lowering>(b: &Builder<L>) -> usize {
-    (b.desc.cols as usize).div_ceil(b.desc.layout.lanes())
+    (b.desc.cols as usize).div_ceil(b.lanes())
 }
 
 /// The accumulator that holds columns `lanes * v ..` of a row. (Summed lanes leave a row's later accumulators unused.)
@@ -132,13 +134,13 @@ fn result<L: Lowering>(b: &Builder<L>, row: usize, v: usize) -> Vector {
 
 /// Columns of C in result vector `v`.
 fn columns_in<L: Lowering>(b: &Builder<L>, v: usize) -> usize {
-    let lanes = b.desc.layout.lanes();
+    let lanes = b.lanes();
     (b.desc.cols as usize - v * lanes).min(lanes)
 }
 
 /// The arrays by column `COLUMNS` or `COLUMNS_2`, or C of i32, at result vector `v`.
 fn at_column<L: Lowering>(b: &Builder<L>, array: Gpr, v: usize) -> Mem {
-    Mem::at(array, v * b.desc.layout.accumulator_bytes())
+    Mem::at(array, v * b.vector_bytes())
 }
 
 fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
@@ -192,7 +194,7 @@ fn store_i32<L: Lowering>(b: &mut Builder<L>, add: bool) {
     for row in 0..b.rows() {
         for v in 0..result_vectors(b) {
             let (acc, count, place) = (result(b, row, v), columns_in(b, v), at_column(b, C, v));
-            if add && count == b.desc.layout.lanes() {
+            if add && count == b.lanes() {
                 b.low.op(Op::AddI32, acc, acc, place.into());
             } else if add {
                 b.low.load_first(t0, t1, place, count);
@@ -229,7 +231,7 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
             }
         }
     }
-    let elements = Elements { of: d.to, lanes: b.desc.layout.lanes() };
+    let elements = Elements { of: d.to, lanes: b.lanes() };
     let (low, high) = (b.temp(2), b.temp(3));
     if d.clamp {
         b.low.broadcast32(low, arg!(low));
@@ -299,7 +301,8 @@ fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
 fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector, high: Vector) {
     let (rows, vectors) = (b.rows(), result_vectors(b));
     let (zero_point, order) = (b.temp(2), b.temp(3));
-    let constant = b.low.asm().constant(&unpack_order(b.desc.layout.lanes()));
+    let order_of_lanes = unpack_order(b.lanes());
+    let constant = b.low.asm().constant(&order_of_lanes);
     b.low.broadcast16(zero_point, arg!(zero_point));
     b.low.load(order, Source::Constant(constant));
     b.low.asm().load64(C, arg!(c));
@@ -334,7 +337,7 @@ fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector,
 
 /// Stores the bytes of up to four (row, vector) results, which follow each other in `packed`. `part` is free.
 fn store_packed<L: Lowering>(b: &mut Builder<L>, packed: Vector, part: Vector, four: &[(usize, usize)]) {
-    let lanes = b.desc.layout.lanes();
+    let lanes = b.lanes();
     for (index, results) in four.chunks(PART_BYTES / lanes).enumerate() {
         let from = if index == 0 { packed } else { part };
         if index > 0 {

@@ -62,7 +62,7 @@ impl Family for KernelDesc {
 
     #[cfg(target_arch = "x86_64")]
     fn machine_code(&self) -> Result<MachineCode, CodegenError> {
-        super::generate(*self)
+        crate::frame::generate(*self)
     }
 
     unsafe fn run_portable(&self, args: &mut KernelArgs) {

@@ -5,10 +5,11 @@
 
 use std::mem::offset_of;
 
+use super::builder::{Builder, role};
 use super::tiles;
-use super::x86::{Builder, arg, role};
-use crate::args::BlockHeader;
+use crate::args::{BlockHeader, KernelArgs as Args};
 use crate::desc::{KR, Layout, Prefetch, SHUFFLE_BYTES, SHUFFLES, Section};
+use crate::frame::{Body, arg};
 use crate::x86::asm::{Gpr, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -96,24 +97,28 @@ struct Registers {
 
 impl Registers {
     fn plan<L: Lowering>(b: &mut Builder<L>, section: Section) -> Registers {
-        let (vectors, free) = (b.vectors(), b.temporaries());
-        let mut temps = (0..free).map(|i| b.temp(i)).collect::<Vec<_>>();
+        let (vectors, free) = (b.vectors(), b.free());
+        let rest =
+            |b: &Builder<L>, first: usize, most: usize| (first..free.min(first + most)).map(|i| b.temp(i)).collect();
         if section.is_dot() {
-            let (a, rows) = (temps.remove(0), b.rows());
-            temps.truncate(if rows > 1 { vectors } else { 0 });
-            return Registers { batch: rows, sums: Vec::new(), a, product: a, ones: None, cached: temps };
+            let (a, rows) = (b.temp(0), b.rows());
+            let cached = rest(b, 1, if rows > 1 { vectors } else { 0 });
+            return Registers { batch: rows, sums: Vec::new(), a, product: a, ones: None, cached };
         }
         let batch = if b.rows() > 1 && 2 * vectors + 4 <= free { 2 } else { 1 };
-        let sums = temps.drain(..batch * vectors).collect();
-        let (a, product) = (temps.remove(0), temps.remove(0));
-        let needs_ones = !matches!(section, Section::Wide | Section::Split);
-        let ones = match needs_ones {
-            true if !temps.is_empty() => Some(Source::Register(temps.remove(0))),
-            true => Some(Source::Constant(b.repeated(ONES))),
-            false => None,
+        let sums: Vec<Vector> = (0..batch * vectors).map(|i| b.temp(i)).collect();
+        let (a, product) = (b.temp(sums.len()), b.temp(sums.len() + 1));
+        let mut next = sums.len() + 2;
+        let ones = match section {
+            Section::Wide | Section::Split => None,
+            _ if next < free => {
+                next += 1;
+                Some(b.temp(next - 1).into())
+            }
+            _ => Some(Source::Constant(b.repeated(ONES))),
         };
-        temps.truncate(if batch > 1 { vectors } else { 0 });
-        Registers { batch, sums, a, product, ones, cached: temps }
+        let cached = rest(b, next, if batch > 1 { vectors } else { 0 });
+        Registers { batch, sums, a, product, ones, cached }
     }
 
     fn load_constants<L: Lowering>(&self, b: &mut Builder<L>) {
@@ -136,7 +141,7 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
         let is_mask = section == Section::Shuffled && i == 1;
         asm.add(role::STEPS[i], if is_mask { MASKS } else { role::A });
     }
-    if b.has_tiles() {
+    if b.desc.has_tiles() {
         return tiles::products(b, section, index);
     }
     let rows = b.rows();

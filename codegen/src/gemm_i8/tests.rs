@@ -66,7 +66,7 @@ fn kernels_know_what_they_need() {
     for tier in Tier::ALL.into_iter().filter(|&t| t != Tier::Portable) {
         let mut of_tier = BTreeSet::new();
         for desc in kernels(tier) {
-            let code = super::generate(desc).unwrap();
+            let code = crate::frame::generate(desc).unwrap();
             let said: BTreeSet<String> = code.features.names().map(str::to_owned).collect();
             let found = decoded(&code.bytes);
             assert!(found.is_subset(&said), "{desc} has {found:?}, and says {said:?}");
