@@ -74,9 +74,14 @@ impl<D: Description> KernelCache<D> {
 
     /// The descriptions of all kernels so far, sorted.
     pub fn descriptions(&self) -> Vec<D> {
+        self.kernels().iter().map(|kernel| *kernel.desc()).collect()
+    }
+
+    /// All kernels so far, sorted by description.
+    pub fn kernels(&self) -> Vec<Arc<Kernel<D>>> {
         let read = self.kernels.read().unwrap_or_else(PoisonError::into_inner);
-        let mut descriptions: Vec<_> = read.keys().copied().collect();
-        descriptions.sort();
-        descriptions
+        let mut kernels: Vec<_> = read.values().cloned().collect();
+        kernels.sort_by_key(|kernel| *kernel.desc());
+        kernels
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::hash::Hash;
 
-use crate::cache::KernelCache;
 use crate::desc::KernelDesc;
+use crate::families::Listed;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 use crate::interpret::Interpreted;
 #[cfg(target_arch = "x86_64")]
@@ -46,35 +46,30 @@ impl From<TierError> for CodegenError {
     }
 }
 
-/// What a family of kernels has: a description of each of its kernels, and the arguments of a call.
-///
-/// The families are those of [`KernelDesc`], [`crate::FloatKernelDesc`] and [`crate::GroupKernelDesc`]; there can be no
-/// others.
-pub trait Description: Family {
+/// A family of kernels: what describes each of them, and what they are called with. The families are those of
+/// [`KernelDesc`], [`crate::FloatKernelDesc`] and [`crate::GroupKernelDesc`]; there can be no others.
+pub trait Description:
+    Listed + Copy + Eq + Hash + Ord + fmt::Debug + fmt::Display + Send + Sync + Sized + 'static
+{
     /// What kernels are called with.
     type Args;
-}
 
-/// What a family does for [`Kernel`] and [`KernelCache`].
-pub trait Family: Copy + Eq + Hash + Ord + fmt::Debug + fmt::Display + Send + Sync + Sized + 'static {
     /// Instruction set.
+    #[doc(hidden)]
     fn tier(&self) -> Tier;
-    /// Whether the registry has the kernel.
+    /// Whether there is such a kernel. The portable tier runs every tier's kernels: it is their oracle.
+    #[doc(hidden)]
     fn check(&self) -> Result<(), CodegenError>;
-    /// The code, on tiers that have some.
-    #[cfg(target_arch = "x86_64")]
-    fn machine_code(&self) -> Result<MachineCode, CodegenError>;
     /// Does in plain Rust what the kernel does.
     ///
     /// # Safety
     /// As [`Kernel::run`].
-    unsafe fn run_portable(&self, args: &mut Self::Args)
-    where
-        Self: Description;
-    /// The family's cache that the whole process shares.
-    fn global_cache() -> &'static KernelCache<Self>
-    where
-        Self: Description;
+    #[doc(hidden)]
+    unsafe fn run_portable(&self, args: &mut Self::Args);
+    /// Kernels of a tier that have every kind of instruction and address between them.
+    #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
+    #[doc(hidden)]
+    fn samples(tier: Tier) -> Vec<Self>;
 }
 
 /// A micro-kernel, ready to run on this CPU. Holding one proves that the CPU has the features of its
@@ -165,9 +160,10 @@ impl<D: Description> Kernel<D> {
     ///   aliased by any other argument; scratch likewise;
     /// - `scratch` also for kernels of [`crate::Layout::Tiles`] that neither start nor end with partial sums: one
     ///   micro-tile's bytes, which all of the call use;
-    /// - `scratch`, the residual and the per-row and per-column arrays that the description names readable (scratch
-    ///   writable) for all those rows and for all columns of the panels, rounded up to whole vectors, and aligned for their
-    ///   types (C and the residual need not be); multipliers and float biases such that no NaN meets a clamp;
+    /// - the residual readable for the elements of C that are written, exactly;
+    /// - `scratch` and the per-row and per-column arrays that the description names readable (scratch writable) for all those
+    ///   rows and for all columns of the panels, rounded up to whole vectors, and aligned for their types (C and the residual
+    ///   need not be); multipliers and float biases such that no NaN meets a clamp;
     /// - `tiles` and `block_count` not zero.
     ///
     /// For the other families, as the fields of [`FloatKernelArgs`](crate::FloatKernelArgs) and

@@ -17,6 +17,7 @@ mod cache;
 mod desc;
 mod element;
 mod facts;
+mod families;
 mod features;
 #[cfg(target_arch = "x86_64")]
 mod frame;
@@ -47,6 +48,7 @@ pub use desc::{
     Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, Sweep,
 };
 pub use element::FloatType;
+pub use families::{NamedCode, generated};
 pub use gemm_float::desc::{
     Expansion, FLOAT_PANEL, FLOAT_PREFETCH, FloatEpilogue, FloatFinish, FloatFunction, FloatKernelArgs,
     FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows, FloatStart, float_lanes,

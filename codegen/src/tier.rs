@@ -118,7 +118,8 @@ impl Tier {
     /// assert_eq!(Tier::Portable.require(), Ok(Tier::Portable));
     /// ```
     pub fn require(self) -> Result<Tier, TierError> {
-        if is_interpreted(self) { Ok(self) } else { select(offered_for(self.features()), Some(self)) }
+        let is_everywhere = self == Tier::Portable || is_interpreted(self);
+        if is_everywhere { Ok(self) } else { select(offered_for(self.features()), Some(self)) }
     }
 }
 

@@ -76,7 +76,7 @@ impl HardwareDot {
     }
 
     /// What a CPU must have besides the tier.
-    const fn features(self) -> Features {
+    pub(crate) const fn features(self) -> Features {
         match self {
             HardwareDot::Avx512Bf16 => Features::AVX512_BF16,
             HardwareDot::AmxBf16 => Features::AMX_TILE.and(Features::AMX_BF16),

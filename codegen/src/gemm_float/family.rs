@@ -1,23 +1,14 @@
 //! What [`FloatKernelDesc`] stands for: kernels, generated or in plain Rust.
 
-use std::sync::OnceLock;
-
 use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows};
 use super::dot::HardwareDot;
 use super::portable;
 use super::registry::max_rows;
 use super::weights::WeightGroups;
-use crate::cache::KernelCache;
 use crate::desc::Sweep;
 use crate::element::FloatType;
-use crate::kernel::{CodegenError, Description, Family};
+use crate::kernel::{CodegenError, Description};
 use crate::tier::Tier;
-#[cfg(target_arch = "x86_64")]
-use crate::x86::asm::MachineCode;
-
-impl Description for FloatKernelDesc {
-    type Args = FloatKernelArgs;
-}
 
 impl FloatKernelDesc {
     /// What a row of micro-tiles asks for.
@@ -73,7 +64,9 @@ fn check_groups(desc: &FloatKernelDesc, groups: WeightGroups) -> Result<(), Code
     Ok(())
 }
 
-impl Family for FloatKernelDesc {
+impl Description for FloatKernelDesc {
+    type Args = FloatKernelArgs;
+
     fn tier(&self) -> Tier {
         self.tier
     }
@@ -83,7 +76,6 @@ impl Family for FloatKernelDesc {
         if vectors == 0 || !vectors.is_multiple_of(2) {
             return Err(CodegenError::Unsupported("micro-tiles have an even number of vectors a row"));
         }
-        // The portable tier runs every tier's kernels: it is their oracle.
         let fits = match self.tier {
             Tier::Portable => rows * self.strip_cols() <= portable::MAX_ACCUMULATORS,
             _ => rows <= max_rows(self),
@@ -112,18 +104,52 @@ impl Family for FloatKernelDesc {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
-    fn machine_code(&self) -> Result<MachineCode, CodegenError> {
-        crate::frame::generate(*self)
-    }
-
     unsafe fn run_portable(&self, args: &mut FloatKernelArgs) {
         // SAFETY: the caller's promise is the same.
         unsafe { portable::run(self, args) }
     }
 
-    fn global_cache() -> &'static KernelCache<FloatKernelDesc> {
-        static GLOBAL: OnceLock<KernelCache<FloatKernelDesc>> = OnceLock::new();
-        GLOBAL.get_or_init(KernelCache::default)
+    #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
+    fn samples(tier: Tier) -> Vec<FloatKernelDesc> {
+        use super::desc::{FloatEpilogue, FloatFinish, FloatFunction, FloatStart};
+        use super::registry::float_tiles_of;
+        use super::weights::{FloatWeights, GroupScales};
+        use crate::gemm_groups::desc::{GroupLayout, GroupZeroPoints};
+
+        let groups = [2, 4].map(|bits| {
+            let layout = GroupLayout { bits, zero_points: GroupZeroPoints::PerColumn };
+            FloatWeights::Groups(WeightGroups { layout, size: 128, scales: GroupScales::Moderate })
+        });
+        let chains = FloatType::ALL.map(FloatWeights::from).into_iter().chain(groups);
+        let dots = HardwareDot::ALL.into_iter().filter(|dot| dot.is_of(tier));
+        let products = chains.map(|weights| (FloatProducts::Chain, weights));
+        let products = products.chain(dots.map(|dot| (FloatProducts::Dot(dot), FloatType::Bf16.into())));
+        let mut descs = Vec::new();
+        for (products, weights) in products {
+            let tiles = products.in_tiles(tier);
+            for (tile, c) in float_tiles_of(tier, products).iter().flat_map(|tile| FloatType::ALL.map(|c| (tile, c))) {
+                let function = FloatFunction::Gelu;
+                let desc = FloatKernelDesc {
+                    tier,
+                    products,
+                    weights,
+                    expansion: if tiles { Expansion::Kept } else { Expansion::InRegisters },
+                    a: FloatRows::Strided,
+                    sweep: Sweep::Column,
+                    rows: tile.max_rows_with(function, weights) as u8,
+                    vectors: tile.vectors as u8,
+                    cols: 0,
+                    start: FloatStart::Beta,
+                    finish: FloatFinish::Epilogue(FloatEpilogue { bias: true, residual: true, function }),
+                    c,
+                    prefetch: if tiles { FloatPrefetch::None } else { FloatPrefetch::Ahead },
+                };
+                descs.extend(
+                    [1, desc.strip_cols() - 1, desc.strip_cols()]
+                        .map(|cols| FloatKernelDesc { cols: cols as u8, ..desc }),
+                );
+            }
+        }
+        descs
     }
 }

@@ -1,20 +1,13 @@
 //! What [`GroupKernelDesc`] stands for: kernels, generated or in plain Rust.
 
-use std::sync::OnceLock;
-
 use super::desc::{GroupKernelArgs, GroupKernelDesc, MAX_ROWS, group_rows};
 use super::portable;
-use crate::cache::KernelCache;
-use crate::kernel::{CodegenError, Description, Family};
+use crate::kernel::{CodegenError, Description};
 use crate::tier::Tier;
-#[cfg(target_arch = "x86_64")]
-use crate::x86::asm::MachineCode;
 
 impl Description for GroupKernelDesc {
     type Args = GroupKernelArgs;
-}
 
-impl Family for GroupKernelDesc {
     fn tier(&self) -> Tier {
         self.tier
     }
@@ -23,7 +16,6 @@ impl Family for GroupKernelDesc {
         if !matches!(self.layout.bits, 2 | 4) {
             return Err(CodegenError::Unsupported("weights have 2 or 4 bits"));
         }
-        // The portable tier runs every tier's kernels: it is their oracle.
         let most = if self.tier == Tier::Portable { MAX_ROWS } else { group_rows(self.tier) };
         if !(1..=most).contains(&self.rows.into()) {
             return Err(CodegenError::Unsupported("the rows do not fit the registers"));
@@ -31,18 +23,18 @@ impl Family for GroupKernelDesc {
         Ok(())
     }
 
-    #[cfg(target_arch = "x86_64")]
-    fn machine_code(&self) -> Result<MachineCode, CodegenError> {
-        crate::frame::generate(*self)
-    }
-
     unsafe fn run_portable(&self, args: &mut GroupKernelArgs) {
         // SAFETY: the caller's promise is the same.
         unsafe { portable::run(self, args) }
     }
 
-    fn global_cache() -> &'static KernelCache<GroupKernelDesc> {
-        static GLOBAL: OnceLock<KernelCache<GroupKernelDesc>> = OnceLock::new();
-        GLOBAL.get_or_init(KernelCache::default)
+    #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
+    fn samples(tier: Tier) -> Vec<GroupKernelDesc> {
+        use super::desc::{GroupLayout, GroupZeroPoints};
+        let zero_points = [GroupZeroPoints::Middle, GroupZeroPoints::PerColumn].into_iter();
+        let layouts = zero_points.flat_map(|zero_points| [2, 4].map(|bits| GroupLayout { bits, zero_points }));
+        let sizes = layouts.flat_map(|layout| (1..=group_rows(tier)).map(move |rows| (layout, rows as u8)));
+        let prefetch = crate::desc::Prefetch::ToFirstLevel;
+        sizes.map(|(layout, rows)| GroupKernelDesc { tier, layout, rows, prefetch }).collect()
     }
 }

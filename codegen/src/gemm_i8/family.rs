@@ -1,20 +1,15 @@
 //! What [`KernelDesc`] stands for: the int8 family's kernels, generated or in plain Rust.
 
-use std::sync::OnceLock;
-
 use super::portable;
 use crate::args::KernelArgs;
-use crate::cache::KernelCache;
 use crate::desc::{Finish, KernelDesc, Layout, Start, Sweep};
-use crate::kernel::{CodegenError, Description, Family};
+#[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
+use crate::element::FloatType;
+use crate::kernel::{CodegenError, Description};
+#[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
+use crate::registry::micro_tiles;
 use crate::registry::{micro_tile, multiplies, sections};
 use crate::tier::Tier;
-#[cfg(target_arch = "x86_64")]
-use crate::x86::asm::MachineCode;
-
-impl Description for KernelDesc {
-    type Args = KernelArgs;
-}
 
 impl KernelDesc {
     /// What a row of micro-tiles asks for.
@@ -32,12 +27,13 @@ impl KernelDesc {
     }
 }
 
-impl Family for KernelDesc {
+impl Description for KernelDesc {
+    type Args = KernelArgs;
+
     fn tier(&self) -> Tier {
         self.tier
     }
 
-    /// The portable tier runs every tier's kernels: it is their oracle.
     fn check(&self) -> Result<(), CodegenError> {
         let of_tier = |tier| {
             let tile = micro_tile(tier, self.layout, self.vectors.into());
@@ -60,18 +56,40 @@ impl Family for KernelDesc {
         Ok(())
     }
 
-    #[cfg(target_arch = "x86_64")]
-    fn machine_code(&self) -> Result<MachineCode, CodegenError> {
-        crate::frame::generate(*self)
-    }
-
     unsafe fn run_portable(&self, args: &mut KernelArgs) {
         // SAFETY: the caller's promise is the same.
         unsafe { portable::run(self, args) }
     }
 
-    fn global_cache() -> &'static KernelCache {
-        static GLOBAL: OnceLock<KernelCache> = OnceLock::new();
-        GLOBAL.get_or_init(KernelCache::default)
+    #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
+    fn samples(tier: Tier) -> Vec<KernelDesc> {
+        use crate::desc::*;
+        let dequantize = Dequantize { to: FloatType::F32, row_scale: true, bias: true, residual: true, clamp: true };
+        let requantize = Requantize { to: Byte::U8, float_bias: true, clamp: Clamp::Narrowing };
+        let floats = FloatType::ALL.map(|to| Output::Dequantize(Dequantize { to, ..dequantize }));
+        let outputs = [Output::AddI32, Output::Requantize(requantize)].into_iter().chain(floats);
+        let mut descs = Vec::new();
+        for tile in micro_tiles(tier) {
+            let panel_cols = tile.layout.columns(tile.vectors) as u8;
+            for activations in [Byte::U8, Byte::I8].into_iter().filter(|&a| multiplies(tier, tile.layout, a)) {
+                for (output, cols) in outputs.clone().flat_map(|output| [(output, 1), (output, panel_cols)]) {
+                    let (a_zero_point, b_zero_point) = (AZeroPoint::PerRow, BZeroPoint::PerColumn);
+                    descs.push(KernelDesc {
+                        tier,
+                        layout: tile.layout,
+                        activations,
+                        rows: tile.max_rows as u8,
+                        vectors: tile.vectors as u8,
+                        cols,
+                        sections: sections(tier),
+                        start: Start::Zero,
+                        finish: Finish::Epilogue(Epilogue { a_zero_point, b_zero_point, output }),
+                        sweep: Sweep::Column,
+                        prefetch: Prefetch::None,
+                    });
+                }
+            }
+        }
+        descs
     }
 }

@@ -11,7 +11,5 @@ mod family;
 #[cfg(target_arch = "x86_64")]
 mod main_loop;
 pub(crate) mod portable;
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
