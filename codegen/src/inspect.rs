@@ -5,7 +5,7 @@
 
 use crate::CodegenError;
 use crate::kernel::Description;
-use crate::tier::Tier;
+use crate::machine::tier::Tier;
 use crate::x86::asm::MachineCode;
 
 pub use crate::x86::encode::inspect::{Choice, Encoded, RmChoice, check_instruction};

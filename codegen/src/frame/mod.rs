@@ -16,7 +16,7 @@ use std::cell::Cell;
 use dynasmrt::DynamicLabel;
 
 use crate::CodegenError;
-use crate::tier::Tier;
+use crate::machine::tier::Tier;
 use crate::x86::asm::{Gpr, MachineCode, Mem};
 use crate::x86::avx2::Avx2;
 use crate::x86::avx512::Avx512;

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::tier::Tier;
+use crate::machine::tier::Tier;
 
 /// How memory is gone through.
 ///
