@@ -1,5 +1,5 @@
-//! What generated code is made of, for fuzzing: kernels of all tiers as bytes, whatever this CPU has, and single instructions
-//! of the table-driven encoder against a disassembler.
+//! What generated code is made of, for fuzzing: kernels of all tiers as bytes, whatever this CPU has, and single
+//! instructions of the table-driven encoder against a disassembler.
 //!
 //! For tests only, behind the feature `inspect`.
 
@@ -15,8 +15,8 @@ pub use crate::x86::encode::inspect::{Choice, Encoded, RmChoice, check_instructi
 pub struct KernelCode {
     /// The code, constants behind it.
     pub bytes: Vec<u8>,
-    /// What the CPU needs for the instructions of the table-driven encoder, by the names of Intel's manual. The others need
-    /// AVX, AVX2, FMA and F16C at most.
+    /// What the CPU needs for the instructions of the table-driven encoder, by the names of Intel's manual. The others
+    /// need AVX, AVX2, FMA and F16C at most.
     pub features: Vec<&'static str>,
 }
 
@@ -35,8 +35,8 @@ pub fn kernel_code<D: Description>(desc: &D) -> Result<KernelCode, CodegenError>
     Ok(desc.machine_code()?.into())
 }
 
-/// Kernels of a tier by name, of all families, that have every kind of instruction and address between them. The portable
-/// tier has none.
+/// Kernels of a tier by name, of all families, that have every kind of instruction and address between them. The
+/// portable tier has none.
 ///
 /// # Errors
 /// As [`kernel_code`], for the first kernel that cannot be generated, which would be a bug.

@@ -1,7 +1,7 @@
 //! Run-time machine code for [gemmill](https://docs.rs/gemmill): from a kernel descriptor to a callable kernel.
 //!
-//! This crate knows nothing of threads, packing or planning. A description says what a kernel is; [`Kernel`] is one that can
-//! run; its arguments are what it is called with; [`KernelCache`] keeps each kernel once.
+//! This crate knows nothing of threads, packing or planning. A description says what a kernel is; [`Kernel`] is one
+//! that can run; its arguments are what it is called with; [`KernelCache`] keeps each kernel once.
 //!
 //! ```text
 //! KernelDesc ──────→ families::int8 ───┐
@@ -12,15 +12,15 @@
 //!
 //! | folder | holds |
 //! |---|---|
-//! | `families` | the families of kernels and the list of them: start reading at `families/int8/desc.rs`, then `builder.rs` |
+//! | `families` | the families of kernels and their list: start at `families/int8/desc.rs`, then `builder.rs` |
 //! | `frame` | what all generated kernels share: prologue, micro-tile loop, registers by role, tiles |
 //! | `kernel` | a kernel in memory, the cache, names for profilers |
 //! | `machine` | CPU features, tiers and what they have, cores and caches |
 //! | `x86` | the assembler and the lowering of each tier |
 //! | `peak` | loops that measure what a CPU can do |
 //!
-//! A new tier is a lowering in `x86`, an entry in [`Tier`] and a row of `machine/facts.rs`; a new family is a folder and a line
-//! in `families/mod.rs`. What was measured of cores stands in `tuning.rs`.
+//! A new tier is a lowering in `x86`, an entry in [`Tier`] and a row of `machine/facts.rs`; a new family is a folder
+//! and a line in `families/mod.rs`. What was measured of cores stands in `tuning.rs`.
 
 mod families;
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,5 @@
-//! Generated groupwise kernels against the portable tier: the same arguments must leave the same bits. Operands end where a
-//! page begins that must not be touched.
+//! Generated groupwise kernels against the portable tier: the same arguments must leave the same bits. Operands end
+//! where a page begins that must not be touched.
 
 mod common;
 #[path = "common/group_case.rs"]

@@ -1,5 +1,6 @@
-//! The portable bodies of all families in memory of exactly the promised size: for Miri, which sees every access outside of it
-//! (`cargo miri test -p gemmill-codegen --test portable`). Elsewhere operands that move about must leave the same results.
+//! The portable bodies of all families in memory of exactly the promised size: for Miri, which sees every access
+//! outside of it (`cargo miri test -p gemmill-codegen --test portable`). Elsewhere operands that move about must leave
+//! the same results.
 
 #[allow(dead_code, reason = "every test binary uses a part of it")]
 #[path = "common/case.rs"]

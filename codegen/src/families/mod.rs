@@ -1,10 +1,10 @@
-//! The families of kernels, a folder each: its description (`desc`), what a tier has of it (`registry`), its body in the
-//! [frame](crate::frame) (`builder` and its parts), the same in plain Rust (`portable`), and what ties these together (`family`).
-//! [`element`] is shared: floating-point elements of C and of the residual.
+//! The families of kernels, a folder each: its description (`desc`), what a tier has of it (`registry`), its body in
+//! the [frame](crate::frame) (`builder` and its parts), the same in plain Rust (`portable`), and what ties these
+//! together (`family`). [`element`] is shared: floating-point elements of C and of the residual.
 //!
 //! One list names them all: a new family is one line of it, besides its own folder.
-//! From the list come what [`Kernel`](crate::Kernel) and [`KernelCache`] ask of a family, the kernels of the process by name,
-//! and the sample that tests and fuzzing walk through.
+//! From the list come what [`Kernel`](crate::Kernel) and [`KernelCache`] ask of a family, the kernels of the process by
+//! name, and the sample that tests and fuzzing walk through.
 
 pub(crate) mod element;
 pub(crate) mod float;
@@ -63,7 +63,7 @@ macro_rules! families {
         ///
         /// # Examples
         /// ```
-        /// use gemmill_codegen::{GroupKernelDesc, GroupLayout, GroupZeroPoints, KernelCache, Prefetch, Tier, generated};
+        /// use gemmill_codegen::*;
         /// let layout = GroupLayout { bits: 4, zero_points: GroupZeroPoints::Middle };
         /// let desc = GroupKernelDesc { tier: Tier::Portable, layout, rows: 6, prefetch: Prefetch::None };
         /// KernelCache::global().get(&desc)?;

@@ -60,26 +60,29 @@ pub(crate) struct FrameArgs {
     pub(crate) scratch: usize,
 }
 
+/// A kernel's micro-tile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) tier: Tier,
+    pub(crate) rows: usize,
+    /// Vectors of accumulators per row.
+    pub(crate) vectors: usize,
+    /// 32-bit lanes of a vector.
+    pub(crate) lanes: usize,
+    /// Whether sums are in tile registers while products are added.
+    pub(crate) has_tiles: bool,
+}
+
 /// What a family puts into the frame.
 pub(crate) trait Body: Copy {
     /// Where its arguments are.
     const ARGS: FrameArgs;
 
-    /// Instruction set.
-    fn tier(&self) -> Tier;
-    /// Rows of the micro-tile.
-    fn rows(&self) -> usize;
-    /// Vectors of accumulators per row.
-    fn vectors(&self) -> usize;
-    /// 32-bit lanes of a vector.
-    fn lanes(&self) -> usize;
+    /// Its micro-tile.
+    fn shape(&self) -> Shape;
     /// Registers that each accumulator takes, of so many registers in all.
     fn registers_per_accumulator(&self, _registers: usize) -> usize {
         1
-    }
-    /// Whether sums are in tile registers while products are added.
-    fn has_tiles(&self) -> bool {
-        false
     }
     /// The callee-saved registers that the kernel writes.
     fn saved(&self) -> &'static [Gpr] {
@@ -111,17 +114,22 @@ const NO_REGISTER: CodegenError = CodegenError::Unsupported("the micro-tile leav
 impl<D: Body, L: Lowering> Builder<D, L> {
     /// Rows of the micro-tile.
     pub(crate) fn rows(&self) -> usize {
-        self.desc.rows()
+        self.desc.shape().rows
     }
 
     /// Vectors of accumulators per row.
     pub(crate) fn vectors(&self) -> usize {
-        self.desc.vectors()
+        self.desc.shape().vectors
+    }
+
+    /// Whether sums are in tile registers while products are added.
+    pub(crate) fn has_tiles(&self) -> bool {
+        self.desc.shape().has_tiles
     }
 
     /// 32-bit lanes of a vector.
     pub(crate) fn lanes(&self) -> usize {
-        self.desc.lanes()
+        self.desc.shape().lanes
     }
 
     /// Bytes of a vector.
@@ -141,7 +149,7 @@ impl<D: Body, L: Lowering> Builder<D, L> {
 
     /// Registers that accumulators take.
     fn taken(&self) -> usize {
-        if self.desc.has_tiles() {
+        if self.has_tiles() {
             return 0;
         }
         self.rows() * self.vectors() * self.desc.registers_per_accumulator(L::REGISTERS)
@@ -223,7 +231,7 @@ impl<D: Body, L: Lowering> Builder<D, L> {
 
     /// The whole kernel.
     fn kernel(&mut self) {
-        let (saved, has_tiles) = (self.desc.saved(), self.desc.has_tiles());
+        let (saved, has_tiles) = (self.desc.saved(), self.has_tiles());
         saved.iter().for_each(|&r| self.low.asm().push(r));
         D::prepare(self);
         if has_tiles {
@@ -246,34 +254,54 @@ impl<D: Body, L: Lowering> Builder<D, L> {
     }
 }
 
-/// The code of a kernel.
+/// What is built of the vector operations of any tier.
+pub(crate) trait Build {
+    /// The code.
+    fn build<L: Lowering>(self, low: L) -> Result<MachineCode, CodegenError>;
+}
+
+/// Builds with the lowering of a tier's vectors of so many lanes.
 ///
 /// # Errors
-/// [`CodegenError::Unsupported`] if the tier has no such vectors or too few registers, [`CodegenError::Assemble`] if the
-/// lowering cannot do what the body asks for.
-pub(crate) fn generate<D: Body>(desc: D) -> Result<MachineCode, CodegenError> {
-    let (tier, facts) = (desc.tier(), desc.tier().facts());
-    match desc.lanes() {
+/// [`CodegenError::Unsupported`] if the tier has no such vectors, and what the builder says.
+pub(crate) fn lower(tier: Tier, lanes: usize, what: impl Build) -> Result<MachineCode, CodegenError> {
+    let facts = tier.facts();
+    match lanes {
         _ if tier == Tier::Portable => Err(CodegenError::Unsupported("the portable tier has no machine code")),
         // Sixteen registers serve bodies of eight lanes, on every tier.
-        8 if !facts.dots => build(desc, Avx2::new(None)),
-        8 if facts.lanes == 8 => build(desc, Avx2::new(Some(&table::VPDPBUSD_VEX))),
-        8 => build(desc, Avx2::new(Some(&table::VPDPBUSD))),
-        lanes if lanes == facts.lanes => build(desc, Avx512::new()),
+        8 if !facts.dots => what.build(Avx2::new(None)),
+        8 if facts.lanes == 8 => what.build(Avx2::new(Some(&table::VPDPBUSD_VEX))),
+        8 => what.build(Avx2::new(Some(&table::VPDPBUSD))),
+        _ if lanes == facts.lanes => what.build(Avx512::new()),
         _ => Err(CodegenError::Unsupported("the tier has no such vectors")),
     }
 }
 
-fn build<D: Body, L: Lowering>(desc: D, low: L) -> Result<MachineCode, CodegenError> {
-    let mut builder = Builder { desc, low, short: Cell::new(false) };
-    if builder.taken() > L::REGISTERS {
-        return Err(NO_REGISTER);
+/// The code of a kernel.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] if the tier has no such vectors or too few registers, [`CodegenError::Assemble`] if
+/// the lowering cannot do what the body asks for.
+pub(crate) fn generate<D: Body>(desc: D) -> Result<MachineCode, CodegenError> {
+    let Shape { tier, lanes, .. } = desc.shape();
+    lower(tier, lanes, Kernel(desc))
+}
+
+/// A kernel of this description.
+struct Kernel<D>(D);
+
+impl<D: Body> Build for Kernel<D> {
+    fn build<L: Lowering>(self, low: L) -> Result<MachineCode, CodegenError> {
+        let mut builder = Builder { desc: self.0, low, short: Cell::new(false) };
+        if builder.taken() > L::REGISTERS {
+            return Err(NO_REGISTER);
+        }
+        builder.kernel();
+        if builder.short.get() {
+            return Err(NO_REGISTER);
+        }
+        builder.low.finish()
     }
-    builder.kernel();
-    if builder.short.get() {
-        return Err(NO_REGISTER);
-    }
-    builder.low.finish()
 }
 
 #[cfg(test)]

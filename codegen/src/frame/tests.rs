@@ -14,20 +14,9 @@ struct Greedy {
 impl Body for Greedy {
     const ARGS: FrameArgs = FrameArgs { tiles: 0, a_row_stride: 8, scratch: 16 };
 
-    fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    fn rows(&self) -> usize {
-        self.accumulators
-    }
-
-    fn vectors(&self) -> usize {
-        1
-    }
-
-    fn lanes(&self) -> usize {
-        self.tier.facts().lanes
+    fn shape(&self) -> Shape {
+        let (tier, rows) = (self.tier, self.accumulators);
+        Shape { tier, rows, vectors: 1, lanes: tier.facts().lanes, has_tiles: false }
     }
 
     fn start<L: Lowering>(b: &mut Builder<Self, L>) {

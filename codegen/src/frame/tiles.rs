@@ -1,5 +1,5 @@
-//! The frame's part of micro-tiles in [tile registers](crate::x86::tiles): sums begin in scratch memory or at zero, and pass
-//! through scratch memory to the epilogue, which works on vectors as everywhere.
+//! The frame's part of micro-tiles in [tile registers](crate::x86::tiles): sums begin in scratch memory or at zero, and
+//! pass through scratch memory to the epilogue, which works on vectors as everywhere.
 
 use super::{Body, Builder, role};
 use crate::x86::asm::{Gpr, Mem, Scale};
@@ -58,12 +58,12 @@ impl<D: Body, L: Lowering> Builder<D, L> {
         self.each_sum(|tile, place| TileOp::Store(place, tile));
     }
 
-    /// Calls `part` with some rows of the micro-tile at a time, as the kernel of vectors that `of_rows` makes of the description,
-    /// and with the place of their sums in scratch memory.
+    /// Calls `part` with some rows of the micro-tile at a time, as the kernel of vectors that `of_rows` makes of the
+    /// description, and with the place of their sums in scratch memory.
     pub(crate) fn in_vectors(&mut self, of_rows: impl Fn(D, u8) -> D, part: impl Fn(&mut Self, Mem)) {
         let whole = self.desc;
         for first in (0..self.rows()).step_by(VECTOR_ROWS) {
-            self.desc = of_rows(whole, VECTOR_ROWS.min(whole.rows() - first) as u8);
+            self.desc = of_rows(whole, VECTOR_ROWS.min(whole.shape().rows - first) as u8);
             self.point_at_scratch();
             part(self, Mem::at(role::SCRATCH, first * self.row_bytes()));
         }
@@ -80,8 +80,8 @@ impl<D: Body, L: Lowering> Builder<D, L> {
         asm.load_imm(B_STRIDE, b_stride as u32);
     }
 
-    /// The products of `steps` steps by `dot(sums, a, b)`: row 0 of A is at `a`, a step of `depth` bytes of a row behind the
-    /// other, and the tile of weights of a step and vector is `place_of_b` bytes from `b` on.
+    /// The products of `steps` steps by `dot(sums, a, b)`: row 0 of A is at `a`, a step of `depth` bytes of a row
+    /// behind the other, and the tile of weights of a step and vector is `place_of_b` bytes from `b` on.
     pub(crate) fn multiply_tiles(
         &mut self,
         (a, depth): (Gpr, usize),

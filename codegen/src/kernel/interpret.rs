@@ -1,7 +1,7 @@
 //! A stand-in for CPUs that are not at hand: kernels of chosen tiers are carried out by an interpreter of machine code.
 //!
-//! For tests only, behind the feature `interpreter`. What is generated, packed and planned is what the real CPU would get;
-//! only the call into machine code is replaced.
+//! For tests only, behind the feature `interpreter`. What is generated, packed and planned is what the real CPU would
+//! get; only the call into machine code is replaced.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -14,8 +14,8 @@ use crate::machine::tier::Tier;
 /// Carries out one kernel: a function of the pointer that the kernel is called with.
 pub type Program = Box<dyn Fn(*mut c_void) + Send + Sync>;
 
-/// Makes a [`Program`] of a kernel's code, which stays where it is as long as the program is used; or says what is wrong
-/// with it.
+/// Makes a [`Program`] of a kernel's code, which stays where it is as long as the program is used; or says what is
+/// wrong with it.
 pub type Loader = fn(&[u8]) -> Result<Program, String>;
 
 struct Interpreter {
@@ -67,8 +67,8 @@ impl Interpreted {
     /// # Safety
     /// As [`crate::Kernel::run`].
     pub(crate) unsafe fn call<A>(&self, args: *mut A) {
-        // A program does with the arguments what the code would do, as `install`'s caller promised: so the caller's promise
-        // is all that it needs.
+        // A program does with the arguments what the code would do, as `install`'s caller promised: so the caller's
+        // promise is all that it needs.
         (self.program)(args.cast());
     }
 }

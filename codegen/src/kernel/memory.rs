@@ -31,8 +31,8 @@ impl Executable {
     /// The code must be a kernel that this CPU can run, and `args` what that kernel expects.
     #[inline]
     pub(crate) unsafe fn call<A>(&self, args: *mut A) {
-        // SAFETY: the pages hold a function of this signature from their first byte on (the caller's promise), and outlive
-        // the call because `self` does.
+        // SAFETY: the pages hold a function of this signature from their first byte on (the caller's promise), and
+        // outlive the call because `self` does.
         let function: unsafe extern "sysv64" fn(*mut A) = unsafe { std::mem::transmute(self.pages.as_ptr()) };
         // SAFETY: the caller's promise.
         unsafe { function(args) }

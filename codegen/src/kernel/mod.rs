@@ -1,5 +1,5 @@
-//! Kernels of any family: generated code in [memory](memory) of its own and the call into it, kept once in a [cache], named for
-//! [profilers](profile), or carried out by an [interpreter](interpret).
+//! Kernels of any family: generated code in [memory](memory) of its own and the call into it, kept once in a [cache],
+//! named for [profilers](profile), or carried out by an [interpreter](interpret).
 
 pub(crate) mod cache;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
@@ -103,8 +103,8 @@ impl<D: Description> Kernel<D> {
     ///
     /// # Errors
     /// [`CodegenError::Tier`] if this CPU lacks the tier, [`CodegenError::Unsupported`] if the micro-tile does not fit
-    /// the registry, [`CodegenError::Memory`] if the system refuses executable memory, [`CodegenError::Assemble`] if the
-    /// assembler refuses what the builder asked for, which would be a bug.
+    /// the registry, [`CodegenError::Memory`] if the system refuses executable memory, [`CodegenError::Assemble`] if
+    /// the assembler refuses what the builder asked for, which would be a bug.
     ///
     /// # Examples
     /// ```
@@ -162,17 +162,17 @@ impl<D: Description> Kernel<D> {
     /// What the description makes the kernel touch must be there for the whole call, as its arguments say. For the int8
     /// family, [`KernelArgs`](crate::KernelArgs):
     /// - `a` readable for the rows of all micro-tiles at every offset of every block, a whole step each;
-    /// - `blocks`, `offsets` and `b` readable for what the headers count, of all panels, and sections of the headers all in
-    ///   `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second offset of a
-    ///   shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
-    /// - `c` writable (and readable for [`crate::Output::AddI32`]) for those rows and `desc.cols` columns of each panel, not
-    ///   aliased by any other argument; scratch likewise;
+    /// - `blocks`, `offsets` and `b` readable for what the headers count, of all panels, and sections of the headers
+    ///   all in `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second
+    ///   offset of a shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
+    /// - `c` writable (and readable for [`crate::Output::AddI32`]) for those rows and `desc.cols` columns of each
+    ///   panel, not aliased by any other argument; scratch likewise;
     /// - `scratch` also for kernels of [`crate::Layout::Tiles`] that neither start nor end with partial sums: one
     ///   micro-tile's bytes, which all of the call use;
     /// - the residual readable for the elements of C that are written, exactly;
-    /// - `scratch` and the per-row and per-column arrays that the description names readable (scratch writable) for all those
-    ///   rows and for all columns of the panels, rounded up to whole vectors, and aligned for their types (C and the residual
-    ///   need not be); multipliers and float biases such that no NaN meets a clamp;
+    /// - `scratch` and the per-row and per-column arrays that the description names readable (scratch writable) for all
+    ///   those rows and for all columns of the panels, rounded up to whole vectors, and aligned for their types (C and
+    ///   the residual need not be); multipliers and float biases such that no NaN meets a clamp;
     /// - `tiles` and `block_count` not zero.
     ///
     /// For the other families, as the fields of [`FloatKernelArgs`](crate::FloatKernelArgs) and

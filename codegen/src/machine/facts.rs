@@ -36,7 +36,8 @@ const AVX512: Facts =
     Facts { lanes: 16, registers: 32, micro_tiles: &registry::AVX512, float_tiles: &float::AVX512, ..AVX2 };
 
 impl Tier {
-    /// What kernels of this tier may use. The portable tier runs what the AVX2 tier runs, so that the two check each other.
+    /// What kernels of this tier may use. The portable tier runs what the AVX2 tier runs, so that the two check each
+    /// other.
     pub(crate) const fn facts(self) -> Facts {
         match self {
             Tier::Portable | Tier::Avx2 => AVX2,

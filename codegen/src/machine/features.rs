@@ -30,7 +30,9 @@ struct Announced {
 
 /// Declares the features in the order in which they are looked for.
 macro_rules! features {
-    ($($constant:ident = $place:literal $name:literal $leaf:literal.$subleaf:literal $register:ident $bit:literal;)*) => {
+    ($(
+        $constant:ident = $place:literal $name:literal $leaf:literal.$subleaf:literal $register:ident $bit:literal;
+    )*) => {
         impl Features {
             $(pub(crate) const $constant: Features = Features(1 << $place);)*
 
@@ -72,8 +74,8 @@ struct Condition {
     /// It, as an element of sets.
     met: Features,
     name: &'static str,
-    /// The bits of XCR0 that say so, all of them (SDM volume 1, "Managing State Using the XSAVE Feature Set"); none where
-    /// XCR0 does not.
+    /// The bits of XCR0 that say so, all of them (SDM volume 1, "Managing State Using the XSAVE Feature Set"); none
+    /// where XCR0 does not.
     #[cfg_attr(not(any(target_arch = "x86_64", test)), allow(dead_code, reason = "there is no XCR0"))]
     xcr0: u64,
 }
@@ -161,11 +163,11 @@ impl Features {
         Features(self.0 & !offered.0).names().next().or_else(unmet_condition)
     }
 
-    /// What a machine offers but for permissions: the features that the CPU announces, whether or not the operating system
-    /// supports them, and the registers that it saves.
+    /// What a machine offers but for permissions: the features that the CPU announces, whether or not the operating
+    /// system supports them, and the registers that it saves.
     ///
-    /// `cpuid` gives EAX, EBX, ECX and EDX of a leaf and subleaf; `xcr0` is only called where XGETBV exists. Leaves past
-    /// the last one are not asked for: Intel's CPUs answer these with what the last one says.
+    /// `cpuid` gives EAX, EBX, ECX and EDX of a leaf and subleaf; `xcr0` is only called where XGETBV exists. Leaves
+    /// past the last one are not asked for: Intel's CPUs answer these with what the last one says.
     #[cfg(any(target_arch = "x86_64", test))]
     pub(crate) fn decode(cpuid: impl Fn(u32, u32) -> [u32; 4], xcr0: impl FnOnce() -> u64) -> Features {
         const OSXSAVE: u32 = 1 << 27;

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// Whose design a core is: what plans choose by between ways that give the same bits, where cores with the same instructions
-/// and caches differ in how fast these are.
+/// Whose design a core is: what plans choose by between ways that give the same bits, where cores with the same
+/// instructions and caches differ in how fast these are.
 ///
 /// Most of all they differ in how their prefetchers follow a stream of weights, and in which ports convert numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn the_machine_is_read_once() {
         let machine = Machine::of_this_cpu();
-        // Where each call asks the CPU anew, in a virtual machine, the best of these takes about 20 ms; emulated CPUs are slow.
+        // Where each call asks the CPU anew, in a virtual machine, the best of these takes about 20 ms; emulated CPUs
+        // are slow.
         let best = (0..20).map(|_| {
             let start = Instant::now();
             assert!((0..1000).all(|_| Machine::of_this_cpu() == machine));

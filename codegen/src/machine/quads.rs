@@ -1,5 +1,5 @@
-//! Quads: four elements of a column side by side, as kernels multiply them. Columns or rows of bytes become rows of quads
-//! here, and rows of quads sums of columns, fast enough for weights that are multiplied only once.
+//! Quads: four elements of a column side by side, as kernels multiply them. Columns or rows of bytes become rows of
+//! quads here, and rows of quads sums of columns, fast enough for weights that are multiplied only once.
 //!
 //! ```text
 //! columns:  a0 a1 a2 a3 a4 ...        rows:  a0 b0 ...        rows of quads:  a0 a1 a2 a3  b0 b1 b2 b3 ...
@@ -32,8 +32,8 @@ pub struct QuadRows<'a> {
     pub count: usize,
 }
 
-/// `rows[q][4 * j + i] = columns[j][4 * q + i] ^ flip` for `i` in `0..4` and every `q` for which all columns have a whole
-/// quad and `rows` has room. Gives the number of rows that were written.
+/// `rows[q][4 * j + i] = columns[j][4 * q + i] ^ flip` for `i` in `0..4` and every `q` for which all columns have a
+/// whole quad and `rows` has room. Gives the number of rows that were written.
 ///
 /// # Examples
 /// ```
@@ -67,8 +67,8 @@ pub fn interleave_quads(columns: &[&[u8]; QUAD_COLUMNS], flip: u8, rows: QuadRow
     quads
 }
 
-/// `rows[q][4 * j + i] = data[(4 * q + i) * stride + j] ^ flip` for `i` in `0..4` and `j` in `0..columns`. The first row for
-/// which `data` or `rows` is too short ends it. Gives the number of rows that were written.
+/// `rows[q][4 * j + i] = data[(4 * q + i) * stride + j] ^ flip` for `i` in `0..4` and `j` in `0..columns`. The first
+/// row for which `data` or `rows` is too short ends it. Gives the number of rows that were written.
 ///
 /// # Examples
 /// ```
@@ -106,8 +106,8 @@ fn whole_pieces(bytes: usize, len: usize, pitch: usize) -> usize {
     bytes.checked_sub(len).map_or(0, |rest| rest.checked_div(pitch).map_or(usize::MAX, |after| after.saturating_add(1)))
 }
 
-/// `sums[j] -= Σ rows[q * pitch + 4 * j + i]` over `i` in `0..4` and `q` in `0..count`, modulo 2^32. Rows are `pitch` bytes apart;
-/// one that does not hold a quad for every sum ends the sum.
+/// `sums[j] -= Σ rows[q * pitch + 4 * j + i]` over `i` in `0..4` and `q` in `0..count`, modulo 2^32. Rows are `pitch`
+/// bytes apart; one that does not hold a quad for every sum ends the sum.
 ///
 /// # Examples
 /// ```

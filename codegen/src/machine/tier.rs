@@ -128,12 +128,14 @@ impl Tier {
 /// A tier is all or nothing: one that lacks a single feature is not had in part, and one that was asked for is not
 /// replaced by a lesser one. Which of several tiers is best is an assumption about CPUs, not measured where it runs:
 ///
-/// - 512-bit vectors beat 256-bit ones, and 32-bit dot products 16-bit sums, on every CPU that has them. A core that lowers
-///   its frequency for 512-bit multiplications, or has one port for them, is assumed to gain more than it loses. Zen 4
-///   does 512-bit operations in two halves: it is assumed to gain by registers and shorter code, and to lose nothing.
-/// - Tiles beat 512-bit dot products on every CPU that has them, where packing finds the product large enough for tiles.
-/// - 32-bit dot products in 256 bits (AVX-VNNI) are below 512-bit 16-bit sums; no CPU yet has AVX-VNNI and AVX-512 but no
-///   AVX512_VNNI, so that only matters where a hypervisor hides the latter.
+/// - 512-bit vectors beat 256-bit ones, and 32-bit dot products 16-bit sums, on every CPU that has them. A core that
+///   lowers its frequency for 512-bit multiplications, or has one port for them, is assumed to gain more than it loses.
+///   Zen 4 does 512-bit operations in two halves: it is assumed to gain by registers and shorter code, and to lose
+///   nothing.
+/// - Tiles beat 512-bit dot products on every CPU that has them, where packing finds the product large enough for
+///   tiles.
+/// - 32-bit dot products in 256 bits (AVX-VNNI) are below 512-bit 16-bit sums; no CPU yet has AVX-VNNI and AVX-512 but
+///   no AVX512_VNNI, so that only matters where a hypervisor hides the latter.
 pub(crate) fn select(offered: Features, request: Option<Tier>) -> Result<Tier, TierError> {
     let missing = |tier: Tier| tier.features().missing_from(offered);
     match request {

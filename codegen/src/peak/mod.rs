@@ -1,7 +1,8 @@
-//! Instruction-sequence peaks: what this core can multiply and add when nothing but registers is involved; and what it reads
-//! ([`ReadBuffer`]) when nothing but memory is.
+//! Instruction-sequence peaks: what this core can multiply and add when nothing but registers is involved; and what it
+//! reads ([`ReadBuffer`]) when nothing but memory is.
 //!
-//! The loops go through the same lowering as the kernels. Their figures are the denominators of every "percent of peak".
+//! The loops go through the same lowering as the kernels. Their figures are the denominators of every "percent of
+//! peak".
 
 mod read;
 
@@ -9,6 +10,8 @@ use crate::CodegenError;
 use crate::families::float::dot::HardwareDot;
 #[cfg(target_arch = "x86_64")]
 use crate::families::int8::args::KernelArgs;
+#[cfg(target_arch = "x86_64")]
+use crate::frame::Build;
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::memory::Executable;
 use crate::machine::tier::{Tier, TierError};
@@ -57,25 +60,25 @@ const OF_PAIRS: [Sequence; 6] =
     [Sequence::Narrow, Sequence::Wide, Sequence::Sum2, Sequence::Sum3, Sequence::Sum4, Sequence::Sum8];
 
 impl Sequence {
-    /// The sequences of a tier's integer kernels, in its widest registers; the first is the measure of its products. None on
-    /// the portable tier.
+    /// The sequences of a tier's integer kernels, in its widest registers; the first is the measure of its products.
+    /// None on the portable tier.
     pub const fn of(tier: Tier) -> &'static [Sequence] {
         match tier {
             Tier::Portable => &[],
-            Tier::Avx2 | Tier::Avx512 => &OF_PAIRS,
-            Tier::Avx2Vnni | Tier::Avx512Vnni => &[Sequence::Dot],
-            Tier::Amx => &[Sequence::Tiles, Sequence::Dot],
+            _ if tier.facts().tiles => &[Sequence::Tiles, Sequence::Dot],
+            _ if tier.facts().dots => &[Sequence::Dot],
+            _ => &OF_PAIRS,
         }
     }
 
-    /// The sequences of a tier's floating-point kernels: first the one of products as they are by default, then those of hardware
-    /// dot products, which not all of its CPUs have. None on the portable tier.
+    /// The sequences of a tier's floating-point kernels: first the one of products as they are by default, then those
+    /// of hardware dot products, which not all of its CPUs have. None on the portable tier.
     pub const fn of_floats(tier: Tier) -> &'static [Sequence] {
         match tier {
             Tier::Portable => &[],
-            Tier::Avx2 | Tier::Avx2Vnni => &[Sequence::Fma],
-            Tier::Avx512 | Tier::Avx512Vnni => &[Sequence::Fma, Sequence::DotBf16],
-            Tier::Amx => &[Sequence::Fma, Sequence::DotBf16, Sequence::TilesBf16],
+            _ if tier.facts().tiles => &[Sequence::Fma, Sequence::DotBf16, Sequence::TilesBf16],
+            _ if tier.facts().lanes == 16 => &[Sequence::Fma, Sequence::DotBf16],
+            _ => &[Sequence::Fma],
         }
     }
 
@@ -125,7 +128,8 @@ impl Sequence {
 
 /// Chains of accumulators: enough to cover the latency of the longest sequence.
 const ACCUMULATORS: usize = 10;
-/// The same for 32-bit dot products and multiply-adds, which need no other registers: two more than a latency of five cycles on two ports.
+/// The same for 32-bit dot products and multiply-adds, which need no other registers: two more than a latency of five
+/// cycles on two ports.
 const DOT_ACCUMULATORS: usize = 12;
 /// The same in tiles: some four cover a latency of 52 cycles at 16 cycles each (Intel's figures).
 const TILE_ACCUMULATORS: usize = 6;
@@ -143,8 +147,8 @@ impl PeakLoop {
     /// Generates the loop.
     ///
     /// # Errors
-    /// [`CodegenError::Tier`] if the CPU lacks the tier, [`CodegenError::Unsupported`] if the tier has no such sequence,
-    /// otherwise as [`crate::Kernel::generate`].
+    /// [`CodegenError::Tier`] if the CPU lacks the tier, [`CodegenError::Unsupported`] if the tier has no such
+    /// sequence, otherwise as [`crate::Kernel::generate`].
     ///
     /// # Examples
     /// ```
@@ -163,7 +167,7 @@ impl PeakLoop {
         }
         #[cfg(target_arch = "x86_64")]
         {
-            let code = generate(tier, sequence)?;
+            let code = crate::frame::lower(tier, tier.facts().lanes, sequence)?;
             // A tier may be one that the interpreter stands in for: these loops run on the CPU alone.
             if let Some(feature) = code.features.missing() {
                 return Err(TierError::Missing { tier, feature }.into());
@@ -197,7 +201,7 @@ impl PeakLoop {
 
 #[cfg(target_arch = "x86_64")]
 fn macs_per_iteration(tier: Tier, sequence: Sequence) -> u64 {
-    let lanes = if has_512_bits(tier) { 16 } else { 8 };
+    let lanes = tier.facts().lanes;
     match sequence {
         Sequence::Tiles => (TILE_ACCUMULATORS * 16 * 16 * 64) as u64,
         Sequence::TilesBf16 => (TILE_ACCUMULATORS * 16 * 16 * 32) as u64,
@@ -209,21 +213,10 @@ fn macs_per_iteration(tier: Tier, sequence: Sequence) -> u64 {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn has_512_bits(tier: Tier) -> bool {
-    matches!(tier, Tier::Avx512 | Tier::Avx512Vnni | Tier::Amx)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn generate(tier: Tier, sequence: Sequence) -> Result<MachineCode, CodegenError> {
-    use crate::x86::avx2::Avx2;
-    use crate::x86::avx512::Avx512;
-    use crate::x86::encode::table;
-
-    if has_512_bits(tier) {
-        return generate_with(Avx512::new(), sequence);
+impl Build for Sequence {
+    fn build<L: Lowering>(self, low: L) -> Result<MachineCode, CodegenError> {
+        generate_with(low, self)
     }
-    let dot = if tier == Tier::Avx2Vnni { Some(&table::VPDPBUSD_VEX) } else { None };
-    generate_with(Avx2::new(dot), sequence)
 }
 
 #[cfg(target_arch = "x86_64")]

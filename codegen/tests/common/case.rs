@@ -362,9 +362,10 @@ impl Case {
         if let Finish::Epilogue(epilogue) = self.desc.finish {
             self.place_epilogue(epilogue, memory, &mut args);
         }
-        // What a kernel asks for: A holds every row with all steps that the offsets lead to; headers, offsets and packed
-        // vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and
-        // the arrays that the description names have all rows and padded columns, and stay in `memory` during the call.
+        // What a kernel asks for: A holds every row with all steps that the offsets lead to; headers, offsets and
+        // packed vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch
+        // memory and the arrays that the description names have all rows and padded columns, and stay in `memory`
+        // during the call.
         execute(&mut args);
         let scratch = if compares_scratch { memory.scratch.take(self.scratch.len()) } else { Vec::new() };
         Outcome { c: memory.c.take(self.c.len()), scratch }

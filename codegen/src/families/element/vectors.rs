@@ -53,7 +53,8 @@ impl Elements {
         }
     }
 
-    /// To nearest even, side by side in the lower half of the vector. A NaN must be a quiet one, as arithmetic leaves it.
+    /// To nearest even, side by side in the lower half of the vector. A NaN must be a quiet one, as arithmetic leaves
+    /// it.
     ///
     /// ```text
     /// magnitude = min(x & 0x7fffffff, 0x7fff7fff)         a NaN that rounds up stays one

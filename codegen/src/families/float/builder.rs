@@ -7,8 +7,7 @@ use super::{epilogue, main_loop, tiles};
 use crate::families::element::FloatType;
 use crate::families::element::vectors::Elements;
 use crate::families::int8::desc::Sweep;
-use crate::frame::{self, Body, FrameArgs, arg};
-use crate::machine::tier::Tier;
+use crate::frame::{self, Body, FrameArgs, Shape, arg};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
 /// General-purpose registers by role, beside those of all families.
@@ -43,24 +42,14 @@ impl Body for FloatKernelDesc {
         scratch: offset_of!(Args, scratch),
     };
 
-    fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    fn rows(&self) -> usize {
-        self.rows.into()
-    }
-
-    fn vectors(&self) -> usize {
-        self.vectors.into()
-    }
-
-    fn lanes(&self) -> usize {
-        self.lanes()
-    }
-
-    fn has_tiles(&self) -> bool {
-        self.has_tiles()
+    fn shape(&self) -> Shape {
+        Shape {
+            tier: self.tier,
+            rows: self.rows.into(),
+            vectors: self.vectors.into(),
+            lanes: self.lanes(),
+            has_tiles: self.has_tiles(),
+        }
     }
 
     fn prepare<L: Lowering>(b: &mut Builder<L>) {
@@ -70,7 +59,7 @@ impl Body for FloatKernelDesc {
     }
 
     fn start<L: Lowering>(b: &mut Builder<L>) {
-        let has_tiles = b.desc.has_tiles();
+        let has_tiles = b.has_tiles();
         match (b.desc.start, has_tiles) {
             (_, true) => tiles::start(b),
             (FloatStart::Zero, _) => b.accs().for_each(|acc| b.low.zero(acc)),
@@ -86,11 +75,11 @@ impl Body for FloatKernelDesc {
     }
 
     fn main_loop<L: Lowering>(b: &mut Builder<L>) {
-        if b.desc.has_tiles() { tiles::products(b) } else { main_loop::all(b) }
+        if b.has_tiles() { tiles::products(b) } else { main_loop::all(b) }
     }
 
     fn finish<L: Lowering>(b: &mut Builder<L>) {
-        match (b.desc.has_tiles(), b.desc.finish) {
+        match (b.has_tiles(), b.desc.finish) {
             (true, finish) => tiles::finish(b, finish),
             (false, FloatFinish::Scratch) => b.store_scratch(),
             (false, FloatFinish::Epilogue(e)) => epilogue::stages(b, e),
@@ -122,7 +111,8 @@ impl<L: Lowering> Builder<L> {
         usize::from(self.desc.cols).saturating_sub(v * lanes).min(lanes)
     }
 
-    /// Brings pairs of accumulators from the order of columns in which bf16 panels make them into the natural one, or back.
+    /// Brings pairs of accumulators from the order of columns in which bf16 panels make them into the natural one, or
+    /// back.
     pub(super) fn exchange_halves(&mut self) {
         if self.desc.weights != FloatType::Bf16.into() || self.desc.lanes() == 8 {
             return;

@@ -49,8 +49,8 @@ pub enum Expansion {
 pub enum FloatProducts {
     /// One chain of fused multiply-adds of f32, in ascending k.
     Chain,
-    /// The CPU's dot products of bf16, a group of k after the other. Rows of A are bf16 then, two side by side in the place
-    /// of an f32, and so are expanded weights: a *pair* of k.
+    /// The CPU's dot products of bf16, a group of k after the other. Rows of A are bf16 then, two side by side in the
+    /// place of an f32, and so are expanded weights: a *pair* of k.
     Dot(HardwareDot),
 }
 
@@ -76,8 +76,8 @@ impl FloatProducts {
         tier.facts().tiles && matches!(self, FloatProducts::Dot(HardwareDot::AmxBf16))
     }
 
-    /// Slots of so many k in a row of A that kernels read, and of expanded weights for a column. What is past the last k is
-    /// zero.
+    /// Slots of so many k in a row of A that kernels read, and of expanded weights for a column. What is past the last
+    /// k is zero.
     ///
     /// # Examples
     /// ```
@@ -96,7 +96,8 @@ impl FloatProducts {
 pub enum FloatRows {
     /// A row's elements side by side, rows a stride apart.
     Strided,
-    /// Packed micro-panels, of f32: the elements of a micro-tile's rows for one k side by side, then those for the next k.
+    /// Packed micro-panels, of f32: the elements of a micro-tile's rows for one k side by side, then those for the next
+    /// k.
     Interleaved,
 }
 
@@ -317,23 +318,24 @@ impl fmt::Display for FloatKernelDesc {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct FloatKernelArgs {
-    /// The first micro-tile's row 0 at the first k: readable for `depth` elements of all rows of all tiles. For hardware dot
-    /// products, pairs of bf16 that need not be aligned, [`FloatProducts::slots`] of them for each row; zeros past `depth`.
+    /// The first micro-tile's row 0 at the first k: readable for `depth` elements of all rows of all tiles. For
+    /// hardware dot products, pairs of bf16 that need not be aligned, [`FloatProducts::slots`] of them for each row;
+    /// zeros past `depth`.
     pub a: *const f32,
     /// Bytes from row to row of A, where rows are [`FloatRows::Strided`].
     pub a_row_stride: usize,
     /// Bytes from micro-tile to micro-tile of A; unused by [`Sweep::Row`].
     pub a_tile_stride: usize,
     /// The first strip's first weights at the first k: readable for `depth` rows of each panel of all strips. Unused by
-    /// [`Expansion::Reused`]. Of weights of few bits, the first group's first byte, and behind it four for each column of the
-    /// panel before the strip's first one; groups of `depth` k are readable. The pointer may be moved back to the scales: it is
-    /// derived from one to all of the panel, not to what is behind it.
+    /// [`Expansion::Reused`]. Of weights of few bits, the first group's first byte, and behind it four for each column
+    /// of the panel before the strip's first one; groups of `depth` k are readable. The pointer may be moved back to
+    /// the scales: it is derived from one to all of the panel, not to what is behind it.
     pub b: *const u8,
     /// Bytes from the first strip to the second one, for [`Sweep::Row`]. Where strips are half a panel, the next
     /// distance is what it lacks to `b_panel_stride`, and so on in turns.
     pub b_strip_stride: usize,
-    /// From `b` to where weights of few bits have the scale of the strip's first column, not more than zero: two bytes for
-    /// each column of the panel before it.
+    /// From `b` to where weights of few bits have the scale of the strip's first column, not more than zero: two bytes
+    /// for each column of the panel before it.
     pub scales_from_b: isize,
     /// Room for [`FloatWeights::constants_len`] elements, if weights have few bits and are not [`Expansion::Reused`].
     pub constants: *mut f32,
@@ -346,14 +348,15 @@ pub struct FloatKernelArgs {
     pub depth: usize,
     /// Number of micro-tiles; not zero.
     pub tiles: usize,
-    /// [`FloatProducts::slots`] of `depth`, times `strip_cols`, elements for all expansions but [`Expansion::InRegisters`].
+    /// [`FloatProducts::slots`] of `depth`, times `strip_cols`, elements for all expansions but
+    /// [`Expansion::InRegisters`].
     pub expanded: *mut f32,
     /// Element (0, 0) of the first micro-tile of C.
     pub c: *mut u8,
     /// Bytes from row to row of C.
     pub c_row_stride: usize,
-    /// Partial sums, micro-tile after micro-tile, `scratch_len` each. Kernels of tiles need those of one micro-tile even
-    /// where they neither start nor end with partial sums.
+    /// Partial sums, micro-tile after micro-tile, `scratch_len` each. Kernels of tiles need those of one micro-tile
+    /// even where they neither start nor end with partial sums.
     pub scratch: *mut f32,
     /// The factor of C.
     pub beta: f32,
@@ -371,27 +374,6 @@ pub struct FloatKernelArgs {
 
 impl FloatKernelArgs {
     /// All pointers null, all numbers zero: a start for filling in what a kernel needs.
-    pub const EMPTY: FloatKernelArgs = FloatKernelArgs {
-        a: std::ptr::null(),
-        a_row_stride: 0,
-        a_tile_stride: 0,
-        b: std::ptr::null(),
-        b_strip_stride: 0,
-        scales_from_b: 0,
-        constants: std::ptr::null_mut(),
-        b_panel_stride: 0,
-        next: std::ptr::null(),
-        depth: 0,
-        tiles: 0,
-        expanded: std::ptr::null_mut(),
-        c: std::ptr::null_mut(),
-        c_row_stride: 0,
-        scratch: std::ptr::null_mut(),
-        beta: 0.0,
-        low: 0.0,
-        high: 0.0,
-        bias: std::ptr::null(),
-        residual: std::ptr::null(),
-        residual_row_stride: 0,
-    };
+    // SAFETY: all fields are numbers and raw pointers, of which zero is one.
+    pub const EMPTY: FloatKernelArgs = unsafe { std::mem::zeroed() };
 }

@@ -1,8 +1,8 @@
 //! Hardware dot products: what the CPU's own instructions for pairs of bf16 compute, as operations on numbers.
 //!
-//! Both instructions take the numbers of a depth of [`HardwareDot::group`] at a time, and round to nearest even after each
-//! operation below. Subnormal factors and sums count as zero, and so does a result that is subnormal (flushing), whatever the
-//! control register says (Intel SDM volume 2, VDPBF16PS and TDPBF16PS).
+//! Both instructions take the numbers of a depth of [`HardwareDot::group`] at a time, and round to nearest even after
+//! each operation below. Subnormal factors and sums count as zero, and so does a result that is subnormal (flushing),
+//! whatever the control register says (Intel SDM volume 2, VDPBF16PS and TDPBF16PS).
 //!
 //! ```text
 //! VDPBF16PS   two k:      x = fma(a1, b1, x)                 the second one first
@@ -49,8 +49,8 @@ impl HardwareDot {
         }
     }
 
-    /// Numbers of a row and a column that are summed at a time: results depend on where K is cut into such groups, which
-    /// is always at multiples of this, and on nothing else.
+    /// Numbers of a row and a column that are summed at a time: results depend on where K is cut into such groups,
+    /// which is always at multiples of this, and on nothing else.
     pub const fn group(self) -> usize {
         match self {
             HardwareDot::Avx512Bf16 => 2,
@@ -83,8 +83,8 @@ impl HardwareDot {
         }
     }
 
-    /// Whether kernels of `tier` with these dot products can run here. The portable tier carries them out in plain Rust, on
-    /// every CPU: the same bits, slowly.
+    /// Whether kernels of `tier` with these dot products can run here. The portable tier carries them out in plain
+    /// Rust, on every CPU: the same bits, slowly.
     ///
     /// # Errors
     /// [`TierError`]: the tier cannot be had, has no such instruction, or the CPU lacks it.
@@ -125,9 +125,9 @@ impl HardwareDot {
         }
     }
 
-    /// How far a sum is from that of exact numbers, at most, unless a partial sum overflows: of `k` products on top of a first
-    /// number. `magnitude` is the sum of the magnitudes of all of them. Factors that are subnormal count as zero on both
-    /// sides.
+    /// How far a sum is from that of exact numbers, at most, unless a partial sum overflows: of `k` products on top of
+    /// a first number. `magnitude` is the sum of the magnitudes of all of them. Factors that are subnormal count as
+    /// zero on both sides.
     ///
     /// With u = 2^-24, r roundings on the way of any product into the sum and f operations whose result may be flushed:
     ///
@@ -199,8 +199,8 @@ fn flush(x: f32) -> f32 {
 const TINY: f64 = f32::MIN_POSITIVE as f64 * (1.0 - 1.0 / (1 << 25) as f64);
 
 /// `fma(a, b, sum)` of numbers that are bf16 and no subnormal ones, and of a sum that is none. Flushing comes before a
-/// result is made subnormal: one that 24 bits could hold below the smallest normal number is zero, even where rounding it to
-/// fewer bits would make that number of it.
+/// result is made subnormal: one that 24 bits could hold below the smallest normal number is zero, even where rounding
+/// it to fewer bits would make that number of it.
 fn fused(a: f32, b: f32, sum: f32) -> f32 {
     // The product is exact, and so is a sum that small, unless it is far closer to `sum` than to the limit.
     let exact = f64::from(a) * f64::from(b) + f64::from(sum);

@@ -7,11 +7,13 @@
 //! exp(t) = (1 + r + r^2 (c2 + r (c3 + ...))) * 2^n           a fit of 3e-9 on |r| <= ln(2) / 2
 //! ```
 //!
-//! Every operation rounds once, so that all tiers give the same bits. For `x` below -104 the numerator stays -104: where the
-//! function itself is smaller than 1e-36, so is the result. The error is at most `2^-22 * |f(x)| + 1e-36` for SiLU, and for
-//! GELU `2^-22 * (1 + |t|) * |f(x)| + 1e-36`, since its `t` is rounded; `benches/tests/accuracy` measures both.
+//! Every operation rounds once, so that all tiers give the same bits. For `x` below -104 the numerator stays -104:
+//! where the function itself is smaller than 1e-36, so is the result. The error is at most `2^-22 * |f(x)| + 1e-36` for
+//! SiLU, and for GELU `2^-22 * (1 + |t|) * |f(x)| + 1e-36`, since its `t` is rounded; `benches/tests/accuracy` measures
+//! both.
 //!
-//! Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016; Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", 2017.
+//! Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016; Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear
+//! Units", 2017.
 
 use super::desc::FloatFunction;
 

@@ -5,15 +5,15 @@
 //! ```text
 //! dword:   .... | q (k = 2) | .... | q (k = 1) | .... | q (k = 0)         place of q's lowest bit: p, 8 at least
 //! f32:     exponent 23 - p | 0 ... 0 | q | 0 ... 0        =  2^(23-p) + q
-//! w = fma(2^(23-p) + q, scale, -scale * (2^(23-p) + zero point))          scale: 8 bits, the sum at most 16: exact in f32
+//! w = fma(2^(23-p) + q, scale, -scale * (2^(23-p) + zero point))     scale: 8 bits, the sum at most 16: exact in f32
 //! ```
 //!
-//! Dwords are shifted such that few places occur: the last term is computed once for each place, column and group, and kept in
-//! memory. An integer conversion, as the other way to make f32 of q, would take a multiplier's port for each weight, and a
-//! mask and a shift besides.
+//! Dwords are shifted such that few places occur: the last term is computed once for each place, column and group, and
+//! kept in memory. An integer conversion, as the other way to make f32 of q, would take a multiplier's port for each
+//! weight, and a mask and a shift besides.
 //!
-//! Vectors of a step's columns are gone through one by one, all k of the step for each: a dword is loaded once. The chains of
-//! several vectors overlap as the CPU runs ahead.
+//! Vectors of a step's columns are gone through one by one, all k of the step for each: a dword is loaded once. The
+//! chains of several vectors overlap as the CPU runs ahead.
 
 use std::ops::Range;
 
@@ -188,7 +188,8 @@ impl Groups {
         for v in 0..b.vectors() {
             let (p, within) = (v * lanes / FLOAT_PANEL, v * lanes % FLOAT_PANEL);
             if within == 0 {
-                // B points to dwords of columns, as far behind scales as the strip's columns are from the panel's first one.
+                // B points to dwords of columns, as far behind scales as the strip's columns are from the panel's first
+                // one.
                 b.low.asm().lea(role::SCRATCH, panel(p));
                 b.low.asm().add_from(role::SCRATCH, arg!(scales_from_b));
             }

@@ -1,9 +1,9 @@
-//! The main loop of the float family: for each k, every accumulator gets one more product; with hardware dot products, for each
-//! pair of k two of them.
+//! The main loop of the float family: for each k, every accumulator gets one more product; with hardware dot products,
+//! for each pair of k two of them.
 //!
-//! Vectors of B stay in registers while rows of A are broadcast one by one; or, in wide tiles of few rows, rows of A stay
-//! while vectors of B pass. Where accumulators leave room for neither, both pass; where they leave room for both, both stay,
-//! if that pays.
+//! Vectors of B stay in registers while rows of A are broadcast one by one; or, in wide tiles of few rows, rows of A
+//! stay while vectors of B pass. Where accumulators leave room for neither, both pass; where they leave room for both,
+//! both stay, if that pays.
 
 use super::builder::{Builder, role};
 use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs as Args, FloatPrefetch, FloatProducts, FloatRows};

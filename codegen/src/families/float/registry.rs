@@ -11,8 +11,8 @@ pub struct FloatTile {
     pub vectors: usize,
     /// Most rows beside which all weights of a step, or all its elements of A, fit the registers.
     pub rows: usize,
-    /// Most rows that fit the registers at all. Above `rows`, each element of A is loaded once for every vector, and two
-    /// registers are left for the epilogue.
+    /// Most rows that fit the registers at all. Above `rows`, each element of A is loaded once for every vector, and
+    /// two registers are left for the epilogue.
     pub max_rows: usize,
 }
 
@@ -71,8 +71,8 @@ const DOTS: [FloatTile; 3] = [
     FloatTile { vectors: 2, rows: 14, max_rows: 14 },
 ];
 
-/// The micro-tiles of a tier's kernels that sum products in this way. The portable tier carries out hardware dot products in
-/// tiles of its own.
+/// The micro-tiles of a tier's kernels that sum products in this way. The portable tier carries out hardware dot
+/// products in tiles of its own.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,8 @@
-//! The float family on [tiles]: sums stay in tile registers while products are added, and pass through scratch memory on their
-//! way from C and to the epilogue, which work on vectors as everywhere.
+//! The float family on [tiles]: sums stay in tile registers while products are added, and pass through scratch memory
+//! on their way from C and to the epilogue, which work on vectors as everywhere.
 //!
-//! Tiles of weights are 16 pairs of k × 16 columns, which the first micro-tile of a block makes of the packed panel and keeps:
+//! Tiles of weights are 16 pairs of k × 16 columns, which the first micro-tile of a block makes of the packed panel and
+//! keeps:
 //!
 //! ```text
 //! for each pair of k:   16 columns of even places | 16 columns of odd places       128 bytes; zeros up to whole tiles

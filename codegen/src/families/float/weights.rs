@@ -28,7 +28,8 @@ pub enum FloatWeights {
     Groups(WeightGroups),
 }
 
-/// Weights of few bits: `w = scale * (q - zero point)`, which f32 holds exactly, with a scale for every column and group of k.
+/// Weights of few bits: `w = scale * (q - zero point)`, which f32 holds exactly, with a scale for every column and
+/// group of k.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WeightGroups {
     /// How they lie.
@@ -98,8 +99,8 @@ impl FloatWeights {
         }
     }
 
-    /// Bytes from a panel's start to where a kernel reads that begins with `k`, the first of a group where weights have some,
-    /// and the panel's column `column`, the first of a strip.
+    /// Bytes from a panel's start to where a kernel reads that begins with `k`, the first of a group where weights have
+    /// some, and the panel's column `column`, the first of a strip.
     ///
     /// ```
     /// use gemmill_codegen::{FloatType, FloatWeights};

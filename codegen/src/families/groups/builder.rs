@@ -11,8 +11,7 @@ use super::desc::{
     GROUP_CHUNK, GROUP_PANEL, GroupKernelArgs as Args, GroupKernelDesc, GroupZeroPoints, vectors_at_a_time,
 };
 use crate::families::int8::desc::Prefetch;
-use crate::frame::{self, Body, FrameArgs, arg};
-use crate::machine::tier::Tier;
+use crate::frame::{self, Body, FrameArgs, Shape, arg};
 use crate::x86::asm::{LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -40,7 +39,8 @@ mod role {
 /// Pairs of ones, to widen 16-bit sums.
 const ONES: u32 = 0x0001_0001;
 
-/// Registers of a multiplication: weights as bytes, four elements of a row, and where products go before they are added.
+/// Registers of a multiplication: weights as bytes, four elements of a row, and where products go before they are
+/// added.
 struct Operands {
     bytes: Vector,
     a: Vector,
@@ -49,8 +49,8 @@ struct Operands {
 
 type Builder<L> = frame::Builder<GroupKernelDesc, L>;
 
-/// A panel's columns are gone through some vectors at a time; the accumulators are those of one pass. Sums in memory take the
-/// place of scratch memory.
+/// A panel's columns are gone through some vectors at a time; the accumulators are those of one pass. Sums in memory
+/// take the place of scratch memory.
 impl Body for GroupKernelDesc {
     const ARGS: FrameArgs = FrameArgs {
         tiles: offset_of!(Args, tiles),
@@ -58,20 +58,10 @@ impl Body for GroupKernelDesc {
         scratch: offset_of!(Args, sums),
     };
 
-    fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    fn rows(&self) -> usize {
-        self.rows.into()
-    }
-
-    fn vectors(&self) -> usize {
-        vectors_at_a_time(self.tier, self.rows.into())
-    }
-
-    fn lanes(&self) -> usize {
-        self.tier.facts().lanes
+    fn shape(&self) -> Shape {
+        let (tier, rows) = (self.tier, self.rows.into());
+        let lanes = tier.facts().lanes;
+        Shape { tier, rows, vectors: vectors_at_a_time(tier, rows), lanes, has_tiles: false }
     }
 
     /// Without 32-bit dot products, 16-bit sums stand behind those of 32 bits.

@@ -108,8 +108,8 @@ pub(crate) fn vectors_at_a_time(tier: Tier, rows: usize) -> usize {
     [4, 2, 1].into_iter().find(|&v| v <= panel && v * rows <= sums(tier)).unwrap_or(0)
 }
 
-/// Least registers besides sums: packed weights, some of them as bytes, a mask, activations. One row leaves more, and keeps
-/// more activations in them.
+/// Least registers besides sums: packed weights, some of them as bytes, a mask, activations. One row leaves more, and
+/// keeps more activations in them.
 const TEMPORARIES: usize = 4;
 
 /// Most rows of a micro-tile of any tier: those whose strides have registers.
@@ -160,7 +160,8 @@ pub struct GroupKernelArgs {
     pub terms: *const i32,
     /// Sums that are added to: [`GROUP_PANEL`] for each row of each micro-tile.
     pub sums: *mut f32,
-    /// Bytes from a line of packed weights to what is worth prefetching while it is multiplied; for kernels that prefetch.
+    /// Bytes from a line of packed weights to what is worth prefetching while it is multiplied; for kernels that
+    /// prefetch.
     pub prefetch_distance: usize,
     /// Kernel's own: groups left.
     pub groups_left: usize,

@@ -7,7 +7,7 @@ use crate::families::int8::desc::Section;
 /// ```text
 /// panel:    | block 0                          | block 1 ...
 /// vectors:  | sum8 | sum4 | .. | narrow | wide | sum8 | ...        `vectors` per step
-/// offsets:  | sum8 | sum4 | .. | narrow | wide | sum8 | ...        u16 each, bytes from the block's start in a row of A
+/// offsets:  | sum8 | sum4 | .. | narrow | wide | sum8 | ...        u16 each: bytes from the block's start in A's row
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
@@ -18,11 +18,12 @@ pub struct BlockHeader {
     pub a_advance: u32,
 }
 
-/// Arguments of one kernel call: a column of micro-tiles of C against one packed panel, or a row of them against several.
+/// Arguments of one kernel call: a column of micro-tiles of C against one packed panel, or a row of them against
+/// several.
 ///
 /// The kernel moves pointers forward as it goes: an argument block serves one call.
-/// Arrays indexed by column start at the first panel's first column and are readable for all columns of all panels, rounded up
-/// to whole vectors of [`crate::Layout::lanes`], whether or not C has them.
+/// Arrays indexed by column start at the first panel's first column and are readable for all columns of all panels,
+/// rounded up to whole vectors of [`crate::Layout::lanes`], whether or not C has them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct KernelArgs {
@@ -30,7 +31,8 @@ pub struct KernelArgs {
     pub a: *const u8,
     /// Bytes from row to row of A.
     pub a_row_stride: usize,
-    /// Packed vectors of the first block. Those of a row's panels follow each other, and so do their offsets and headers.
+    /// Packed vectors of the first block. Those of a row's panels follow each other, and so do their offsets and
+    /// headers.
     pub b: *const u8,
     /// Offsets of the first block.
     pub offsets: *const u16,
@@ -44,8 +46,8 @@ pub struct KernelArgs {
     pub c: *mut u8,
     /// Bytes from row to row of C.
     pub c_row_stride: usize,
-    /// Partial sums, micro-tile after micro-tile. Kernels of tiles always have some: their sums pass through memory on the
-    /// way to the epilogue.
+    /// Partial sums, micro-tile after micro-tile. Kernels of tiles always have some: their sums pass through memory on
+    /// the way to the epilogue.
     pub scratch: *mut i32,
     /// i32 per column: everything that is added to each row alike.
     pub column_term: *const i32,
@@ -87,34 +89,6 @@ pub struct KernelArgs {
 
 impl KernelArgs {
     /// All pointers null, all counts zero: a start for filling in what a kernel needs.
-    pub const EMPTY: KernelArgs = KernelArgs {
-        a: std::ptr::null(),
-        a_row_stride: 0,
-        b: std::ptr::null(),
-        offsets: std::ptr::null(),
-        blocks: std::ptr::null(),
-        block_count: 0,
-        tiles: 0,
-        c: std::ptr::null_mut(),
-        c_row_stride: 0,
-        scratch: std::ptr::null_mut(),
-        column_term: std::ptr::null(),
-        column_correction: std::ptr::null(),
-        column_zero_point: std::ptr::null(),
-        column_scale: std::ptr::null(),
-        column_bias: std::ptr::null(),
-        row_zero_point: std::ptr::null(),
-        row_term: std::ptr::null(),
-        row_scale: std::ptr::null(),
-        residual: std::ptr::null(),
-        residual_row_stride: 0,
-        low: 0.0,
-        high: 0.0,
-        zero_point: 0,
-        low_byte: 0,
-        high_byte: 0,
-        prefetch_distance: 0,
-        cursor: std::ptr::null(),
-        blocks_left: 0,
-    };
+    // SAFETY: all fields are numbers and raw pointers, of which zero is one.
+    pub const EMPTY: KernelArgs = unsafe { std::mem::zeroed() };
 }

@@ -6,8 +6,7 @@ use super::{epilogue, main_loop, tiles};
 use crate::families::int8::args::{BlockHeader, KernelArgs as Args};
 use crate::families::int8::desc::{Finish, KernelDesc, Layout, Prefetch, Section, Start, Sweep};
 use crate::families::int8::registry::MAX_PREFETCH_ROWS;
-use crate::frame::{self, Body, FrameArgs, arg};
-use crate::machine::tier::Tier;
+use crate::frame::{self, Body, FrameArgs, Shape, arg};
 use crate::tuning::DOT_CHAINS;
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Vector};
@@ -21,7 +20,8 @@ pub(super) mod role {
     pub(in crate::families::int8) const OFFSETS: Gpr = Gpr::R8;
     /// Row 0 at each step of a group; main loop only.
     pub(in crate::families::int8) const STEPS: [Gpr; 4] = [Gpr::R11, Gpr::Rbx, Gpr::Rbp, Gpr::R12];
-    /// Distance of prefetches, in kernels of at most [`MAX_PREFETCH_ROWS`](crate::MAX_PREFETCH_ROWS) rows; main loop only.
+    /// Distance of prefetches, in kernels of at most [`MAX_PREFETCH_ROWS`](crate::MAX_PREFETCH_ROWS) rows; main loop
+    /// only.
     pub(in crate::families::int8) const PREFETCH: Gpr = Gpr::R13;
 }
 
@@ -37,35 +37,25 @@ impl Body for KernelDesc {
         scratch: offset_of!(Args, scratch),
     };
 
-    fn tier(&self) -> Tier {
-        self.tier
+    fn shape(&self) -> Shape {
+        Shape {
+            tier: self.tier,
+            rows: self.rows.into(),
+            vectors: self.vectors.into(),
+            lanes: self.layout.lanes(),
+            has_tiles: self.layout == Layout::Tiles,
+        }
     }
 
-    fn rows(&self) -> usize {
-        self.rows.into()
-    }
-
-    fn vectors(&self) -> usize {
-        self.vectors.into()
-    }
-
-    fn lanes(&self) -> usize {
-        self.layout.lanes()
-    }
-
-    /// Sets of accumulators that the steps of 32-bit dot products take in turns, so that enough of them are under way to hide
-    /// an instruction's latency. They are summed after the main loops.
+    /// Sets of accumulators that the steps of 32-bit dot products take in turns, so that enough of them are under way
+    /// to hide an instruction's latency. They are summed after the main loops.
     fn registers_per_accumulator(&self, registers: usize) -> usize {
-        if self.has_tiles() || !self.sections.iter().all(Section::is_dot) {
+        if self.layout == Layout::Tiles || !self.sections.iter().all(Section::is_dot) {
             return 1;
         }
         let accumulators = usize::from(self.rows) * usize::from(self.vectors);
         let fit = (registers - MAIN_LOOP_TEMPORARIES) / accumulators;
         [8, 4, 2].into_iter().find(|&n| n <= fit && n / 2 * accumulators < DOT_CHAINS).unwrap_or(1)
-    }
-
-    fn has_tiles(&self) -> bool {
-        self.layout == Layout::Tiles
     }
 
     fn saved(&self) -> &'static [Gpr] {
@@ -74,7 +64,7 @@ impl Body for KernelDesc {
     }
 
     fn start<L: Lowering>(b: &mut Builder<L>) {
-        if b.desc.has_tiles() {
+        if b.has_tiles() {
             return tiles::start(b);
         }
         b.compute_strides();
@@ -130,7 +120,7 @@ impl Body for KernelDesc {
     }
 
     fn finish<L: Lowering>(b: &mut Builder<L>) {
-        if b.desc.has_tiles() {
+        if b.has_tiles() {
             return tiles::finish(b);
         }
         b.sum_copies();
@@ -160,16 +150,16 @@ impl Body for KernelDesc {
 }
 
 impl<L: Lowering> Builder<L> {
-    /// Whether accumulators begin at the column term, which saves the epilogue an addition: in kernels that see a tile from
-    /// start to finish, where a lane is a column.
+    /// Whether accumulators begin at the column term, which saves the epilogue an addition: in kernels that see a tile
+    /// from start to finish, where a lane is a column.
     pub(super) fn starts_at_term(&self) -> bool {
         let whole = self.desc.start == Start::Zero && self.desc.finish != Finish::Scratch;
-        whole && self.desc.layout.lanes_per_column() == 1 && !self.desc.has_tiles()
+        whole && self.desc.layout.lanes_per_column() == 1 && !self.has_tiles()
     }
 
     /// What the main loops prefetch of packed vectors.
     pub(super) fn prefetch(&self) -> Prefetch {
-        let can = self.rows() <= MAX_PREFETCH_ROWS && !self.desc.has_tiles();
+        let can = self.rows() <= MAX_PREFETCH_ROWS && !self.has_tiles();
         if can { self.desc.prefetch } else { Prefetch::None }
     }
 

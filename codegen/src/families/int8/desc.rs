@@ -24,8 +24,8 @@ pub enum Layout {
     Columns8,
     /// A step takes `KR` elements of a row and multiplies them into sixteen columns per vector of 512 bits.
     Columns16,
-    /// A step takes twice as many as `Columns8` and multiplies them into half as many columns per vector; pairs of lanes
-    /// are summed at the end. For products of up to four columns.
+    /// A step takes twice as many as `Columns8` and multiplies them into half as many columns per vector; pairs of
+    /// lanes are summed at the end. For products of up to four columns.
     FourColumns,
     /// A step takes 32 elements of a row and multiplies them into one column per vector of 256 bits; all its lanes are
     /// summed at the end. For products of one or two columns.
@@ -104,8 +104,8 @@ impl Layout {
 /// A main loop that a kernel may contain. A block of packed weights holds a run of groups for each of them.
 ///
 /// A *step* multiplies [`Layout::step_depth`] elements of a row of A with as many of a column, four to a lane. In most
-/// sections it does so in pairs, u8 by i8: two products, summed in 16 bits; a group adds the pair sums of its steps in 16
-/// bits, which packing has proven to be exact, and widens once. Dot sections sum in 32 bits from the start.
+/// sections it does so in pairs, u8 by i8: two products, summed in 16 bits; a group adds the pair sums of its steps in
+/// 16 bits, which packing has proven to be exact, and widens once. Dot sections sum in 32 bits from the start.
 ///
 /// # Examples
 /// ```
@@ -208,7 +208,8 @@ impl Section {
     }
 }
 
-/// Orders of the elements of each four that a shuffled step can have. Its second offset is [`SHUFFLE_BYTES`] times an index.
+/// Orders of the elements of each four that a shuffled step can have. Its second offset is [`SHUFFLE_BYTES`] times an
+/// index.
 pub const SHUFFLES: [[usize; KR]; 2] = [[0, 2, 1, 3], [0, 3, 1, 2]];
 /// Distance of two orders in a shuffled step's second offset.
 pub const SHUFFLE_BYTES: usize = 64;

@@ -21,8 +21,8 @@ const COLUMNS: Gpr = Gpr::R11;
 const COLUMNS_2: Gpr = Gpr::Rax;
 const ROWS: Gpr = Gpr::Rcx;
 
-/// Lane order that undoes the 128-bit parts of the two packing steps: lanes of the `i`-th of four vectors come from lane
-/// `i` of every four.
+/// Lane order that undoes the 128-bit parts of the two packing steps: lanes of the `i`-th of four vectors come from
+/// lane `i` of every four.
 fn unpack_order(lanes: usize) -> Vec<u32> {
     (0..lanes as u32).map(|to| to % (lanes as u32 / 4) * 4 + to / (lanes as u32 / 4)).collect()
 }

@@ -9,7 +9,7 @@ use super::builder::{Builder, role};
 use super::tiles;
 use crate::families::int8::args::{BlockHeader, KernelArgs as Args};
 use crate::families::int8::desc::{KR, Layout, Prefetch, SHUFFLE_BYTES, SHUFFLES, Section};
-use crate::frame::{Body, arg};
+use crate::frame::arg;
 use crate::tuning::{INT8_UNROLL, INT8_UNROLLED_PRODUCTS, OFFSETS_AHEAD};
 use crate::x86::asm::{Gpr, LINE_BYTES, Mem, Scale};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
@@ -142,7 +142,7 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
         let is_mask = section == Section::Shuffled && i == 1;
         asm.add(role::STEPS[i], if is_mask { MASKS } else { role::A });
     }
-    if b.desc.has_tiles() {
+    if b.has_tiles() {
         return tiles::products(b, section, index);
     }
     let rows = b.rows();

@@ -1,6 +1,7 @@
 //! The int8 family: products of u8 or i8 and i8, sums of i32, whole or dequantized or requantized.
 //!
-//! [`desc`] says what a kernel is, [`registry`] which there are, [`args`] what they are called with. `builder` is the body in the [frame](crate::frame): `main_loop` multiplies, in vectors or by `tiles`, `epilogue` finishes;
+//! [`desc`] says what a kernel is, [`registry`] which there are, [`args`] what they are called with. `builder` is the
+//! body in the [frame](crate::frame): `main_loop` multiplies, in vectors or by `tiles`, `epilogue` finishes;
 //! [`portable`] does the same in plain Rust.
 
 pub(crate) mod args;

@@ -25,9 +25,9 @@ const fn tile(layout: Layout, vectors: usize, max_rows: usize, mr: usize, few_ro
 /// Sixteen registers of 256 bits: twelve accumulators at most, four for the epilogue, `vectors + 2` for the main loops.
 ///
 /// MR of 4 and 8 rather than the 6 and 12 that fit: rows can then be worked on in pairs that share a packed vector in a
-/// register, and ones for widening have a register too. MEASURED on 16-bit sums: on Emerald Rapids 4 × 16 is never slower than 6 × 16;
-/// on Zen 4 two tiles of three rows are 1.2 times as fast as one of six, and one of five as fast as two; on Granite Rapids
-/// six rows are as fast either way.
+/// register, and ones for widening have a register too. MEASURED on 16-bit sums: on Emerald Rapids 4 × 16 is never
+/// slower than 6 × 16; on Zen 4 two tiles of three rows are 1.2 times as fast as one of six, and one of five as fast as
+/// two; on Granite Rapids six rows are as fast either way.
 pub(crate) const AVX2: [MicroTile; 5] = [
     tile(Layout::Columns8, 2, 6, 4, 5),
     tile(Layout::Columns8, 1, 12, 8, 12),
@@ -67,8 +67,8 @@ pub(crate) const AVX512_VNNI: [MicroTile; 8] = [
     tile(Layout::Depth, 2, 6, 4, 4),
 ];
 
-/// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B, so that four loads feed four products. What tiles would
-/// waste (products of few columns, or of little depth) goes to vectors.
+/// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B, so that four loads feed four products. What tiles
+/// would waste (products of few columns, or of little depth) goes to vectors.
 pub(crate) const AMX: [MicroTile; 10] = [
     tile(Layout::Tiles, 2, 32, 32, 32),
     tile(Layout::Tiles, 1, 32, 32, 32),

@@ -1,5 +1,5 @@
-//! The int8 family on [tiles]: sums stay in tile registers while the main loops run, then pass through scratch memory to the
-//! epilogue, which works on vectors as everywhere. Tiles of weights are 16 quads of k × 16 columns.
+//! The int8 family on [tiles]: sums stay in tile registers while the main loops run, then pass through scratch memory
+//! to the epilogue, which works on vectors as everywhere. Tiles of weights are 16 quads of k × 16 columns.
 //!
 //! [tiles]: crate::frame::tiles
 
@@ -18,7 +18,8 @@ pub(super) fn start<L: Lowering>(b: &mut Builder<L>) {
     b.load_tile_strides(ROW_BYTES);
 }
 
-/// The products of a group, the `index`-th from where the pointers stand; row 0 is at the first of the steps' registers.
+/// The products of a group, the `index`-th from where the pointers stand; row 0 is at the first of the steps'
+/// registers.
 pub(super) fn products<L: Lowering>(b: &mut Builder<L>, section: Section, index: usize) {
     let (layout, vectors, activations) = (b.desc.layout, b.vectors(), b.desc.activations);
     let place_of_b = |step, vector| ((index * section.vectors() + step) * vectors + vector) * layout.vector_bytes();
