@@ -55,6 +55,11 @@ impl From<TierError> for CodegenError {
     }
 }
 
+/// That a kernel can be as its description says, where that `holds`.
+pub(crate) fn ensure(holds: bool, otherwise: &'static str) -> Result<(), CodegenError> {
+    if holds { Ok(()) } else { Err(CodegenError::Unsupported(otherwise)) }
+}
+
 /// A family of kernels: what describes each of them, and what they are called with. The families are those of
 /// [`KernelDesc`], [`crate::FloatKernelDesc`] and [`crate::GroupKernelDesc`]; there can be no others.
 pub trait Description:

@@ -7,61 +7,44 @@ use super::registry::max_rows;
 use super::weights::WeightGroups;
 use crate::families::element::FloatType;
 use crate::families::int8::desc::Sweep;
-use crate::kernel::{CodegenError, Description};
+use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
 impl FloatKernelDesc {
     /// What a row of micro-tiles asks for.
     fn check_row(&self) -> Result<(), CodegenError> {
-        if !self.has_half_panels() && !self.strip_cols().is_multiple_of(FLOAT_PANEL) {
-            return Err(CodegenError::Unsupported("strips of a row are half a panel or whole ones"));
-        }
-        if usize::from(self.cols) != self.strip_cols() {
-            return Err(CodegenError::Unsupported("strips of a row have full width"));
-        }
-        if self.expansion != Expansion::InRegisters {
-            return Err(CodegenError::Unsupported("strips of a row have no expanded weights"));
-        }
-        if self.prefetch == FloatPrefetch::Next {
-            return Err(CodegenError::Unsupported("strips of a row do not prefetch each other"));
-        }
-        Ok(())
+        ensure(
+            self.has_half_panels() || self.strip_cols().is_multiple_of(FLOAT_PANEL),
+            "strips of a row are half a panel or whole ones",
+        )?;
+        ensure(usize::from(self.cols) == self.strip_cols(), "strips of a row have full width")?;
+        ensure(self.expansion == Expansion::InRegisters, "strips of a row have no expanded weights")?;
+        ensure(self.prefetch != FloatPrefetch::Next, "strips of a row do not prefetch each other")
     }
 
     /// What hardware dot products ask for.
     fn check_dot(&self, dot: HardwareDot) -> Result<(), CodegenError> {
-        if !dot.is_of(self.tier) {
-            return Err(CodegenError::Unsupported("the tier has no such dot products"));
-        }
-        if self.weights != FloatType::Bf16.into() {
-            return Err(CodegenError::Unsupported("hardware dot products are of bf16"));
-        }
-        if self.a != FloatRows::Strided {
-            return Err(CodegenError::Unsupported(
-                "hardware dot products take rows of A with their elements side by side",
-            ));
-        }
-        if self.has_tiles() && self.expansion == Expansion::InRegisters {
-            return Err(CodegenError::Unsupported("tiles of weights are loaded from where they were kept"));
-        }
-        if self.has_tiles() && self.prefetch != FloatPrefetch::None {
-            return Err(CodegenError::Unsupported("kernels of tiles do not prefetch"));
-        }
-        Ok(())
+        ensure(dot.is_of(self.tier), "the tier has no such dot products")?;
+        ensure(self.weights == FloatType::Bf16.into(), "hardware dot products are of bf16")?;
+        ensure(self.a == FloatRows::Strided, "hardware dot products take rows of A with their elements side by side")?;
+        ensure(
+            !self.has_tiles() || self.expansion != Expansion::InRegisters,
+            "tiles of weights are loaded from where they were kept",
+        )?;
+        ensure(!self.has_tiles() || self.prefetch == FloatPrefetch::None, "kernels of tiles do not prefetch")
     }
 }
 
 /// What weights of few bits ask for.
 fn check_groups(desc: &FloatKernelDesc, groups: WeightGroups) -> Result<(), CodegenError> {
-    if !matches!(groups.layout.bits, 2 | 4) || !matches!(groups.size, 32 | 64 | 128) {
-        return Err(CodegenError::Unsupported("weights have 2 or 4 bits, groups 32, 64 or 128 k"));
-    }
-    if desc.prefetch == FloatPrefetch::Next && desc.expansion != Expansion::Reused {
-        return Err(CodegenError::Unsupported(
-            "kernels that expand weights of few bits do not prefetch the next panel",
-        ));
-    }
-    Ok(())
+    ensure(
+        matches!(groups.layout.bits, 2 | 4) && matches!(groups.size, 32 | 64 | 128),
+        "weights have 2 or 4 bits, groups 32, 64 or 128 k",
+    )?;
+    ensure(
+        desc.prefetch != FloatPrefetch::Next || desc.expansion == Expansion::Reused,
+        "kernels that expand weights of few bits do not prefetch the next panel",
+    )
 }
 
 impl Description for FloatKernelDesc {
@@ -73,25 +56,21 @@ impl Description for FloatKernelDesc {
 
     fn check(&self) -> Result<(), CodegenError> {
         let (rows, vectors) = (usize::from(self.rows), usize::from(self.vectors));
-        if vectors == 0 || !vectors.is_multiple_of(2) {
-            return Err(CodegenError::Unsupported("micro-tiles have an even number of vectors a row"));
-        }
+        ensure(vectors > 0 && vectors.is_multiple_of(2), "micro-tiles have an even number of vectors a row")?;
         let fits = match self.tier {
             Tier::Portable => rows * self.strip_cols() <= portable::MAX_ACCUMULATORS,
             _ => rows <= max_rows(self),
         };
-        if rows == 0 || !fits {
-            return Err(CodegenError::Unsupported("the micro-tile does not fit the registers"));
-        }
-        if !(1..=self.strip_cols()).contains(&self.cols.into()) {
-            return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
-        }
-        if self.prefetch == FloatPrefetch::Next && self.strip_cols() > FLOAT_PANEL {
-            return Err(CodegenError::Unsupported("strips of several panels do not prefetch the next one"));
-        }
-        if self.expansion == Expansion::Kept && vectors != 2 && self.tier != Tier::Portable {
-            return Err(CodegenError::Unsupported("strips of two vectors are kept, no others"));
-        }
+        ensure(rows > 0 && fits, "the micro-tile does not fit the registers")?;
+        ensure((1..=self.strip_cols()).contains(&self.cols.into()), "the columns do not fit the micro-tile")?;
+        ensure(
+            self.prefetch != FloatPrefetch::Next || self.strip_cols() <= FLOAT_PANEL,
+            "strips of several panels do not prefetch the next one",
+        )?;
+        ensure(
+            self.expansion != Expansion::Kept || vectors == 2 || self.tier == Tier::Portable,
+            "strips of two vectors are kept, no others",
+        )?;
         if self.sweep == Sweep::Row {
             self.check_row()?;
         }

@@ -2,7 +2,7 @@
 
 use super::desc::{GroupKernelArgs, GroupKernelDesc, MAX_ROWS, group_rows};
 use super::portable;
-use crate::kernel::{CodegenError, Description};
+use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
 impl Description for GroupKernelDesc {
@@ -13,14 +13,9 @@ impl Description for GroupKernelDesc {
     }
 
     fn check(&self) -> Result<(), CodegenError> {
-        if !matches!(self.layout.bits, 2 | 4) {
-            return Err(CodegenError::Unsupported("weights have 2 or 4 bits"));
-        }
+        ensure(matches!(self.layout.bits, 2 | 4), "weights have 2 or 4 bits")?;
         let most = if self.tier == Tier::Portable { MAX_ROWS } else { group_rows(self.tier) };
-        if !(1..=most).contains(&self.rows.into()) {
-            return Err(CodegenError::Unsupported("the rows do not fit the registers"));
-        }
-        Ok(())
+        ensure((1..=most).contains(&self.rows.into()), "the rows do not fit the registers")
     }
 
     unsafe fn run_portable(&self, args: &mut GroupKernelArgs) {

@@ -8,22 +8,21 @@ use crate::families::int8::desc::{Finish, KernelDesc, Layout, Start, Sweep};
 #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
 use crate::families::int8::registry::micro_tiles;
 use crate::families::int8::registry::{micro_tile, multiplies, sections};
-use crate::kernel::{CodegenError, Description};
+use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
 impl KernelDesc {
     /// What a row of micro-tiles asks for.
     fn check_row(&self) -> Result<(), CodegenError> {
-        if self.layout.lanes_per_column() != 1 || self.layout == Layout::Tiles {
-            return Err(CodegenError::Unsupported("panels of a row have a vector's lane for each column"));
-        }
-        if usize::from(self.cols) != self.panel_cols() {
-            return Err(CodegenError::Unsupported("panels of a row have full width"));
-        }
-        if self.start != Start::Zero || self.finish == Finish::Scratch {
-            return Err(CodegenError::Unsupported("micro-tiles of a row go from zero to the epilogue"));
-        }
-        Ok(())
+        ensure(
+            self.layout.lanes_per_column() == 1 && self.layout != Layout::Tiles,
+            "panels of a row have a vector's lane for each column",
+        )?;
+        ensure(usize::from(self.cols) == self.panel_cols(), "panels of a row have full width")?;
+        ensure(
+            self.start == Start::Zero && self.finish != Finish::Scratch,
+            "micro-tiles of a row go from zero to the epilogue",
+        )
     }
 }
 
@@ -41,19 +40,15 @@ impl Description for KernelDesc {
             fits && multiplies(tier, self.layout, self.activations)
         };
         let fits = if self.tier == Tier::Portable { Tier::ALL.into_iter().any(of_tier) } else { of_tier(self.tier) };
-        if !fits {
-            return Err(CodegenError::Unsupported("the tier has no such micro-tile for these activations"));
-        }
-        if !(1..=self.panel_cols()).contains(&self.cols.into()) {
-            return Err(CodegenError::Unsupported("the columns do not fit the micro-tile"));
-        }
+        ensure(fits, "the tier has no such micro-tile for these activations")?;
+        ensure((1..=self.panel_cols()).contains(&self.cols.into()), "the columns do not fit the micro-tile")?;
         if self.sweep == Sweep::Row {
             self.check_row()?;
         }
-        if self.tier != Tier::Portable && !self.sections.iter().all(|s| sections(self.tier).contains(s)) {
-            return Err(CodegenError::Unsupported("the tier has no such main loop"));
-        }
-        Ok(())
+        ensure(
+            self.tier == Tier::Portable || self.sections.iter().all(|s| sections(self.tier).contains(s)),
+            "the tier has no such main loop",
+        )
     }
 
     unsafe fn run_portable(&self, args: &mut KernelArgs) {
