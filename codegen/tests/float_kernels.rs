@@ -1,8 +1,8 @@
-//! Generated float kernels against the portable tier: the same arguments must leave the same bits in C, and nothing around
-//! it. Operands end where a page begins that must not be touched.
+//! Generated float kernels against the portable tier: the same arguments must leave the same bits in C, and nothing
+//! around it. Operands end where a page begins that must not be touched.
 //!
-//! How partial sums and expanded weights lie in memory is a tier's own business: kernels that leave them are followed by
-//! one that takes them, and what that one leaves in C is compared.
+//! How partial sums and expanded weights lie in memory is a tier's own business: kernels that leave them are followed
+//! by one that takes them, and what that one leaves in C is compared.
 
 mod common;
 #[path = "common/float_case.rs"]
@@ -79,8 +79,8 @@ fn kernels_of_groups_match_the_portable_tier() {
     eprintln!("{count} kernels compared");
 }
 
-/// The same with hardware dot products, on every tier that has some: the portable tier does in plain Rust what the CPU or
-/// the emulated machine does.
+/// The same with hardware dot products, on every tier that has some: the portable tier does in plain Rust what the CPU
+/// or the emulated machine does.
 #[test]
 fn hardware_dots_match_the_portable_tier() {
     const TEST: &str = "hardware_dots_match_the_portable_tier";

@@ -1,5 +1,5 @@
-//! Main loops as an independent decoder reads them: what they spend on their multiply-accumulates, against the least that
-//! their tile allows. `docs/main-loops.md` has the table; set `GEMMILL_BLESS=1` to write it anew.
+//! Main loops as an independent decoder reads them: what they spend on their multiply-accumulates, against the least
+//! that their tile allows. `docs/main-loops.md` has the table; set `GEMMILL_BLESS=1` to write it anew.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -251,8 +251,8 @@ fn main_loops_store_and_spill_nothing() {
     each_float_loop(test, |tile, main_loop| stores_and_spills_nothing(tile.desc(), main_loop));
 }
 
-/// A weight of few bits costs two instructions to be found in a mantissa, one to be scaled, and one for each row; a dword
-/// is loaded once, and shifted at most once for each k. Nothing is stored.
+/// A weight of few bits costs two instructions to be found in a mantissa, one to be scaled, and one for each row; a
+/// dword is loaded once, and shifted at most once for each k. Nothing is stored.
 #[test]
 fn loops_of_groups_make_a_weight_of_three_instructions() {
     use Mnemonic::*;
@@ -306,8 +306,8 @@ fn main_loops_move_nothing_between_registers() {
     each_float_loop(test, |tile, main_loop| moves_nothing_between_registers(tile.desc(), main_loop));
 }
 
-/// Instructions that a group cannot do without: its arithmetic, and each step of A once for each row. Packed vectors can be
-/// operands of the multiplications (they are the signed factor, which may be in memory), packed tiles cannot.
+/// Instructions that a group cannot do without: its arithmetic, and each step of A once for each row. Packed vectors
+/// can be operands of the multiplications (they are the signed factor, which may be in memory), packed tiles cannot.
 fn least_instructions(tile: Tile, section: Section) -> usize {
     let (rows, vectors) = (usize::from(tile.rows), usize::from(tile.vectors));
     let loads = match tile.layout {
@@ -384,7 +384,8 @@ fn float_line(tile: FloatLoop, name: &str) -> String {
     let macs = (rows * cols * tile.step_depth()) as f64;
     let (found, best) = (macs / all, macs / tile.least_instructions() as f64);
     format!(
-        "| {rows}x{cols} | {name} | {all:.1} | {arithmetic} | {loads:.1} | {:.1} | {found:.1} | {best:.1} | {:.0} % |\n",
+        "| {rows}x{cols} | {name} | {all:.1} | {arithmetic} | {loads:.1} | {:.1} | {found:.1} | {best:.1} \
+         | {:.0} % |\n",
         all - arithmetic as f64 - loads,
         100.0 * found / best,
     )
@@ -409,8 +410,8 @@ fn dot_table(tier: Tier, dot: HardwareDot) -> String {
     text
 }
 
-/// Puts `text`, which begins with its heading, in the place of the part of the document that has this heading. Parts end
-/// where the next heading begins.
+/// Puts `text`, which begins with its heading, in the place of the part of the document that has this heading. Parts
+/// end where the next heading begins.
 fn replace_part(document: &mut String, text: &str) {
     let heading = &text[..text.find('\n').expect("a heading") + 1];
     let start = document.find(heading).unwrap_or_else(|| panic!("{DOCUMENT} has no part {heading}"));

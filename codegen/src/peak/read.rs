@@ -1,13 +1,14 @@
 //! What one core reads a second: memory as packed weights have it, and loops that do nothing but load it.
 //!
-//! No single loop is the limit everywhere. Hardware prefetchers follow one or several streams, and stop at pages; software
-//! prefetches help from memory and cost in caches. So all [`ReadPattern`]s of a tier are tried, and the fastest counts.
+//! No single loop is the limit everywhere. Hardware prefetchers follow one or several streams, and stop at pages;
+//! software prefetches help from memory and cost in caches. So all [`ReadPattern`]s of a tier are tried, and the
+//! fastest counts.
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::tier::Tier;
+use crate::machine::tier::Tier;
 
 /// How memory is gone through.
 ///
@@ -84,7 +85,7 @@ fn widths(tier: Tier) -> Vec<Width> {
         if std::arch::is_x86_feature_detected!("avx2") {
             widths.push(Width::Bits256);
         }
-        if super::has_512_bits(tier) && std::arch::is_x86_feature_detected!("avx512f") {
+        if tier.facts().lanes == 16 && std::arch::is_x86_feature_detected!("avx512f") {
             widths.push(Width::Bits512);
         }
         if !widths.is_empty() {
@@ -123,8 +124,8 @@ impl ReadBuffer {
         self.len
     }
 
-    /// Reads a range of it, as far as it goes, and gives the bytes that were loaded: less than all only in ranges that 1024
-    /// does not divide. The example of [`ReadPattern`] does.
+    /// Reads a range of it, as far as it goes, and gives the bytes that were loaded: less than all only in ranges that
+    /// 1024 does not divide. The example of [`ReadPattern`] does.
     pub fn read(&self, pattern: ReadPattern, range: Range<usize>) -> usize {
         let bytes = self.memory.bytes();
         let bytes = &bytes[range.start.min(self.len)..range.end.min(self.len).max(range.start.min(self.len))];
@@ -227,7 +228,10 @@ mod x86 {
 
     /// Loops with one kind of vector: by number of streams, then by prefetch, then the loop itself.
     macro_rules! loops {
-        ($by_streams:ident, $by_prefetch:ident, $read:ident, $features:literal, $zero:ident, $load:ident, $xor:ident) => {
+        (
+            $by_streams:ident, $by_prefetch:ident, $read:ident,
+            $features:literal, $zero:ident, $load:ident, $xor:ident
+        ) => {
             #[target_feature(enable = $features)]
             pub(super) fn $by_streams(bytes: &[u8], pattern: ReadPattern) {
                 match pattern.streams {
@@ -267,7 +271,8 @@ mod x86 {
                             }
                         }
                         for v in 0..STEP / vector {
-                            // SAFETY: `at` is a multiple of STEP below `each`, which is one: these STEP bytes are the stream's.
+                            // SAFETY: `at` is a multiple of STEP below `each`, which is one: these STEP bytes are the
+                            // stream's.
                             let loaded = unsafe { $load(place.add(v * vector).cast()) };
                             let sum = &mut sums[(s * (STEP / vector) + v) % 8];
                             *sum = $xor(*sum, loaded);

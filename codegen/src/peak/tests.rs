@@ -12,7 +12,7 @@ fn all() -> impl Iterator<Item = (Tier, Sequence)> {
 
 /// Instructions up to the return.
 fn decode(tier: Tier, sequence: Sequence) -> Vec<Instruction> {
-    let bytes = generate(tier, sequence).unwrap().bytes;
+    let bytes = crate::frame::lower(tier, tier.facts().lanes, sequence).unwrap().bytes;
     let mut decoder = Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE);
     let mut code: Vec<Instruction> = Vec::new();
     while code.last().is_none_or(|i| i.mnemonic() != Mnemonic::Ret) {
@@ -42,7 +42,7 @@ fn iterations_do_the_multiplications_they_claim() {
             vector_bytes,
             if sequence.has_tiles() {
                 1024
-            } else if has_512_bits(tier) {
+            } else if tier.facts().lanes == 16 {
                 64
             } else {
                 32

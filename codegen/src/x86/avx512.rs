@@ -5,8 +5,8 @@ use super::asm::{Assembler, Gpr, MachineCode, Mem};
 use super::encode::{Instruction, Operands, Rm, Width, table};
 use super::features::Features;
 use super::lowering::{Lowering, Op, Source, TileOp, Vector};
+use crate::Byte;
 use crate::CodegenError;
-use crate::desc::Byte;
 
 pub(crate) struct Avx512 {
     pub(crate) asm: Assembler,

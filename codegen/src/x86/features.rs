@@ -3,7 +3,7 @@
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
 use std::sync::OnceLock;
 
-pub(crate) use crate::features::Features;
+pub(crate) use crate::machine::features::Features;
 
 impl Features {
     /// What this machine offers to code that needs `needed`: a permission is only asked for where that has use for it,

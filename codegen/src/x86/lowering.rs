@@ -4,8 +4,8 @@ use dynasmrt::DynamicLabel;
 
 use super::asm::{Assembler, MachineCode, Mem};
 use super::encode::Rm;
+use crate::Byte;
 use crate::CodegenError;
-use crate::desc::Byte;
 
 /// A vector register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! One call of a kernel: operands that satisfy its contract, and the memory that they stand in.
 
 use gemmill_codegen::*;
-use half::{bf16, f16};
 
 use crate::common::Rng;
 use crate::guarded::Guarded;
@@ -362,9 +361,10 @@ impl Case {
         if let Finish::Epilogue(epilogue) = self.desc.finish {
             self.place_epilogue(epilogue, memory, &mut args);
         }
-        // What a kernel asks for: A holds every row with all steps that the offsets lead to; headers, offsets and packed
-        // vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch memory and
-        // the arrays that the description names have all rows and padded columns, and stay in `memory` during the call.
+        // What a kernel asks for: A holds every row with all steps that the offsets lead to; headers, offsets and
+        // packed vectors were made for each other and for `desc.sections`, with lanes bounded by `lane`; C, scratch
+        // memory and the arrays that the description names have all rows and padded columns, and stay in `memory`
+        // during the call.
         execute(&mut args);
         let scratch = if compares_scratch { memory.scratch.take(self.scratch.len()) } else { Vec::new() };
         Outcome { c: memory.c.take(self.c.len()), scratch }
@@ -406,15 +406,18 @@ impl Case {
     }
 }
 
-/// `count` elements of a type, as bytes.
+/// `count` elements of a type, as bytes: numbers of some magnitude, and NaN, infinities, largest and subnormal numbers.
 fn residual(of: FloatType, count: usize, rng: &mut Rng) -> Vec<u8> {
-    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, f32::from_bits(1), 3e-8];
+    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0, f32::from_bits(1 << 16)];
+    let special16 = [0x7e00, 0x7c00, 0xfc00, 0x7bff, 0xfbff, 0x8000, 0x0001];
     let one = |rng: &mut Rng| {
         let x = if rng.below(8) == 0 { rng.pick(&special) } else { (rng.unit() - 0.5) * 1e3 };
         match of {
             FloatType::F32 => x.to_le_bytes().to_vec(),
-            FloatType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
-            FloatType::Bf16 => bf16::from_f32(x).to_le_bytes().to_vec(),
+            FloatType::Bf16 => x.to_le_bytes()[2..].to_vec(),
+            FloatType::F16 if rng.below(8) == 0 => u16::to_le_bytes(rng.pick(&special16)).to_vec(),
+            // Below 1024, of both signs.
+            FloatType::F16 => ((rng.below(0x6400) | rng.below(2) << 15) as u16).to_le_bytes().to_vec(),
         }
     };
     (0..count).flat_map(|_| one(rng)).collect()

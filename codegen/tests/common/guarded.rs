@@ -1,6 +1,7 @@
 //! Memory that ends where a page begins that nobody may touch.
 
-/// A place for the bytes of one argument. An access past their end is a fault, not a wrong result that might go unnoticed.
+/// A place for the bytes of one argument. An access past their end is a fault, not a wrong result that might go
+/// unnoticed.
 pub struct Guarded {
     pages: Pages,
 }

@@ -89,8 +89,8 @@ pub fn vary(desc: KernelDesc, rng: &mut Rng) -> KernelDesc {
     KernelDesc { sweep, prefetch: rng.pick(&Prefetch::ALL), ..desc }
 }
 
-/// Every epilogue there is; of floating-point outputs one type in turns, where zero points do not all fold into the column
-/// term.
+/// Every epilogue there is; of floating-point outputs one type in turns, where zero points do not all fold into the
+/// column term.
 pub fn epilogues() -> Vec<Epilogue> {
     let both = [false, true];
     let mut outputs = vec![Output::StoreI32, Output::AddI32];
@@ -213,8 +213,9 @@ impl Drop for Sample {
     }
 }
 
-/// The tiers with machine code that are exercised: natively, or by the emulated machine where the CPU lacks them (or where
-/// `GEMMILL_INTERPRET` says so). Says aloud which a test leaves out, and fails if `GEMMILL_EXPECT_TIERS` names one of them.
+/// The tiers with machine code that are exercised: natively, or by the emulated machine where the CPU lacks them (or
+/// where `GEMMILL_INTERPRET` says so). Says aloud which a test leaves out, and fails if `GEMMILL_EXPECT_TIERS` names
+/// one of them.
 pub fn machine_tiers(test: &str) -> Vec<Tier> {
     let exercised = Exercised::in_this_process(Lacking::Interpreted);
     for (tier, why) in &exercised.left_out {

@@ -1,0 +1,9 @@
+//! The machine that kernels run on: what a CPU and its operating system offer ([`features`]), which clusters of
+//! features kernels are generated for ([`tier`]) and what each of them has ([`facts`]), which core and caches plans
+//! reckon with ([`host`]), and plain loops compiled for its vectors ([`quads`]).
+
+pub(crate) mod facts;
+pub(crate) mod features;
+pub(crate) mod host;
+pub(crate) mod quads;
+pub(crate) mod tier;
