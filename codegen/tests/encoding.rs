@@ -145,8 +145,8 @@ fn constants_stand_behind_the_code() {
             let size = if i.mnemonic() == Mnemonic::Lea { 2 * SHUFFLE_BYTES } else { i.memory_size().size() };
             assert!(place >= listing.code_bytes(), "{}: inside the code", listing.line(i));
             assert!(place + size <= listing.bytes, "{}: past the end", listing.line(i));
-            let aligned = i.mnemonic() != Mnemonic::Vmovdqa || place.is_multiple_of(size);
-            assert!(aligned, "{}: not aligned", listing.line(i));
+            // None of them crosses a cache line.
+            assert!(place.is_multiple_of(size.min(64)), "{}: not aligned", listing.line(i));
         }
     });
 }

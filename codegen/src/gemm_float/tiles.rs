@@ -110,11 +110,10 @@ pub(super) fn products<L: Lowering>(b: &mut Builder<L>) {
 fn step<L: Lowering>(b: &mut Builder<L>) {
     let tile = micro_tile(b);
     if tile.has_second_half() {
-        b.low.asm().lea(SECOND_HALF, Mem { base: role::A, index: Some((A_SIXTEEN_ROWS, Scale::X1)), disp: 0 });
+        b.low.asm().lea(SECOND_HALF, Mem::at(role::A, 0).indexed(A_SIXTEEN_ROWS, Scale::X1));
     }
-    let of_a = |base| Mem { base, index: Some((A_STRIDE, Scale::X1)), disp: 0 };
-    let of_b =
-        |vector| Mem { base: role::EXPANDED, index: Some((B_STRIDE, Scale::X1)), disp: (vector * LINE_BYTES) as i32 };
+    let of_a = |base| Mem::at(base, 0).indexed(A_STRIDE, Scale::X1);
+    let of_b = |vector| Mem::at(role::EXPANDED, vector * LINE_BYTES).indexed(B_STRIDE, Scale::X1);
     let dot = |sums, a, b| TileOp::DotBf16 { sums, a, b };
     tile.multiply(&mut b.low, [role::A, SECOND_HALF].map(of_a), of_b, dot);
 }

@@ -132,7 +132,7 @@ impl<L: Lowering> Builder<L> {
         let asm = self.low.asm();
         // The last set of columns left both where the next group begins.
         let ahead = (panel_vectors - self.vectors) * self.lanes * 4;
-        asm.lea(role::B, Mem { base: role::WEIGHTS, index: None, disp: -(ahead as i32) });
+        asm.lea(role::B, Mem::at(role::WEIGHTS, 0).before(ahead));
         asm.lea(role::A, Mem::at(role::CHUNK, 0));
         asm.add_imm(role::CHUNKS, size_of::<u32>());
         asm.add_imm(role::TERMS, rows * size_of::<i32>());

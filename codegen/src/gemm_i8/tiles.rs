@@ -63,12 +63,10 @@ pub(super) fn products<L: Lowering>(b: &mut Builder<L>, section: Section, index:
     }
     let layout = b.desc.layout;
     for step in 0..section.steps() {
-        let disp = (step * layout.step_depth()) as i32;
-        let of_a = |base| Mem { base, index: Some((A_STRIDE, Scale::X1)), disp };
+        let of_a = |base| Mem::at(base, step * layout.step_depth()).indexed(A_STRIDE, Scale::X1);
         let of_b = |vector| {
             let before = (index * section.vectors() + step) * tile.vectors + vector;
-            let disp = (before * layout.vector_bytes()) as i32;
-            Mem { base: role::B, index: Some((B_STRIDE, Scale::X1)), disp }
+            Mem::at(role::B, before * layout.vector_bytes()).indexed(B_STRIDE, Scale::X1)
         };
         let dot = |sums, a, b| TileOp::Dot { sums, a, b, activations };
         tile.multiply(&mut b.low, [first_half, SECOND_HALF].map(of_a), of_b, dot);

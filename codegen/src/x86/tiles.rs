@@ -74,10 +74,8 @@ impl MicroTile {
     /// Every tile of sums, and where it lies in an array with a row of all columns for each row; `stride` holds the bytes of
     /// such a row.
     pub(crate) fn sums_in_memory(self, start: Gpr, stride: Gpr) -> impl Iterator<Item = (Tile, Mem)> {
-        let place = move |half: usize, vector: usize| Mem {
-            base: start,
-            index: Some((stride, Scale::X1)),
-            disp: ((half * TILE_ROWS * self.vectors + vector) * ROW_BYTES) as i32,
+        let place = move |half: usize, vector: usize| {
+            Mem::at(start, (half * TILE_ROWS * self.vectors + vector) * ROW_BYTES).indexed(stride, Scale::X1)
         };
         let halves = 0..self.halves().count();
         halves.flat_map(move |half| (0..self.vectors).map(move |v| (sums(half, v), place(half, v))))

@@ -117,8 +117,60 @@ VCVTPS2PH        vcvtps2ph       XYZ rm=h|h reg=v imm
 VDPBF16PS        vdpbf16ps       XYZ reg=v vvvv=v rm=v|v4
 VCVTNEPS2BF16    vcvtneps2bf16   XYZ reg=h rm=v|v4
 VCVTNE2PS2BF16   vcvtne2ps2bf16  XYZ reg=v vvvv=v rm=v|v4
-VPDPBUSD_VEX     vpdpbusd        XY  reg=v vvvv=v rm=v|v
-VPDPWSSD_VEX     vpdpwssd        XY  reg=v vvvv=v rm=v|v
+VMOVDQU_VEX       vmovdqu         XY  reg=v rm=v|v
+VMOVDQU_STORE_VEX vmovdqu         XY  rm=v|v reg=v
+VPMASKMOVD_VEX    vpmaskmovd      XY  reg=v vvvv=v rm=|v
+VPBROADCASTB_VEX  vpbroadcastb    XY  reg=v rm=x|1
+VPBROADCASTW_VEX  vpbroadcastw    XY  reg=v rm=x|2
+VPBROADCASTD_VEX  vpbroadcastd    XY  reg=v rm=x|4
+VPBROADCASTQ_VEX  vpbroadcastq    XY  reg=v rm=x|8
+VMOVD_STORE_VEX   vmovd           X   rm=|4 reg=x
+VMOVQ_STORE_VEX   vmovq           X   rm=|8 reg=x
+VPEXTRB_VEX       vpextrb         X   rm=|1 reg=x imm
+VPEXTRW_VEX       vpextrw         X   rm=|2 reg=x imm
+VPEXTRD_VEX       vpextrd         X   rm=|4 reg=x imm
+VPEXTRQ_VEX       vpextrq         X   rm=|8 reg=x imm
+VPINSRW_VEX       vpinsrw         X   reg=x vvvv=x rm=|2 imm
+VPINSRD_VEX       vpinsrd         X   reg=x vvvv=x rm=|4 imm
+VPINSRQ_VEX       vpinsrq         X   reg=x vvvv=x rm=|8 imm
+VEXTRACTI128_VEX  vextracti128    Y   rm=x|16 reg=v imm
+VPAND_VEX         vpand           Y   reg=v vvvv=v rm=v|v
+VPOR_VEX          vpor            Y   reg=v vvvv=v rm=v|v
+VPXOR_VEX         vpxor           Y   reg=v vvvv=v rm=v|v
+VPADDW_VEX        vpaddw          Y   reg=v vvvv=v rm=v|v
+VPADDSW_VEX       vpaddsw         Y   reg=v vvvv=v rm=v|v
+VPADDD_VEX        vpaddd          Y   reg=v vvvv=v rm=v|v
+VPHADDD_VEX       vphaddd         Y   reg=v vvvv=v rm=v|v
+VPMULLD_VEX       vpmulld         Y   reg=v vvvv=v rm=v|v
+VPMADDUBSW_VEX    vpmaddubsw      Y   reg=v vvvv=v rm=v|v
+VPMADDWD_VEX      vpmaddwd        Y   reg=v vvvv=v rm=v|v
+VPMAXUB_VEX       vpmaxub         Y   reg=v vvvv=v rm=v|v
+VPMINUB_VEX       vpminub         Y   reg=v vvvv=v rm=v|v
+VPMAXSB_VEX       vpmaxsb         Y   reg=v vvvv=v rm=v|v
+VPMINSB_VEX       vpminsb         Y   reg=v vvvv=v rm=v|v
+VPMINSD_VEX       vpminsd         Y   reg=v vvvv=v rm=v|v
+VPACKSSDW_VEX     vpackssdw       Y   reg=v vvvv=v rm=v|v
+VPACKUSWB_VEX     vpackuswb       Y   reg=v vvvv=v rm=v|v
+VPACKSSWB_VEX     vpacksswb       Y   reg=v vvvv=v rm=v|v
+VPSHUFB_VEX       vpshufb         Y   reg=v vvvv=v rm=v|v
+VPERMD_VEX        vpermd          Y   reg=v vvvv=v rm=v|v
+VPMOVZXWD_VEX     vpmovzxwd       Y   reg=v rm=h|h
+VPSRLW_IMM_VEX    vpsrlw          Y   vvvv=v rm=v imm
+VPSRLD_IMM_VEX    vpsrld          Y   vvvv=v rm=v imm
+VPSLLD_IMM_VEX    vpslld          Y   vvvv=v rm=v imm
+VPDPBUSD_VEX      vpdpbusd        XY  reg=v vvvv=v rm=v|v
+VPDPWSSD_VEX      vpdpwssd        XY  reg=v vvvv=v rm=v|v
+VADDPS_VEX        vaddps          XY  reg=v vvvv=v rm=v|v
+VMULPS_VEX        vmulps          XY  reg=v vvvv=v rm=v|v
+VDIVPS_VEX        vdivps          XY  reg=v vvvv=v rm=v|v
+VMAXPS_VEX        vmaxps          XY  reg=v vvvv=v rm=v|v
+VMINPS_VEX        vminps          XY  reg=v vvvv=v rm=v|v
+VFMADD213PS_VEX   vfmadd213ps     XY  reg=v vvvv=v rm=v|v
+VFMADD231PS_VEX   vfmadd231ps     XY  reg=v vvvv=v rm=v|v
+VCVTDQ2PS_VEX     vcvtdq2ps       XY  reg=v rm=v|v
+VCVTPS2DQ_VEX     vcvtps2dq       XY  reg=v rm=v|v
+VCVTPH2PS_VEX     vcvtph2ps       XY  reg=v rm=h|h
+VCVTPS2PH_VEX     vcvtps2ph       XY  rm=h|h reg=v imm
 KMOVW_FROM_GPR   kmovw           X   reg=k rm=d
 KMOVW_TO_GPR     kmovw           X   reg=d rm=k
 KMOVD_FROM_GPR   kmovd           X   reg=k rm=d
@@ -141,7 +193,7 @@ TDPBF16PS        tdpbf16ps       X   reg=t rm=t vvvv=t
 """
 
 FEATURES = (
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avxvnni,amx-tile,amx-int8,amx-bf16"
+    "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avxvnni,amx-tile,amx-int8,amx-bf16"
 )
 GPR64 = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
 GPR32 = "eax ecx edx ebx esp ebp esi edi r8d r9d r10d r11d r12d r13d r14d r15d".split()
@@ -229,7 +281,7 @@ class Row:
                 fields["mask"] = f"k{opmask}" + ("z" if mask == "zero" else "")
                 texts[0] += f" {{k{opmask}}}" + (" {z}" if mask == "zero" else "")
         # With a register on both sides, LLVM writes the form that loads unless told otherwise.
-        if name.endswith("_STORE") and form == "register":
+        if "_STORE" in name and form == "register":
             mnemonic += ".s"
         prefix = "" if not mnemonic.startswith("v") else "{vex} " if vex else "{evex} "
         self.text = f"{prefix}{mnemonic} {', '.join(texts)}".strip()

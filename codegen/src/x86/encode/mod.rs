@@ -1,12 +1,12 @@
-//! A table-driven encoder for the instructions that `dynasm!` does not know: EVEX, AVX-VNNI, opmasks, AMX.
+//! A table-driven encoder for the instructions on vectors, opmasks and tiles: VEX and EVEX.
 //!
 //! [`table`] says what each instruction looks like, one line each. [`Assembler::emit`] encodes one of them into the
-//! buffer that `dynasm!` writes to as well. Operands that an instruction cannot have give no bytes: the first of them
-//! is what [`Assembler::finish`] returns.
+//! buffer that `dynasm!` writes to as well. Operands are typed, and those that an instruction cannot have give no bytes:
+//! the first of them is what [`Assembler::finish`] returns.
 //!
 //! ```text
-//! asm.emit(&VPADDD, Width::Z, Operands::new(dst, a, Rm::Register(b)).zeroed(1));
-//! asm.emit(&VMOVDQU32_STORE, Width::Z, Operands::new(src, 0, Rm::Memory(dst)));
+//! asm.emit(&VPADDD, Width::Z, Operands::new(dst, a, b).zeroed(Opmask(1)));
+//! asm.emit(&VMOVDQU32_STORE, Width::Z, Operands::new(src, Register::NONE, Rm::Memory(dst)));
 //! ```
 
 use std::fmt;
@@ -15,8 +15,9 @@ use dynasmrt::relocations::{Relocation, RelocationKind, RelocationSize};
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
-use super::asm::{Assembler, Mem};
+use super::asm::Assembler;
 use super::features::Features;
+pub(crate) use super::operand::{Kind, Mem, Opmask, Register, Vector};
 
 #[cfg(any(test, feature = "inspect"))]
 pub(crate) mod inspect;
@@ -33,6 +34,13 @@ pub(crate) enum Width {
     Y = 1,
     /// 512 bits.
     Z = 2,
+}
+
+impl Width {
+    /// 32-bit lanes.
+    pub(crate) const fn lanes(self) -> usize {
+        4 << self as usize
+    }
 }
 
 /// A set of [`Width`]s.
@@ -105,27 +113,65 @@ pub(crate) enum Class {
     Memory,
 }
 
+impl Class {
+    const fn kind(self) -> Kind {
+        match self {
+            Class::Opmask => Kind::Opmask,
+            Class::Tile => Kind::Tile,
+            Class::Gpr32 | Class::Gpr64 => Kind::Gpr,
+            Class::Memory => Kind::Nothing,
+            _ => Kind::Vector,
+        }
+    }
+}
+
 /// What one of the three operand fields of an instruction holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// Nothing. [`Operands`] has a zero there.
+    /// Nothing. [`Operands`] has [`Register::NONE`] there.
     Unused,
-    /// More bits of the opcode. [`Operands`] has a zero there.
+    /// More bits of the opcode. [`Operands`] has [`Register::NONE`] there.
     Digit(u8),
     Operand(Access, Class),
 }
 
 impl Field {
-    /// The register numbers that the field may have, a bit for each.
-    const fn numbers(self, encoding: Encoding) -> u32 {
-        match (self, encoding) {
-            (Field::Unused | Field::Digit(_), _) => 1,
-            (Field::Operand(_, Class::Memory), _) => 0,
-            (Field::Operand(_, Class::Opmask | Class::Tile), _) => 0xFF,
-            // Not rsp: kernels do not move the stack.
-            (Field::Operand(_, Class::Gpr32 | Class::Gpr64), _) => 0xFFFF & !(1 << 4),
-            (Field::Operand(..), Encoding::Vex) => 0xFFFF,
-            (Field::Operand(..), Encoding::Evex) => 0xFFFF_FFFF,
+    /// The registers that the field may have.
+    const fn registers(self, encoding: Encoding) -> Registers {
+        let Field::Operand(_, class) = self else { return Registers { kind: Kind::Nothing, count: 1 } };
+        let kind = class.kind();
+        let count = match (kind, encoding) {
+            (Kind::Nothing, _) => 0,
+            (Kind::Opmask | Kind::Tile, _) => 8,
+            (Kind::Gpr, _) | (Kind::Vector, Encoding::Vex) => 16,
+            (Kind::Vector, Encoding::Evex) => 32,
+        };
+        Registers { kind, count }
+    }
+}
+
+/// The registers of a kind, from number 0 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Registers {
+    kind: Kind,
+    count: u8,
+}
+
+impl Registers {
+    /// The number of a register that must be one of these.
+    #[inline(always)]
+    fn number(self, given: Register, field: &'static str) -> Result<u8, Illegal> {
+        if given.kind == self.kind && given.number < self.count {
+            return Ok(given.number);
+        }
+        Err(self.refuse(given, field))
+    }
+
+    #[cold]
+    fn refuse(self, given: Register, field: &'static str) -> Illegal {
+        match given.kind == self.kind {
+            true => Illegal::Register { field, given: given.number, registers: self.count },
+            false => Illegal::Kind { field, given: given.kind, expected: self.kind },
         }
     }
 }
@@ -150,10 +196,10 @@ impl Forms {
     }
 }
 
-/// How much memory an instruction touches: an 8-bit displacement counts in that unit (the vendors' "tuple type").
+/// How much memory an instruction touches. In EVEX an 8-bit displacement counts in that unit (the vendors' "tuple type").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tuple {
-    /// VEX: the displacement counts bytes.
+    /// None, or a structure of no vector's size.
     Unscaled,
     /// A vector, or a broadcast element of 32 bits.
     Full32,
@@ -179,8 +225,8 @@ impl Tuple {
         }
     }
 
-    /// The binary logarithm of the unit of an 8-bit displacement.
-    fn displacement_shift(self, width: Width, broadcast: bool) -> u32 {
+    /// The binary logarithm of the bytes of memory.
+    fn memory_shift(self, width: Width, broadcast: bool) -> u32 {
         let vector = 4 + width as u32;
         match self {
             Tuple::Unscaled => 0,
@@ -219,11 +265,25 @@ pub(crate) struct Instruction {
     pub(crate) widths: Widths,
     /// What the CPU needs for it. EVEX forms need AVX512F (512 bits) or AVX512VL (fewer) as well.
     pub(crate) feature: Features,
-    /// [`Field::numbers`] of ModRM.reg, vvvv and ModRM.rm.
-    numbers: [u32; 3],
+    /// [`Field::registers`] of ModRM.reg, vvvv and ModRM.rm.
+    registers: [Registers; 3],
 }
 
 impl Instruction {
+    /// Whether ModRM.rm is what it writes.
+    pub(super) fn stores(&self) -> bool {
+        matches!(self.rm, Field::Operand(Access::Write, _))
+    }
+
+    /// The binary logarithm of the unit of an 8-bit displacement.
+    #[inline(always)]
+    fn displacement_shift(&self, width: Width, broadcast: bool) -> u32 {
+        match self.encoding {
+            Encoding::Vex => 0,
+            Encoding::Evex => self.tuple.memory_shift(width, broadcast),
+        }
+    }
+
     /// The features that the instruction needs at `width`.
     pub(crate) fn features(&self, width: Width) -> Features {
         match (self.encoding, width) {
@@ -237,7 +297,7 @@ impl Instruction {
 /// The operand in the ModRM.rm field, whichever direction data flow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rm {
-    Register(u8),
+    Register(Register),
     Memory(Mem),
     /// A constant of the kernel's own ([`Assembler::constant`]).
     Constant(DynamicLabel),
@@ -249,20 +309,26 @@ impl From<Mem> for Rm {
     }
 }
 
+impl<R: Into<Register>> From<R> for Rm {
+    fn from(register: R) -> Rm {
+        Rm::Register(register.into())
+    }
+}
+
 /// Lanes that an instruction writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mask {
     /// 1 to 7.
-    pub(crate) register: u8,
+    pub(crate) register: Opmask,
     /// Whether other lanes become zero. Otherwise they stay as they are.
     pub(crate) zeroing: bool,
 }
 
-/// The operands of one instruction, by the field that holds them. Fields that it does not have are zero.
+/// The operands of one instruction, by the field that holds them. Fields that it does not have are [`Register::NONE`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operands {
-    pub(crate) reg: u8,
-    pub(crate) vvvv: u8,
+    pub(crate) reg: Register,
+    pub(crate) vvvv: Register,
     pub(crate) rm: Rm,
     pub(crate) mask: Option<Mask>,
     /// Whether memory holds one element, which is repeated.
@@ -272,19 +338,31 @@ pub(crate) struct Operands {
 
 impl Operands {
     #[inline]
-    pub(crate) fn new(reg: u8, vvvv: u8, rm: impl Into<Rm>) -> Operands {
-        Operands { reg, vvvv, rm: rm.into(), mask: None, broadcast: false, imm: None }
+    pub(crate) fn new(reg: impl Into<Register>, vvvv: impl Into<Register>, rm: impl Into<Rm>) -> Operands {
+        Operands { reg: reg.into(), vvvv: vvvv.into(), rm: rm.into(), mask: None, broadcast: false, imm: None }
     }
 
-    /// Lanes outside of opmask `register` stay as they are.
+    /// A destination or a source in ModRM.reg, and the other one in ModRM.rm.
     #[inline]
-    pub(crate) fn masked(self, register: u8) -> Operands {
+    pub(crate) fn two(reg: impl Into<Register>, rm: impl Into<Rm>) -> Operands {
+        Operands::new(reg, Register::NONE, rm)
+    }
+
+    /// A shift of `src` by a number of bits: the destination is in vvvv.
+    #[inline]
+    pub(crate) fn shift(dst: Vector, src: impl Into<Rm>, bits: u8) -> Operands {
+        Operands::new(Register::NONE, dst, src).imm(bits)
+    }
+
+    /// Lanes outside of the opmask stay as they are.
+    #[inline]
+    pub(crate) fn masked(self, register: Opmask) -> Operands {
         Operands { mask: Some(Mask { register, zeroing: false }), ..self }
     }
 
-    /// Lanes outside of opmask `register` become zero.
+    /// Lanes outside of the opmask become zero.
     #[inline]
-    pub(crate) fn zeroed(self, register: u8) -> Operands {
+    pub(crate) fn zeroed(self, register: Opmask) -> Operands {
         Operands { mask: Some(Mask { register, zeroing: true }), ..self }
     }
 
@@ -306,19 +384,19 @@ impl Operands {
 pub(crate) enum Illegal {
     Width(Width),
     Register { field: &'static str, given: u8, registers: u8 },
-    StackPointer { field: &'static str },
-    NoSuchField { field: &'static str, given: u8 },
+    Kind { field: &'static str, given: Kind, expected: Kind },
     RegisterForm,
     MemoryForm,
     RipRelative,
     EqualTiles,
     NoMasks,
-    MaskRegister(u8),
+    MaskRegister(Opmask),
     ZeroedMemory,
     NoBroadcast,
     BroadcastRegister,
     ImmediateMissing,
     NoImmediate(u8),
+    Displacement(i64),
 }
 
 impl fmt::Display for Illegal {
@@ -328,35 +406,29 @@ impl fmt::Display for Illegal {
             Illegal::Register { field, given, registers } => {
                 write!(f, "register {given} in {field}: expected 0 to {}", registers - 1)
             }
-            Illegal::StackPointer { field } => write!(f, "rsp in {field}: kernels do not move the stack"),
-            Illegal::NoSuchField { field, given } => write!(f, "has no operand in {field}: expected 0, not {given}"),
+            Illegal::Kind { field, given, expected } => write!(f, "{given} in {field}: expected {expected}"),
             Illegal::RegisterForm => f.write_str("takes memory, not a register, in ModRM.rm"),
             Illegal::MemoryForm => f.write_str("takes a register, not memory, in ModRM.rm"),
             Illegal::RipRelative => f.write_str("takes memory with a base register, not a constant"),
             Illegal::EqualTiles => f.write_str("takes three different tiles"),
             Illegal::NoMasks => f.write_str("takes no opmask"),
-            Illegal::MaskRegister(given) => write!(f, "opmask {given}: expected 1 to 7"),
+            Illegal::MaskRegister(Opmask(given)) => write!(f, "opmask {given}: expected 1 to 7"),
             Illegal::ZeroedMemory => f.write_str("cannot zero lanes in memory"),
             Illegal::NoBroadcast => f.write_str("has no broadcast form"),
             Illegal::BroadcastRegister => f.write_str("broadcasts from memory only, not from a register"),
             Illegal::ImmediateMissing => f.write_str("needs an immediate byte"),
             Illegal::NoImmediate(given) => write!(f, "takes no immediate byte, but {given} was given"),
+            Illegal::Displacement(given) => write!(f, "displacement {given}: expected a number of 32 bits"),
         }
     }
 }
 
-/// What [`Assembler::emit`] keeps of the instructions so far.
-#[derive(Debug, Default)]
-pub(crate) struct Emitted {
-    features: Features,
-    refused: Option<(&'static str, Illegal)>,
-}
-
-impl Emitted {
-    /// The first instruction that had illegal operands, and why they are.
-    pub(crate) fn refused(&self) -> Option<String> {
-        self.refused.map(|(name, reason)| format!("{name}: {reason}"))
-    }
+/// An instruction of general-purpose registers and memory.
+#[derive(Debug)]
+pub(super) struct Scalar {
+    pub(super) name: &'static str,
+    pub(super) w: W,
+    pub(super) opcode: &'static [u8],
 }
 
 impl Assembler {
@@ -366,12 +438,9 @@ impl Assembler {
     pub(crate) fn emit(&mut self, instruction: &'static Instruction, width: Width, operands: Operands) {
         match encode(instruction, width, &operands) {
             Ok(code) => {
-                self.emitted.features.add(instruction.features(width));
-                match instruction.encoding {
-                    Encoding::Evex => self.ops.push_u32(code.prefix),
-                    Encoding::Vex => self.ops.extend(&code.prefix.to_le_bytes()[..code.prefix_length]),
-                }
-                self.ops.extend(&code.rest.to_le_bytes()[..code.rest_length]);
+                self.needs(instruction.features(width));
+                let bytes = u128::from(code.prefix) | u128::from(code.rest.bytes) << (8 * code.prefix_length);
+                self.ops.extend(&bytes.to_le_bytes()[..code.prefix_length + code.rest.length]);
                 if let Rm::Constant(label) = operands.rm {
                     // Counted back from here: the field ends where the immediate byte, if any, begins.
                     let field = 4 + operands.imm.is_some() as u8;
@@ -383,19 +452,24 @@ impl Assembler {
         }
     }
 
-    /// Notes what instructions need that do not go through [`Assembler::emit`].
-    pub(crate) fn needs(&mut self, features: Features) {
-        self.emitted.features.add(features);
-    }
-
-    /// What the CPU must have to run the instructions so far.
-    pub(crate) fn features(&self) -> Features {
-        self.emitted.features
+    /// Encodes an instruction with a memory operand; `reg` is the number of its register, or more bits of its opcode.
+    pub(super) fn emit_scalar(&mut self, instruction: &Scalar, reg: u8, mem: Mem) {
+        let mut rest = Rest::default();
+        instruction.opcode.iter().for_each(|&byte| rest.push(byte));
+        if let Err(reason) = address(&mut rest, reg & 7, &mem, 0, false) {
+            return self.refuse(instruction.name, reason);
+        }
+        let index = mem.index.map_or(0, |(index, _)| index.id() >> 3);
+        let rex = 0x40 | (instruction.w as u8) << 3 | reg >> 3 << 2 | index << 1 | mem.base.id() >> 3;
+        if rex != 0x40 {
+            self.ops.push(rex);
+        }
+        self.ops.extend(&rest.bytes.to_le_bytes()[..rest.length]);
     }
 
     #[cold]
-    fn refuse(&mut self, name: &'static str, reason: Illegal) {
-        self.emitted.refused.get_or_insert((name, reason));
+    fn refuse(&mut self, name: &str, reason: Illegal) {
+        self.fail(format!("{name}: {reason}"));
     }
 }
 
@@ -403,11 +477,11 @@ impl Assembler {
 struct Code {
     prefix: u32,
     prefix_length: usize,
-    rest: u64,
-    rest_length: usize,
+    rest: Rest,
 }
 
 /// Opcode, ModRM, SIB, displacement and immediate: at most eight bytes.
+#[derive(Default)]
 struct Rest {
     bytes: u64,
     length: usize,
@@ -440,19 +514,20 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
     if !i.widths.contains(width) {
         return Err(Illegal::Width(width));
     }
-    check(i.numbers[0], i.reg, o.reg, "ModRM.reg")?;
-    check(i.numbers[1], i.vvvv, o.vvvv, "vvvv")?;
-    let vvvv = o.vvvv;
+    let reg = i.registers[0].number(o.reg, "ModRM.reg")?;
+    let vvvv = i.registers[1].number(o.vvvv, "vvvv")?;
     let reg = match i.reg {
         Field::Digit(digit) => digit,
-        _ => o.reg,
+        _ => reg,
     };
+    let mut direct = 0;
     let (x, b) = match o.rm {
         Rm::Register(rm) => {
             if !i.forms.register() {
                 return Err(Illegal::RegisterForm);
             }
-            check(i.numbers[2], i.rm, rm, "ModRM.rm")?;
+            let rm = i.registers[2].number(rm, "ModRM.rm")?;
+            direct = rm & 7;
             if i.vvvv == Field::Operand(Access::Read, Class::Tile) && (reg == vvvv || vvvv == rm || rm == reg) {
                 return Err(Illegal::EqualTiles);
             }
@@ -471,10 +546,10 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
     };
     let mut rest = Rest { bytes: i.opcode.into(), length: 1 };
     match &o.rm {
-        Rm::Register(rm) => rest.push(0xC0 | (reg & 7) << 3 | rm & 7),
+        Rm::Register(_) => rest.push(0xC0 | (reg & 7) << 3 | direct),
         Rm::Memory(mem) => {
-            let shift = i.tuple.displacement_shift(width, o.broadcast);
-            address(&mut rest, reg & 7, mem, shift, i.forms == Forms::Sib);
+            let shift = i.displacement_shift(width, o.broadcast);
+            address(&mut rest, reg & 7, mem, shift, i.forms == Forms::Sib)?;
         }
         Rm::Constant(_) => {
             rest.push((reg & 7) << 3 | 5);
@@ -487,25 +562,7 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
         (Immediate::Byte, None) => return Err(Illegal::ImmediateMissing),
         (Immediate::None, Some(byte)) => return Err(Illegal::NoImmediate(byte)),
     }
-    Ok(Code { prefix, prefix_length, rest: rest.bytes, rest_length: rest.length })
-}
-
-/// Checks a register number against [`Instruction::numbers`].
-#[inline(always)]
-fn check(numbers: u32, field: Field, given: u8, name: &'static str) -> Result<(), Illegal> {
-    if given < 32 && numbers >> given & 1 != 0 {
-        return Ok(());
-    }
-    Err(not_a_number(numbers, field, given, name))
-}
-
-#[cold]
-fn not_a_number(numbers: u32, field: Field, given: u8, name: &'static str) -> Illegal {
-    match field {
-        Field::Unused | Field::Digit(_) => Illegal::NoSuchField { field: name, given },
-        Field::Operand(_, Class::Gpr32 | Class::Gpr64) if given == 4 => Illegal::StackPointer { field: name },
-        Field::Operand(..) => Illegal::Register { field: name, given, registers: (32 - numbers.leading_zeros()) as u8 },
-    }
+    Ok(Code { prefix, prefix_length, rest })
 }
 
 /// `C5 RvvvvLpp` where that can say it all, otherwise `C4 RXBmmmmm WvvvvLpp`. Register bits are inverted.
@@ -532,13 +589,12 @@ fn vex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<(
 fn evex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<u32, Illegal> {
     let mask = match o.mask {
         None => 0,
-        Some(Mask { register, .. }) if !(1..=7).contains(&register) => return Err(Illegal::MaskRegister(register)),
+        Some(Mask { register, .. }) if !(1..=7).contains(&register.0) => return Err(Illegal::MaskRegister(register)),
         Some(Mask { register, zeroing }) => {
-            let writes_memory = !matches!(o.rm, Rm::Register(_)) && !matches!(i.rm, Field::Operand(Access::Read, _));
-            if zeroing && writes_memory {
+            if zeroing && i.stores() && !matches!(o.rm, Rm::Register(_)) {
                 return Err(Illegal::ZeroedMemory);
             }
-            (zeroing as u8) << 7 | register
+            (zeroing as u8) << 7 | register.0
         }
     };
     if o.broadcast {
@@ -560,15 +616,16 @@ fn evex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<
 
 /// ModRM, SIB and displacement, the shortest that fit. An 8-bit displacement counts in units of `1 << shift` bytes.
 #[inline(always)]
-fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) {
+fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) -> Result<(), Illegal> {
     const SIB: u8 = 4;
+    let disp = i32::try_from(mem.disp).map_err(|_| Illegal::Displacement(mem.disp))?;
     let reg = reg << 3;
     let base = mem.base.id() & 7;
-    let short = mem.disp >> shift;
+    let short = disp >> shift;
     // Without a displacement, base 5 (rbp, r13) would mean something else.
-    let (mode, bytes) = if mem.disp == 0 && base != 5 {
+    let (mode, bytes) = if disp == 0 && base != 5 {
         (0x00, 0)
-    } else if short << shift == mem.disp && i8::try_from(short).is_ok() {
+    } else if short << shift == disp && i8::try_from(short).is_ok() {
         (0x40, 1)
     } else {
         (0x80, 4)
@@ -588,6 +645,7 @@ fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) {
     match bytes {
         0 => {}
         1 => rest.push(short as u8),
-        _ => rest.push_i32(mem.disp),
+        _ => rest.push_i32(disp),
     }
+    Ok(())
 }

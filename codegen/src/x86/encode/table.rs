@@ -22,10 +22,10 @@ const XYZ: Widths = Widths(0b111);
 const XY: Widths = Widths(0b011);
 const YZ: Widths = Widths(0b110);
 const Z: Widths = Widths(0b100);
-/// No vectors; the width bit must be 0, as for `Width::X`.
-const L0: Widths = Widths(0b001);
-/// No vectors; the width bit must be 1, as for `Width::Y`.
-const L1: Widths = Widths(0b010);
+/// 128 bits, or no vectors and the width bit 0.
+const X: Widths = Widths(0b001);
+/// 256 bits, or no vectors and the width bit 1.
+const Y: Widths = Widths(0b010);
 
 const REG: Forms = Forms::Register;
 const MEM: Forms = Forms::Memory;
@@ -89,7 +89,7 @@ macro_rules! instructions {
             tuple: $tuple,
             widths: $widths,
             feature: Features::$feature,
-            numbers: [$reg.numbers($encoding), $vvvv.numbers($encoding), $rm.numbers($encoding)],
+            registers: [$reg.registers($encoding), $vvvv.registers($encoding), $rm.registers($encoding)],
         };)*
 
         /// All lines of the table, with their names in Rust.
@@ -215,30 +215,88 @@ instructions! {
     VCVTNEPS2BF16     "vcvtneps2bf16"  Evex PF3 M0F38 W0 0x72 WH NF RV ANY NO  Full32,     XYZ AVX512_BF16;
     VCVTNE2PS2BF16    "vcvtne2ps2bf16" Evex PF2 M0F38 W0 0x72 WV RV RV ANY NO  Full32,     XYZ AVX512_BF16;
 
-    // AVX-VNNI.
-    VPDPBUSD_VEX      "vpdpbusd"       Vex  P66 M0F38 W0 0x50 UV RV RV ANY NO  Unscaled,   XY  AVX_VNNI;
-    VPDPWSSD_VEX      "vpdpwssd"       Vex  P66 M0F38 W0 0x52 UV RV RV ANY NO  Unscaled,   XY  AVX_VNNI;
+    // VEX: moves. Opcodes as above, where EVEX has the instruction too.
+    VMOVDQU_VEX       "vmovdqu"        Vex  PF3 M0F   W0 0x6F WV NF RV ANY NO  FullMem,    XY  AVX;
+    VMOVDQU_STORE_VEX "vmovdqu"        Vex  PF3 M0F   W0 0x7F RV NF WV ANY NO  FullMem,    XY  AVX;
+    VPMASKMOVD_VEX    "vpmaskmovd"     Vex  P66 M0F38 W0 0x8C WV RV RM MEM NO  FullMem,    XY  AVX2;
+    VPBROADCASTB_VEX  "vpbroadcastb"   Vex  P66 M0F38 W0 0x78 WV NF RX ANY NO  Fixed(1),   XY  AVX2;
+    VPBROADCASTW_VEX  "vpbroadcastw"   Vex  P66 M0F38 W0 0x79 WV NF RX ANY NO  Fixed(2),   XY  AVX2;
+    VPBROADCASTD_VEX  "vpbroadcastd"   Vex  P66 M0F38 W0 0x58 WV NF RX ANY NO  Fixed(4),   XY  AVX2;
+    VPBROADCASTQ_VEX  "vpbroadcastq"   Vex  P66 M0F38 W0 0x59 WV NF RX ANY NO  Fixed(8),   XY  AVX2;
+
+    // VEX: elements and parts.
+    VMOVD_STORE_VEX   "vmovd"          Vex  P66 M0F   W0 0x7E RX NF WM MEM NO  Fixed(4),   X   AVX;
+    VMOVQ_STORE_VEX   "vmovq"          Vex  P66 M0F   W0 0xD6 RX NF WM MEM NO  Fixed(8),   X   AVX;
+    VPEXTRB_VEX       "vpextrb"        Vex  P66 M0F3A W0 0x14 RX NF WM MEM IMM Fixed(1),   X   AVX;
+    VPEXTRW_VEX       "vpextrw"        Vex  P66 M0F3A W0 0x15 RX NF WM MEM IMM Fixed(2),   X   AVX;
+    VPEXTRD_VEX       "vpextrd"        Vex  P66 M0F3A W0 0x16 RX NF WM MEM IMM Fixed(4),   X   AVX;
+    VPEXTRQ_VEX       "vpextrq"        Vex  P66 M0F3A W1 0x16 RX NF WM MEM IMM Fixed(8),   X   AVX;
+    VPINSRW_VEX       "vpinsrw"        Vex  P66 M0F   W0 0xC4 WX RX RM MEM IMM Fixed(2),   X   AVX;
+    VPINSRD_VEX       "vpinsrd"        Vex  P66 M0F3A W0 0x22 WX RX RM MEM IMM Fixed(4),   X   AVX;
+    VPINSRQ_VEX       "vpinsrq"        Vex  P66 M0F3A W1 0x22 WX RX RM MEM IMM Fixed(8),   X   AVX;
+    VEXTRACTI128_VEX  "vextracti128"   Vex  P66 M0F3A W0 0x39 RV NF WX ANY IMM Fixed(16),  Y   AVX2;
+
+    // VEX: integers.
+    VPAND_VEX         "vpand"          Vex  P66 M0F   W0 0xDB WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPOR_VEX          "vpor"           Vex  P66 M0F   W0 0xEB WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPXOR_VEX         "vpxor"          Vex  P66 M0F   W0 0xEF WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPADDW_VEX        "vpaddw"         Vex  P66 M0F   W0 0xFD WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPADDSW_VEX       "vpaddsw"        Vex  P66 M0F   W0 0xED WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPADDD_VEX        "vpaddd"         Vex  P66 M0F   W0 0xFE WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPHADDD_VEX       "vphaddd"        Vex  P66 M0F38 W0 0x02 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMULLD_VEX       "vpmulld"        Vex  P66 M0F38 W0 0x40 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMADDUBSW_VEX    "vpmaddubsw"     Vex  P66 M0F38 W0 0x04 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMADDWD_VEX      "vpmaddwd"       Vex  P66 M0F   W0 0xF5 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMAXUB_VEX       "vpmaxub"        Vex  P66 M0F   W0 0xDE WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMINUB_VEX       "vpminub"        Vex  P66 M0F   W0 0xDA WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMAXSB_VEX       "vpmaxsb"        Vex  P66 M0F38 W0 0x3C WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMINSB_VEX       "vpminsb"        Vex  P66 M0F38 W0 0x38 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMINSD_VEX       "vpminsd"        Vex  P66 M0F38 W0 0x39 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPACKSSDW_VEX     "vpackssdw"      Vex  P66 M0F   W0 0x6B WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPACKUSWB_VEX     "vpackuswb"      Vex  P66 M0F   W0 0x67 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPACKSSWB_VEX     "vpacksswb"      Vex  P66 M0F   W0 0x63 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPSHUFB_VEX       "vpshufb"        Vex  P66 M0F38 W0 0x00 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPERMD_VEX        "vpermd"         Vex  P66 M0F38 W0 0x36 WV RV RV ANY NO  FullMem,    Y   AVX2;
+    VPMOVZXWD_VEX     "vpmovzxwd"      Vex  P66 M0F38 W0 0x33 WV NF RH ANY NO  HalfMem,    Y   AVX2;
+    VPSRLW_IMM_VEX    "vpsrlw"         Vex  P66 M0F   W0 0x71 D2 WV RV REG IMM Unscaled,   Y   AVX2;
+    VPSRLD_IMM_VEX    "vpsrld"         Vex  P66 M0F   W0 0x72 D2 WV RV REG IMM Unscaled,   Y   AVX2;
+    VPSLLD_IMM_VEX    "vpslld"         Vex  P66 M0F   W0 0x72 D6 WV RV REG IMM Unscaled,   Y   AVX2;
+    VPDPBUSD_VEX      "vpdpbusd"       Vex  P66 M0F38 W0 0x50 UV RV RV ANY NO  FullMem,    XY  AVX_VNNI;
+    VPDPWSSD_VEX      "vpdpwssd"       Vex  P66 M0F38 W0 0x52 UV RV RV ANY NO  FullMem,    XY  AVX_VNNI;
+
+    // VEX: floating point.
+    VADDPS_VEX        "vaddps"         Vex  NP  M0F   W0 0x58 WV RV RV ANY NO  FullMem,    XY  AVX;
+    VMULPS_VEX        "vmulps"         Vex  NP  M0F   W0 0x59 WV RV RV ANY NO  FullMem,    XY  AVX;
+    VDIVPS_VEX        "vdivps"         Vex  NP  M0F   W0 0x5E WV RV RV ANY NO  FullMem,    XY  AVX;
+    VMAXPS_VEX        "vmaxps"         Vex  NP  M0F   W0 0x5F WV RV RV ANY NO  FullMem,    XY  AVX;
+    VMINPS_VEX        "vminps"         Vex  NP  M0F   W0 0x5D WV RV RV ANY NO  FullMem,    XY  AVX;
+    VFMADD213PS_VEX   "vfmadd213ps"    Vex  P66 M0F38 W0 0xA8 UV RV RV ANY NO  FullMem,    XY  FMA;
+    VFMADD231PS_VEX   "vfmadd231ps"    Vex  P66 M0F38 W0 0xB8 UV RV RV ANY NO  FullMem,    XY  FMA;
+    VCVTDQ2PS_VEX     "vcvtdq2ps"      Vex  NP  M0F   W0 0x5B WV NF RV ANY NO  FullMem,    XY  AVX;
+    VCVTPS2DQ_VEX     "vcvtps2dq"      Vex  P66 M0F   W0 0x5B WV NF RV ANY NO  FullMem,    XY  AVX;
+    VCVTPH2PS_VEX     "vcvtph2ps"      Vex  P66 M0F38 W0 0x13 WV NF RH ANY NO  HalfMem,    XY  F16C;
+    VCVTPS2PH_VEX     "vcvtps2ph"      Vex  P66 M0F3A W0 0x1D RV NF WH ANY IMM HalfMem,    XY  F16C;
 
     // Opmasks.
-    KMOVW_FROM_GPR    "kmovw"          Vex  NP  M0F   W0 0x92 WK NF RD REG NO  Unscaled,   L0  AVX512F;
-    KMOVW_TO_GPR      "kmovw"          Vex  NP  M0F   W0 0x93 WD NF RK REG NO  Unscaled,   L0  AVX512F;
-    KMOVD_FROM_GPR    "kmovd"          Vex  PF2 M0F   W0 0x92 WK NF RD REG NO  Unscaled,   L0  AVX512BW;
-    KMOVD_TO_GPR      "kmovd"          Vex  PF2 M0F   W0 0x93 WD NF RK REG NO  Unscaled,   L0  AVX512BW;
-    KMOVQ_FROM_GPR    "kmovq"          Vex  PF2 M0F   W1 0x92 WK NF RG REG NO  Unscaled,   L0  AVX512BW;
-    KMOVQ_TO_GPR      "kmovq"          Vex  PF2 M0F   W1 0x93 WG NF RK REG NO  Unscaled,   L0  AVX512BW;
-    KXNORW            "kxnorw"         Vex  NP  M0F   W0 0x46 WK RK RK REG NO  Unscaled,   L1  AVX512F;
+    KMOVW_FROM_GPR    "kmovw"          Vex  NP  M0F   W0 0x92 WK NF RD REG NO  Unscaled,   X   AVX512F;
+    KMOVW_TO_GPR      "kmovw"          Vex  NP  M0F   W0 0x93 WD NF RK REG NO  Unscaled,   X   AVX512F;
+    KMOVD_FROM_GPR    "kmovd"          Vex  PF2 M0F   W0 0x92 WK NF RD REG NO  Unscaled,   X   AVX512BW;
+    KMOVD_TO_GPR      "kmovd"          Vex  PF2 M0F   W0 0x93 WD NF RK REG NO  Unscaled,   X   AVX512BW;
+    KMOVQ_FROM_GPR    "kmovq"          Vex  PF2 M0F   W1 0x92 WK NF RG REG NO  Unscaled,   X   AVX512BW;
+    KMOVQ_TO_GPR      "kmovq"          Vex  PF2 M0F   W1 0x93 WG NF RK REG NO  Unscaled,   X   AVX512BW;
+    KXNORW            "kxnorw"         Vex  NP  M0F   W0 0x46 WK RK RK REG NO  Unscaled,   Y   AVX512F;
 
     // AMX. Tiles of a product: `reg += rm · vvvv`.
-    LDTILECFG         "ldtilecfg"      Vex  NP  M0F38 W0 0x49 D0 NF RM MEM NO  Unscaled,   L0  AMX_TILE;
-    STTILECFG         "sttilecfg"      Vex  P66 M0F38 W0 0x49 D0 NF WM MEM NO  Unscaled,   L0  AMX_TILE;
-    TILERELEASE       "tilerelease"    Vex  NP  M0F38 W0 0x49 D0 NF NF REG NO  Unscaled,   L0  AMX_TILE;
-    TILEZERO          "tilezero"       Vex  PF2 M0F38 W0 0x49 WT NF NF REG NO  Unscaled,   L0  AMX_TILE;
-    TILELOADD         "tileloadd"      Vex  PF2 M0F38 W0 0x4B WT NF RM SIB NO  Unscaled,   L0  AMX_TILE;
-    TILELOADDT1       "tileloaddt1"    Vex  P66 M0F38 W0 0x4B WT NF RM SIB NO  Unscaled,   L0  AMX_TILE;
-    TILESTORED        "tilestored"     Vex  PF3 M0F38 W0 0x4B RT NF WM SIB NO  Unscaled,   L0  AMX_TILE;
-    TDPBSSD           "tdpbssd"        Vex  PF2 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   L0  AMX_INT8;
-    TDPBSUD           "tdpbsud"        Vex  PF3 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   L0  AMX_INT8;
-    TDPBUSD           "tdpbusd"        Vex  P66 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   L0  AMX_INT8;
-    TDPBUUD           "tdpbuud"        Vex  NP  M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   L0  AMX_INT8;
-    TDPBF16PS         "tdpbf16ps"      Vex  PF3 M0F38 W0 0x5C UT RT RT REG NO  Unscaled,   L0  AMX_BF16;
+    LDTILECFG         "ldtilecfg"      Vex  NP  M0F38 W0 0x49 D0 NF RM MEM NO  Unscaled,   X   AMX_TILE;
+    STTILECFG         "sttilecfg"      Vex  P66 M0F38 W0 0x49 D0 NF WM MEM NO  Unscaled,   X   AMX_TILE;
+    TILERELEASE       "tilerelease"    Vex  NP  M0F38 W0 0x49 D0 NF NF REG NO  Unscaled,   X   AMX_TILE;
+    TILEZERO          "tilezero"       Vex  PF2 M0F38 W0 0x49 WT NF NF REG NO  Unscaled,   X   AMX_TILE;
+    TILELOADD         "tileloadd"      Vex  PF2 M0F38 W0 0x4B WT NF RM SIB NO  Unscaled,   X   AMX_TILE;
+    TILELOADDT1       "tileloaddt1"    Vex  P66 M0F38 W0 0x4B WT NF RM SIB NO  Unscaled,   X   AMX_TILE;
+    TILESTORED        "tilestored"     Vex  PF3 M0F38 W0 0x4B RT NF WM SIB NO  Unscaled,   X   AMX_TILE;
+    TDPBSSD           "tdpbssd"        Vex  PF2 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   X   AMX_INT8;
+    TDPBSUD           "tdpbsud"        Vex  PF3 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   X   AMX_INT8;
+    TDPBUSD           "tdpbusd"        Vex  P66 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   X   AMX_INT8;
+    TDPBUUD           "tdpbuud"        Vex  NP  M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   X   AMX_INT8;
+    TDPBF16PS         "tdpbf16ps"      Vex  PF3 M0F38 W0 0x5C UT RT RT REG NO  Unscaled,   X   AMX_BF16;
 }
