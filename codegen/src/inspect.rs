@@ -1,5 +1,5 @@
-//! What generated code is made of, for fuzzing: kernels of all tiers as bytes, whatever this CPU has, and single instructions
-//! of the table-driven encoder against a disassembler.
+//! What generated code is made of, for fuzzing: kernels of all tiers as bytes, whatever this CPU has, and single
+//! instructions of the table-driven encoder against a disassembler.
 //!
 //! For tests only, behind the feature `inspect`.
 

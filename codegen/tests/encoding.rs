@@ -11,8 +11,8 @@ use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
 
-/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur. Fewer
-/// where sums are in tiles: there are many of these, and their epilogues are those of vectors.
+/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur.
+/// Fewer where sums are in tiles: there are many of these, and their epilogues are those of vectors.
 fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let mut rng = Rng(11);
     let mut finishes: Vec<Finish> = epilogues().into_iter().map(Finish::Epilogue).collect();

@@ -74,7 +74,7 @@ impl Lowering for Avx2 {
     }
 
     fn store_bytes(&mut self, dst: Mem, src: Vector, from: usize, count: usize) {
-        if from > 8 || from % 8 != 0 || from + count > 16 {
+        if ![0, 8].contains(&from) || from + count > 16 {
             return self.asm.fail(format!("{count} bytes from {from}: expected at most 16, from 0 or 8"));
         }
         if count == 16 {

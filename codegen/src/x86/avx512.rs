@@ -1,10 +1,11 @@
-//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products, with BF16 those of bf16; with AMX
-//! tiles of 16 × 64 bytes.
+//! AVX-512: thirty-two 512-bit registers; masks for edge tiles; with VNNI 32-bit dot products, with BF16 those of bf16;
+//! with AMX tiles of 16 × 64 bytes.
 
 use super::asm::{Assembler, Gpr, MachineCode, Mem};
 use super::encode::table::*;
-use super::encode::{Instruction, Operands, Opmask, Register, Rm, Width};
+use super::encode::{Instruction, Operands, Rm, Width};
 use super::lowering::{Lowering, ODD_BF16, Op, Source, TileOp, Vector};
+use super::operand::{Opmask, Register};
 use crate::CodegenError;
 use crate::desc::Byte;
 

@@ -121,7 +121,8 @@ pub(crate) enum TileOp {
     Zero(Tile),
     Load(Tile, Mem),
     Store(Mem, Tile),
-    /// `sums += a · b`: products of four bytes for each 32-bit sum, wrapping. `activations` is the type of `a`; `b` is signed.
+    /// `sums += a · b`: products of four bytes for each 32-bit sum, wrapping. `activations` is the type of `a`; `b` is
+    /// signed.
     Dot {
         sums: Tile,
         a: Tile,
@@ -162,7 +163,7 @@ pub(crate) trait Lowering {
     /// The instruction that the tier has of two.
     #[inline(always)]
     fn emit(&mut self, [vex, evex]: Pair, operands: Operands) {
-        let instruction = if Self::WIDTH as u8 == Width::Z as u8 { evex } else { vex };
+        let instruction = if Self::WIDTH == Width::Z { evex } else { vex };
         self.asm().emit(instruction, Self::WIDTH, operands);
     }
 
@@ -254,8 +255,8 @@ pub(crate) trait Lowering {
     fn f32_to_f16(&mut self, dst: Vector, src: Vector) {
         self.emit([&VCVTPS2PH_VEX, &VCVTPS2PH], Operands::two(src, dst).imm(0));
     }
-    /// The constants of [`Lowering::even_bf16`] and [`Lowering::odd_bf16`], which use them themselves if they are given none;
-    /// none where that takes none. They may be in registers by the time that they are given.
+    /// The constants of [`Lowering::even_bf16`] and [`Lowering::odd_bf16`], which use them themselves if they are given
+    /// none; none where that takes none. They may be in registers by the time that they are given.
     fn bf16_constants(&mut self) -> [Option<Source>; 2];
     /// The lower 16 bits of all 32-bit lanes, as bf16, to f32.
     fn even_bf16(&mut self, dst: Vector, src: Source, constant: Option<Source>);
@@ -319,8 +320,8 @@ pub(crate) trait Lowering {
     fn prepare_pairs(&mut self) {
         self.asm().fail(NOT_IN_256_BITS);
     }
-    /// The lower 16 bits of all 32-bit lanes of `first` in the lower halves, those of `second` in the upper halves, zeros if
-    /// there is none.
+    /// The lower 16 bits of all 32-bit lanes of `first` in the lower halves, those of `second` in the upper halves,
+    /// zeros if there is none.
     fn load_even_pairs(&mut self, _dst: Vector, _first: Mem, _second: Option<Mem>) {
         self.asm().fail(NOT_IN_256_BITS);
     }

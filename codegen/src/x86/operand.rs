@@ -79,23 +79,17 @@ impl Register {
     pub(crate) const NONE: Register = Register { kind: Kind::Nothing, number: 0 };
 }
 
-impl From<Vector> for Register {
-    fn from(v: Vector) -> Register {
-        Register { kind: Kind::Vector, number: v.0 }
-    }
+macro_rules! numbered {
+    ($($register:ident)*) => {
+        $(impl From<$register> for Register {
+            fn from(r: $register) -> Register {
+                Register { kind: Kind::$register, number: r.0 }
+            }
+        })*
+    };
 }
 
-impl From<Opmask> for Register {
-    fn from(k: Opmask) -> Register {
-        Register { kind: Kind::Opmask, number: k.0 }
-    }
-}
-
-impl From<Tile> for Register {
-    fn from(t: Tile) -> Register {
-        Register { kind: Kind::Tile, number: t.0 }
-    }
-}
+numbered!(Vector Opmask Tile);
 
 impl From<Gpr> for Register {
     fn from(g: Gpr) -> Register {

@@ -5,8 +5,10 @@ use iced_x86::{
     Register as Iced,
 };
 
+use super::instruction::Tuple;
 use super::table::ALL;
 use super::*;
+use crate::x86::features::Features;
 use crate::x86::operand::{Gpr, Scale, Tile};
 
 /// An instruction of the table with operands that it may or may not have.
@@ -33,7 +35,8 @@ pub struct Choice {
 /// A register, or none.
 #[derive(Debug, Clone, Copy)]
 pub struct RegisterChoice {
-    /// Nothing, a vector, an opmask, a tile, a general-purpose register: 0 to 4. Others stand for what the line has there.
+    /// Nothing, a vector, an opmask, a tile, a general-purpose register: 0 to 4. Others stand for what the line has
+    /// there.
     pub kind: u8,
     /// The number; of a general-purpose register, counted on from rax, rsp not counted.
     pub number: u8,
@@ -83,8 +86,8 @@ pub enum Encoded {
 /// Encodes an instruction and decodes it again.
 ///
 /// # Errors
-/// What is wrong with the encoder: the bytes are not what was asked for, or the instruction was refused though it is legal,
-/// or accepted though it is not.
+/// What is wrong with the encoder: the bytes are not what was asked for, or the instruction was refused though it is
+/// legal, or accepted though it is not.
 pub fn check_instruction(choice: &Choice) -> Result<Encoded, String> {
     let (name, instruction) = ALL[choice.line % ALL.len()];
     let width = WIDTHS[usize::from(choice.width) % WIDTHS.len()];
@@ -179,7 +182,7 @@ pub(super) fn registers(i: &Instruction, field: Field) -> Vec<Register> {
         Field::Operand(_, Class::Memory) => vec![],
         Field::Operand(_, Class::Opmask) => (0..8).map(|n| Opmask(n).into()).collect(),
         Field::Operand(_, Class::Tile) => (0..8).map(|n| Tile(n).into()).collect(),
-        Field::Operand(_, Class::Gpr32 | Class::Gpr64) => GPRS.map(Register::from).to_vec(),
+        Field::Operand(_, Class::Gpr32) => GPRS.map(Register::from).to_vec(),
         Field::Operand(..) => (0..vectors).map(|n| Vector(n).into()).collect(),
     }
 }
@@ -205,11 +208,10 @@ fn iced_register(class: Class, width: Width, number: u8) -> Iced {
     let first = match (class, width) {
         (Class::Vector, _) => vector(width),
         (Class::HalfVector, Width::Z) | (Class::Ymm, _) => Iced::YMM0,
-        (Class::HalfVector | Class::QuarterVector | Class::Xmm, _) => Iced::XMM0,
+        (Class::HalfVector | Class::Xmm, _) => Iced::XMM0,
         (Class::Opmask, _) => Iced::K0,
         (Class::Tile, _) => Iced::TMM0,
         (Class::Gpr32, _) => Iced::EAX,
-        (Class::Gpr64, _) => Iced::RAX,
         (Class::Memory, _) => panic!("memory is no register"),
     };
     nth(first, number)
@@ -303,7 +305,7 @@ impl Expected<'_> {
 
         // The disassembler knows that a difference of equal registers does not depend on them; the table does not.
         let equal_sources = matches!(o.rm, Rm::Register(rm) if rm == o.vvvv);
-        let zero_idiom = equal_sources && ["vpxor", "vpxord", "vpxorq", "vpsubd"].contains(&i.name);
+        let zero_idiom = equal_sources && ["vpxor", "vpxord"].contains(&i.name);
         let fields = order(i);
         same!(decoded.op_count() as usize, fields.len() + o.imm.is_some() as usize, "operands");
         for (n, (place, access, class)) in (0..).zip(fields) {
@@ -370,8 +372,8 @@ impl Expected<'_> {
     }
 }
 
-/// The disassembler's word for an access. With a merging mask, lanes stay as they are; a narrow vector is written all the
-/// same, because the rest of its register becomes zero.
+/// The disassembler's word for an access. With a merging mask, lanes stay as they are; a narrow vector is written all
+/// the same, because the rest of its register becomes zero.
 fn expected_access(access: Access, location: Location, mask: Option<Mask>) -> OpAccess {
     let merging = mask.is_some_and(|m| !m.zeroing);
     match (access, location) {

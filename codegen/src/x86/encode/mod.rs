@@ -1,8 +1,8 @@
 //! A table-driven encoder for the instructions on vectors, opmasks and tiles: VEX and EVEX.
 //!
 //! [`table`] says what each instruction looks like, one line each. [`Assembler::emit`] encodes one of them into the
-//! buffer that `dynasm!` writes to as well. Operands are typed, and those that an instruction cannot have give no bytes:
-//! the first of them is what [`Assembler::finish`] returns.
+//! buffer that `dynasm!` writes to as well. Operands are typed, and those that an instruction cannot have give no
+//! bytes: the first of them is what [`Assembler::finish`] returns.
 //!
 //! ```text
 //! asm.emit(&VPADDD, Width::Z, Operands::new(dst, a, b).zeroed(Opmask(1)));
@@ -16,283 +16,17 @@ use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
 use super::asm::Assembler;
-use super::features::Features;
-pub(crate) use super::operand::{Kind, Mem, Opmask, Register, Vector};
+use super::operand::{Kind, Mem, Opmask, Register, Vector};
 
 #[cfg(any(test, feature = "inspect"))]
 pub(crate) mod inspect;
+mod instruction;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-/// The vector length of an instruction. Opmask and tile instructions have the one of their line in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Width {
-    /// 128 bits.
-    X = 0,
-    /// 256 bits.
-    Y = 1,
-    /// 512 bits.
-    Z = 2,
-}
-
-impl Width {
-    /// 32-bit lanes.
-    pub(crate) const fn lanes(self) -> usize {
-        4 << self as usize
-    }
-}
-
-/// A set of [`Width`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Widths(u8);
-
-impl Widths {
-    pub(crate) fn contains(self, width: Width) -> bool {
-        self.0 >> width as u8 & 1 != 0
-    }
-}
-
-/// The form of an instruction's prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Vex,
-    Evex,
-}
-
-/// The mandatory prefix, as VEX and EVEX number it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prefix {
-    None = 0,
-    P66 = 1,
-    PF3 = 2,
-    PF2 = 3,
-}
-
-/// The opcode map, as VEX and EVEX number it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Map {
-    M0F = 1,
-    M0F38 = 2,
-    M0F3A = 3,
-}
-
-/// The W bit. Instructions that ignore it have [`W::W0`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum W {
-    W0 = 0,
-    W1 = 1,
-}
-
-/// What an instruction does to an operand when it has no mask. A merging mask makes `Write` an `Update`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-    Update,
-}
-
-/// What register a field of an instruction names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// A vector of the instruction's width.
-    Vector,
-    /// A vector of half the width, at least 128 bits.
-    HalfVector,
-    /// A vector of a quarter of the width, at least 128 bits.
-    QuarterVector,
-    /// 128 bits.
-    Xmm,
-    /// 256 bits.
-    Ymm,
-    Opmask,
-    Tile,
-    Gpr32,
-    Gpr64,
-    /// No register: memory only.
-    Memory,
-}
-
-impl Class {
-    const fn kind(self) -> Kind {
-        match self {
-            Class::Opmask => Kind::Opmask,
-            Class::Tile => Kind::Tile,
-            Class::Gpr32 | Class::Gpr64 => Kind::Gpr,
-            Class::Memory => Kind::Nothing,
-            _ => Kind::Vector,
-        }
-    }
-}
-
-/// What one of the three operand fields of an instruction holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field {
-    /// Nothing. [`Operands`] has [`Register::NONE`] there.
-    Unused,
-    /// More bits of the opcode. [`Operands`] has [`Register::NONE`] there.
-    Digit(u8),
-    Operand(Access, Class),
-}
-
-impl Field {
-    /// The registers that the field may have.
-    const fn registers(self, encoding: Encoding) -> Registers {
-        let Field::Operand(_, class) = self else { return Registers { kind: Kind::Nothing, count: 1 } };
-        let kind = class.kind();
-        let count = match (kind, encoding) {
-            (Kind::Nothing, _) => 0,
-            (Kind::Opmask | Kind::Tile, _) => 8,
-            (Kind::Gpr, _) | (Kind::Vector, Encoding::Vex) => 16,
-            (Kind::Vector, Encoding::Evex) => 32,
-        };
-        Registers { kind, count }
-    }
-}
-
-/// The registers of a kind, from number 0 on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Registers {
-    kind: Kind,
-    count: u8,
-}
-
-impl Registers {
-    /// The number of a register that must be one of these.
-    #[inline(always)]
-    fn number(self, given: Register, field: &'static str) -> Result<u8, Illegal> {
-        if given.kind == self.kind && given.number < self.count {
-            return Ok(given.number);
-        }
-        Err(self.refuse(given, field))
-    }
-
-    #[cold]
-    fn refuse(self, given: Register, field: &'static str) -> Illegal {
-        match given.kind == self.kind {
-            true => Illegal::Register { field, given: given.number, registers: self.count },
-            false => Illegal::Kind { field, given: given.kind, expected: self.kind },
-        }
-    }
-}
-
-/// What ModRM.rm may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Forms {
-    Register,
-    Memory,
-    Both,
-    /// Memory with a SIB byte: never relative to RIP.
-    Sib,
-}
-
-impl Forms {
-    fn register(self) -> bool {
-        matches!(self, Forms::Register | Forms::Both)
-    }
-
-    fn memory(self) -> bool {
-        !matches!(self, Forms::Register)
-    }
-}
-
-/// How much memory an instruction touches. In EVEX an 8-bit displacement counts in that unit (the vendors' "tuple type").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tuple {
-    /// None, or a structure of no vector's size.
-    Unscaled,
-    /// A vector, or a broadcast element of 32 bits.
-    Full32,
-    /// A vector, or a broadcast element of 64 bits.
-    Full64,
-    /// A vector.
-    FullMem,
-    /// Half a vector.
-    HalfMem,
-    /// A quarter of a vector.
-    QuarterMem,
-    /// So many bytes, whatever the width; a power of two.
-    Fixed(u8),
-}
-
-impl Tuple {
-    /// Bytes of an element that may be broadcast.
-    pub(crate) fn broadcast_element(self) -> Option<u32> {
-        match self {
-            Tuple::Full32 => Some(4),
-            Tuple::Full64 => Some(8),
-            _ => None,
-        }
-    }
-
-    /// The binary logarithm of the bytes of memory.
-    fn memory_shift(self, width: Width, broadcast: bool) -> u32 {
-        let vector = 4 + width as u32;
-        match self {
-            Tuple::Unscaled => 0,
-            Tuple::Full32 if broadcast => 2,
-            Tuple::Full64 if broadcast => 3,
-            Tuple::Full32 | Tuple::Full64 | Tuple::FullMem => vector,
-            Tuple::HalfMem => vector - 1,
-            Tuple::QuarterMem => vector - 2,
-            Tuple::Fixed(bytes) => bytes.trailing_zeros(),
-        }
-    }
-}
-
-/// Whether a byte of immediate data follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Immediate {
-    None,
-    Byte,
-}
-
-/// What an instruction looks like: a line of [`table`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Instruction {
-    pub(crate) name: &'static str,
-    pub(crate) encoding: Encoding,
-    pub(crate) prefix: Prefix,
-    pub(crate) map: Map,
-    pub(crate) w: W,
-    pub(crate) opcode: u8,
-    pub(crate) reg: Field,
-    pub(crate) vvvv: Field,
-    pub(crate) rm: Field,
-    pub(crate) forms: Forms,
-    pub(crate) immediate: Immediate,
-    pub(crate) tuple: Tuple,
-    pub(crate) widths: Widths,
-    /// What the CPU needs for it. EVEX forms need AVX512F (512 bits) or AVX512VL (fewer) as well.
-    pub(crate) feature: Features,
-    /// [`Field::registers`] of ModRM.reg, vvvv and ModRM.rm.
-    registers: [Registers; 3],
-}
-
-impl Instruction {
-    /// Whether ModRM.rm is what it writes.
-    pub(super) fn stores(&self) -> bool {
-        matches!(self.rm, Field::Operand(Access::Write, _))
-    }
-
-    /// The binary logarithm of the unit of an 8-bit displacement.
-    #[inline(always)]
-    fn displacement_shift(&self, width: Width, broadcast: bool) -> u32 {
-        match self.encoding {
-            Encoding::Vex => 0,
-            Encoding::Evex => self.tuple.memory_shift(width, broadcast),
-        }
-    }
-
-    /// The features that the instruction needs at `width`.
-    pub(crate) fn features(&self, width: Width) -> Features {
-        match (self.encoding, width) {
-            (Encoding::Vex, _) => self.feature,
-            (Encoding::Evex, Width::X | Width::Y) => self.feature.and(Features::AVX512VL),
-            (Encoding::Evex, Width::Z) => self.feature.and(Features::AVX512F),
-        }
-    }
-}
+use instruction::{Access, Class, Encoding, Field, Forms, Immediate, Map};
+pub(crate) use instruction::{Instruction, W, Width};
 
 /// The operand in the ModRM.rm field, whichever direction data flow.
 #[derive(Debug, Clone, Copy)]
@@ -439,8 +173,7 @@ impl Assembler {
         match encode(instruction, width, &operands) {
             Ok(code) => {
                 self.needs(instruction.features(width));
-                let bytes = u128::from(code.prefix) | u128::from(code.rest.bytes) << (8 * code.prefix_length);
-                self.ops.extend(&bytes.to_le_bytes()[..code.prefix_length + code.rest.length]);
+                self.push_bytes(code);
                 if let Rm::Constant(label) = operands.rm {
                     // Counted back from here: the field ends where the immediate byte, if any, begins.
                     let field = 4 + operands.imm.is_some() as u8;
@@ -450,6 +183,18 @@ impl Assembler {
             }
             Err(reason) => self.refuse(instruction.name, reason),
         }
+    }
+
+    /// Adds an instruction's bytes, from one register at a time: a store of some of them would delay the load of all.
+    #[inline(always)]
+    fn push_bytes(&mut self, Code { prefix, prefix_length, rest }: Code) {
+        let (bits, length) = (8 * prefix_length, prefix_length + rest.length);
+        let first = (u64::from(prefix) | rest.bytes << bits).to_le_bytes();
+        if length <= 8 {
+            return self.ops.extend(&first[..length]);
+        }
+        self.ops.extend(&first);
+        self.ops.extend(&(rest.bytes >> (64 - bits)).to_le_bytes()[..length - 8]);
     }
 
     /// Encodes an instruction with a memory operand; `reg` is the number of its register, or more bits of its opcode.

@@ -10,8 +10,10 @@ use super::inspect::{
     Choice, Encoded, Expected, GPRS, RegisterChoice, RmChoice, SCALES, WIDTHS, allowed, check_instruction, order,
     registers,
 };
+use super::instruction::Tuple;
 use super::table::{self, ALL};
 use super::*;
+use crate::x86::features::Features;
 use crate::x86::operand::{Gpr, Scale, Tile};
 
 mod illegal;
@@ -264,7 +266,8 @@ fn mixes_with_dynasm() {
     asm.place(top);
     asm.emit(&table::VPADDD, Width::Z, Operands::new(Vector(17), Vector(2), Rm::Constant(constant)).broadcast());
     dynasm!(asm.ops ; .arch x64 ; vpaddd ymm1, ymm2, [=>constant]);
-    asm.emit(&table::VPSHUFD, Width::Y, Operands::two(Vector(1), Rm::Constant(constant)).imm(0x4E));
+    let operands = Operands::new(Vector(1), Vector(2), Rm::Constant(constant)).imm(0x4E);
+    asm.emit(&table::VPTERNLOGD, Width::Y, operands);
     asm.dec_jump_not_zero(Gpr::Rcx, top);
     asm.ret();
     assert_eq!(asm.features, Features::AVX512F.and(Features::AVX512VL));

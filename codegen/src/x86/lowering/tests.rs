@@ -8,8 +8,10 @@ use crate::x86::avx512::Avx512;
 const V: Vector = Vector(0);
 const MEM: Mem = Mem { base: Gpr::Rax, index: None, disp: 0 };
 
-/// Each of these, and why it is refused.
-fn are_refused<L: Lowering>(new: impl Fn() -> L, cases: &[(fn(&mut L), &str)]) {
+/// What a lowering is asked for, and why it refuses.
+type Case<L> = (fn(&mut L), &'static str);
+
+fn are_refused<L: Lowering>(new: impl Fn() -> L, cases: &[Case<L>]) {
     for (n, (emit, why)) in cases.iter().enumerate() {
         let mut low = new();
         emit(&mut low);
@@ -24,7 +26,7 @@ fn are_refused<L: Lowering>(new: impl Fn() -> L, cases: &[(fn(&mut L), &str)]) {
 
 #[test]
 fn what_256_bits_do_not_have() {
-    let cases: &[(fn(&mut Avx2), &str)] = &[
+    let cases: &[Case<Avx2>] = &[
         (|low| low.dot(V, V, V.into()), "the tier has no 32-bit dot products"),
         (|low| low.exchange_halves(V, V, V), NOT_IN_256_BITS),
         (|low| low.prepare_pairs(), NOT_IN_256_BITS),
@@ -51,7 +53,7 @@ fn what_256_bits_do_not_have() {
 
 #[test]
 fn what_512_bits_do_not_have() {
-    let cases: &[(fn(&mut Avx512), &str)] = &[
+    let cases: &[Case<Avx512>] = &[
         (|low| low.op(Op::HorizontalAddI32, V, V, V.into()), "vphaddd: has no form of 512 bits"),
         (|low| low.zero(Vector(32)), "vpxord: register 32 in ModRM.reg: expected 0 to 31"),
         (|low| low.part(V, V, 4), "part 4 of a vector: expected 1 to 3"),

@@ -43,7 +43,8 @@ fn has_three_tiles(i: &Instruction) -> bool {
     i.vvvv == Field::Operand(Access::Read, Class::Tile)
 }
 
-/// Registers that are none of the field's, and why: those of other kinds, and the first number that its kind does not have.
+/// Registers that are none of the field's, and why: those of other kinds, and the first number that its kind does not
+/// have.
 fn beyond(i: &Instruction, of: Field, field: &'static str) -> Vec<(Register, Illegal)> {
     let last = *registers(i, of).last().unwrap();
     let others = of_each_kind().into_iter().filter(|r| r.kind != last.kind);
@@ -187,7 +188,7 @@ fn the_first_refusal_is_what_finish_returns() {
             |asm| asm.emit(&table::VPADDW, Width::X, Operands::new(V0, V1, MEMORY).broadcast()),
             "vpaddw: has no broadcast form",
         ),
-        (|asm| asm.emit(&table::VPSHUFD, Width::X, Operands::two(V0, MEMORY)), "vpshufd: needs an immediate byte"),
+        (|asm| asm.emit(&table::VCVTPS2PH, Width::X, Operands::two(V0, MEMORY)), "vcvtps2ph: needs an immediate byte"),
         (
             |asm| asm.emit(&table::VPADDD, Width::X, Operands::new(V0, Opmask(1), V1)),
             "vpaddd: an opmask in vvvv: expected a vector register",
@@ -201,7 +202,7 @@ fn the_first_refusal_is_what_finish_returns() {
             "vmovdqu32: displacement 2147483648: expected a number of 32 bits",
         ),
         (
-            |asm| asm.emit(&table::KMOVW_TO_GPR, Width::X, Operands::two(Gpr::Rax, MEMORY)),
+            |asm| asm.emit(&table::KMOVW_FROM_GPR, Width::X, Operands::two(Opmask(1), MEMORY)),
             "kmovw: takes a register, not memory, in ModRM.rm",
         ),
         (
