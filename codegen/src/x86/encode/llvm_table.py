@@ -205,6 +205,10 @@ class Row:
                 fields["rm"], text = memory(of_memory, width, form == "index", form == "broadcast")
             else:
                 number, text = register(of_register, width, vex)
+                # Of others, LLVM takes the form with source and destination exchanged if that is shorter.
+                if name.startswith("VMOVDQU_") and form == "register":
+                    number %= 8
+                    text = f"{text[:3]}{number}"
                 if len(operands) == 3 and of_register == "t":
                     number = tiles.pop()
                     text = f"tmm{number}"

@@ -255,6 +255,7 @@ struct RegisterBits {
 }
 
 /// The bytes of an instruction; the displacement of a constant is zero.
+#[inline(always)]
 fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> {
     if !i.widths.contains(width) {
         return Err(Illegal::Width(width));
