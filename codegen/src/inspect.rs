@@ -8,15 +8,14 @@ use crate::kernel::Description;
 use crate::machine::tier::Tier;
 use crate::x86::asm::MachineCode;
 
-pub use crate::x86::encode::inspect::{Choice, Encoded, RmChoice, check_instruction};
+pub use crate::x86::encode::inspect::{Choice, Encoded, RegisterChoice, RmChoice, check_instruction};
 
 /// A kernel that need not be able to run here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelCode {
     /// The code, constants behind it.
     pub bytes: Vec<u8>,
-    /// What the CPU needs for the instructions of the table-driven encoder, by the names of Intel's manual. The others
-    /// need AVX, AVX2, FMA and F16C at most.
+    /// What the CPU needs besides the base instructions and prefetches, by the names of Intel's manual.
     pub features: Vec<&'static str>,
 }
 

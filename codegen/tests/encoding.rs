@@ -11,8 +11,8 @@ use gemmill_codegen::*;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 use listing::Listing;
 
-/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur. Fewer
-/// where sums are in tiles: there are many of these, and their epilogues are those of vectors.
+/// Every tile with every number of columns; for each of them some epilogues, sections and starts, all of which occur.
+/// Fewer where sums are in tiles: there are many of these, and their epilogues are those of vectors.
 fn sweep(tier: Tier) -> Vec<KernelDesc> {
     let mut rng = Rng(11);
     let mut finishes: Vec<Finish> = epilogues().into_iter().map(Finish::Epilogue).collect();
@@ -145,8 +145,8 @@ fn constants_stand_behind_the_code() {
             let size = if i.mnemonic() == Mnemonic::Lea { 2 * SHUFFLE_BYTES } else { i.memory_size().size() };
             assert!(place >= listing.code_bytes(), "{}: inside the code", listing.line(i));
             assert!(place + size <= listing.bytes, "{}: past the end", listing.line(i));
-            let aligned = i.mnemonic() != Mnemonic::Vmovdqa || place.is_multiple_of(size);
-            assert!(aligned, "{}: not aligned", listing.line(i));
+            // None of them crosses a cache line.
+            assert!(place.is_multiple_of(size.min(64)), "{}: not aligned", listing.line(i));
         }
     });
 }

@@ -3,113 +3,52 @@
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
 
-use super::encode::Emitted;
+use super::encode::{Scalar, W};
 use super::features::Features;
+pub(crate) use super::operand::{Gpr, Mem, Scale};
 use crate::CodegenError;
 
 /// Bytes of a cache line, which a prefetch brings in.
 pub(crate) const LINE_BYTES: usize = 64;
 
-/// A 64-bit general-purpose register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Gpr {
-    Rax = 0,
-    Rcx = 1,
-    Rdx = 2,
-    Rbx = 3,
-    Rbp = 5,
-    Rsi = 6,
-    Rdi = 7,
-    R8 = 8,
-    R9 = 9,
-    R10 = 10,
-    R11 = 11,
-    R12 = 12,
-    R13 = 13,
-    R14 = 14,
-    R15 = 15,
-}
+const MOV_LOAD: Scalar = Scalar { name: "mov", w: W::W1, opcode: &[0x8B] };
+const MOV_LOAD_32: Scalar = Scalar { name: "mov", w: W::W0, opcode: &[0x8B] };
+const MOV_STORE: Scalar = Scalar { name: "mov", w: W::W1, opcode: &[0x89] };
+const MOVZX_16: Scalar = Scalar { name: "movzx", w: W::W0, opcode: &[0x0F, 0xB7] };
+const LEA: Scalar = Scalar { name: "lea", w: W::W1, opcode: &[0x8D] };
+const ADD_LOAD: Scalar = Scalar { name: "add", w: W::W1, opcode: &[0x03] };
+const ADD_STORE: Scalar = Scalar { name: "add", w: W::W1, opcode: &[0x01] };
+/// Arithmetic of memory and an immediate of a byte, or of four; the other half of the opcode says which.
+const WITH_BYTE: Scalar = Scalar { name: "add or sub", w: W::W1, opcode: &[0x83] };
+const WITH_DWORD: Scalar = Scalar { name: "add or sub", w: W::W1, opcode: &[0x81] };
+const ADD: u8 = 0;
+const SUB: u8 = 5;
+/// The other half of the opcode says into which cache.
+const PREFETCH: Scalar = Scalar { name: "prefetch", w: W::W0, opcode: &[0x0F, 0x18] };
+const T0: u8 = 1;
+const T1: u8 = 2;
 
-impl Gpr {
-    /// Registers that a System V callee must hand back as it found them.
-    pub(crate) const CALLEE_SAVED: [Gpr; 6] = [Gpr::Rbx, Gpr::Rbp, Gpr::R12, Gpr::R13, Gpr::R14, Gpr::R15];
-
-    /// The number in encodings.
-    pub(crate) fn id(self) -> u8 {
-        self as u8
-    }
-}
-
-/// The factor of an index register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scale {
-    X1,
-    X2,
-    X4,
-    X8,
-}
-
-/// An address: `base + index * scale + disp`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mem {
-    pub(crate) base: Gpr,
-    pub(crate) index: Option<(Gpr, Scale)>,
-    pub(crate) disp: i32,
-}
-
-impl Mem {
-    pub(crate) fn at(base: Gpr, disp: usize) -> Mem {
-        Mem { base, index: None, disp: disp as i32 }
-    }
-
-    pub(crate) fn offset(self, bytes: usize) -> Mem {
-        Mem { disp: self.disp + bytes as i32, ..self }
-    }
-}
-
-/// Emits an instruction whose last operand is the address `$mem`, with the shortest displacement.
-macro_rules! load {
-    ($asm:expr, $mem:expr; $($ins:tt)*) => {{
-        let m: $crate::x86::asm::Mem = $mem;
-        let b = m.base.id();
-        match (m.index, i8::try_from(m.disp)) {
-            (None, Ok(d)) => dynasm!($asm.ops ; .arch x64 ; $($ins)* [BYTE Rq(b) + d]),
-            (None, Err(_)) => dynasm!($asm.ops ; .arch x64 ; $($ins)* [DWORD Rq(b) + m.disp]),
-            (Some((i, scale)), _) => {
-                use $crate::x86::asm::Scale;
-                let (i, d) = (i.id(), m.disp);
-                match scale {
-                    Scale::X1 => dynasm!($asm.ops ; .arch x64 ; $($ins)* [DWORD Rq(b) + Rq(i) * 1 + d]),
-                    Scale::X2 => dynasm!($asm.ops ; .arch x64 ; $($ins)* [DWORD Rq(b) + Rq(i) * 2 + d]),
-                    Scale::X4 => dynasm!($asm.ops ; .arch x64 ; $($ins)* [DWORD Rq(b) + Rq(i) * 4 + d]),
-                    Scale::X8 => dynasm!($asm.ops ; .arch x64 ; $($ins)* [DWORD Rq(b) + Rq(i) * 8 + d]),
-                }
-            }
+/// Emits an instruction whose last operand is the number `$imm`, sign-extended, in its shortest form.
+macro_rules! immediate {
+    ($asm:expr, $imm:expr; $($ins:tt)*) => {{
+        let imm = $asm.signed($imm);
+        match i8::try_from(imm) {
+            Ok(imm) => dynasm!($asm.ops ; .arch x64 ; $($ins)* BYTE imm),
+            Err(_) => dynasm!($asm.ops ; .arch x64 ; $($ins)* DWORD imm),
         }
     }};
 }
-pub(crate) use load;
 
-/// Emits an instruction whose first operand is the address `$mem`, which has no index.
-macro_rules! store {
-    ($asm:expr, $mem:expr; $ins:ident $size:ident ; $($rest:tt)*) => {{
-        let m: $crate::x86::asm::Mem = $mem;
-        debug_assert!(m.index.is_none());
-        let (b, d) = (m.base.id(), m.disp);
-        dynasm!($asm.ops ; .arch x64 ; $ins $size [DWORD Rq(b) + d], $($rest)*)
-    }};
-}
-pub(crate) use store;
-
-/// Collects instructions and constants.
+/// Collects instructions and constants, and what a CPU needs for them.
+///
+/// What cannot be encoded gives no bytes: [`Assembler::finish`] fails, with the first such thing as the reason.
 pub(crate) struct Assembler {
     pub(crate) ops: VecAssembler<X64Relocation>,
     constants: Vec<(DynamicLabel, Vec<u32>)>,
-    /// What the table-driven encoder notes; see [`Assembler::emit`].
-    pub(super) emitted: Emitted,
-    /// The first thing that a lowering was asked for and cannot do.
-    failure: Option<&'static str>,
+    /// What the CPU must have to run the instructions so far.
+    pub(super) features: Features,
+    /// Why there is no code.
+    pub(super) failure: Option<String>,
 }
 
 /// A finished kernel: its bytes, and what a CPU must have to run them.
@@ -124,9 +63,20 @@ impl Assembler {
         Assembler {
             ops: VecAssembler::new_with_capacity(0, 4096, 0, 0, 32, 0, 32),
             constants: Vec::with_capacity(8),
-            emitted: Emitted::default(),
+            features: Features::NONE,
             failure: None,
         }
+    }
+
+    /// Makes [`Assembler::finish`] fail. Of several reasons the first counts.
+    #[cold]
+    pub(crate) fn fail(&mut self, reason: impl Into<String>) {
+        self.failure.get_or_insert_with(|| reason.into());
+    }
+
+    /// Notes what an instruction needs.
+    pub(crate) fn needs(&mut self, features: Features) {
+        self.features.add(features);
     }
 
     /// A label to jump to, not placed yet.
@@ -143,6 +93,10 @@ impl Assembler {
         if let Some((label, _)) = self.constants.iter().find(|(_, c)| c == dwords) {
             return *label;
         }
+        let bytes = size_of_val(dwords);
+        if bytes != 32 && (bytes == 0 || !bytes.is_multiple_of(LINE_BYTES)) {
+            self.fail(format!("a constant of {bytes} bytes: expected 32 or a multiple of {LINE_BYTES}"));
+        }
         let label = self.label();
         self.constants.push((label, dwords.to_vec()));
         label
@@ -153,22 +107,16 @@ impl Assembler {
         dynasm!(self.ops ; .arch x64 ; lea Rq(dst.id()), [=>label]);
     }
 
-    /// Makes [`Assembler::finish`] fail: a lowering was asked for what its tier does not have.
-    #[cold]
-    pub(crate) fn fail(&mut self, reason: &'static str) {
-        self.failure.get_or_insert(reason);
-    }
-
     /// The finished kernel.
     pub(crate) fn machine_code(self) -> Result<MachineCode, CodegenError> {
-        let features = self.features();
+        let features = self.features;
         Ok(MachineCode { bytes: self.finish()?, features })
     }
 
     /// The finished bytes.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, CodegenError> {
-        if let Some(refused) = self.emitted.refused().or(self.failure.map(str::to_owned)) {
-            return Err(CodegenError::Assemble(refused));
+        if let Some(reason) = self.failure {
+            return Err(CodegenError::Assemble(reason));
         }
         if !self.constants.is_empty() {
             dynasm!(self.ops ; .arch x64 ; .align 64);
@@ -177,10 +125,18 @@ impl Assembler {
         // The longest first, so that none of them crosses a cache line.
         constants.sort_by_key(|(_, dwords)| std::cmp::Reverse(dwords.len()));
         for (label, dwords) in constants {
-            self.place(label);
+            dynasm!(self.ops ; .arch x64 ; =>label);
             dwords.iter().for_each(|&d| self.ops.push_u32(d));
         }
         self.ops.finalize().map_err(|e| CodegenError::Assemble(e.to_string()))
+    }
+
+    /// A number as an immediate, which instructions extend by its sign.
+    fn signed(&mut self, imm: usize) -> i32 {
+        i32::try_from(imm).unwrap_or_else(|_| {
+            self.fail(format!("immediate {imm}: expected 0 to {}", i32::MAX));
+            0
+        })
     }
 
     pub(crate) fn push(&mut self, r: Gpr) {
@@ -196,33 +152,34 @@ impl Assembler {
     }
 
     pub(crate) fn load64(&mut self, dst: Gpr, mem: Mem) {
-        load!(self, mem; mov Rq(dst.id()), QWORD);
+        self.emit_scalar(&MOV_LOAD, dst.id(), mem);
     }
 
     pub(crate) fn load32(&mut self, dst: Gpr, mem: Mem) {
-        load!(self, mem; mov Rd(dst.id()), DWORD);
+        self.emit_scalar(&MOV_LOAD_32, dst.id(), mem);
     }
 
     pub(crate) fn load16(&mut self, dst: Gpr, mem: Mem) {
-        load!(self, mem; movzx Rd(dst.id()), WORD);
+        self.emit_scalar(&MOVZX_16, dst.id(), mem);
     }
 
     /// `dst = imm`, zero-extended.
     pub(crate) fn load_imm(&mut self, dst: Gpr, imm: u32) {
-        dynasm!(self.ops ; .arch x64 ; mov Rd(dst.id()), DWORD imm as i32);
+        dynasm!(self.ops ; .arch x64 ; mov Rd(dst.id()), DWORD imm.cast_signed());
     }
 
     pub(crate) fn vzeroupper(&mut self) {
+        self.needs(Features::AVX);
         dynasm!(self.ops ; .arch x64 ; vzeroupper);
     }
 
     pub(crate) fn store64(&mut self, mem: Mem, src: Gpr) {
-        store!(self, mem; mov QWORD; Rq(src.id()));
+        self.emit_scalar(&MOV_STORE, src.id(), mem);
     }
 
     /// `dst = address`
     pub(crate) fn lea(&mut self, dst: Gpr, mem: Mem) {
-        load!(self, mem; lea Rq(dst.id()), );
+        self.emit_scalar(&LEA, dst.id(), mem);
     }
 
     pub(crate) fn add(&mut self, dst: Gpr, src: Gpr) {
@@ -231,29 +188,27 @@ impl Assembler {
 
     /// Adds a 64-bit number from memory.
     pub(crate) fn add_from(&mut self, dst: Gpr, mem: Mem) {
-        load!(self, mem; add Rq(dst.id()), QWORD);
+        self.emit_scalar(&ADD_LOAD, dst.id(), mem);
     }
 
     pub(crate) fn add_imm(&mut self, dst: Gpr, imm: usize) {
-        let imm = imm as i32;
-        match i8::try_from(imm) {
-            Ok(imm) => dynasm!(self.ops ; .arch x64 ; add Rq(dst.id()), BYTE imm),
-            Err(_) => dynasm!(self.ops ; .arch x64 ; add Rq(dst.id()), DWORD imm),
-        }
+        immediate!(self, imm; add Rq(dst.id()), );
     }
 
     pub(crate) fn sub_imm(&mut self, dst: Gpr, imm: usize) {
-        dynasm!(self.ops ; .arch x64 ; sub Rq(dst.id()), DWORD imm as i32);
+        immediate!(self, imm; sub Rq(dst.id()), );
     }
 
-    /// Unsigned.
+    /// Unsigned, by less than 64.
     pub(crate) fn shift_right_imm(&mut self, dst: Gpr, bits: u8) {
-        dynasm!(self.ops ; .arch x64 ; shr Rq(dst.id()), BYTE bits as i8);
+        if bits >= 64 {
+            self.fail(format!("shr: by {bits} bits: expected 0 to 63"));
+        }
+        dynasm!(self.ops ; .arch x64 ; shr Rq(dst.id()), BYTE bits.cast_signed());
     }
 
     pub(crate) fn and_imm(&mut self, dst: Gpr, imm: u8) {
-        debug_assert!(imm < 128, "sign-extended");
-        dynasm!(self.ops ; .arch x64 ; and Rq(dst.id()), BYTE imm as i8);
+        immediate!(self, imm.into(); and Rq(dst.id()), );
     }
 
     pub(crate) fn negate(&mut self, dst: Gpr) {
@@ -261,27 +216,37 @@ impl Assembler {
     }
 
     pub(crate) fn multiply_imm(&mut self, dst: Gpr, imm: usize) {
-        dynasm!(self.ops ; .arch x64 ; imul Rq(dst.id()), Rq(dst.id()), DWORD imm as i32);
+        immediate!(self, imm; imul Rq(dst.id()), Rq(dst.id()), );
     }
 
     /// Adds to a 64-bit number in memory.
     pub(crate) fn add_to(&mut self, mem: Mem, src: Gpr) {
-        store!(self, mem; add QWORD; Rq(src.id()));
+        self.emit_scalar(&ADD_STORE, src.id(), mem);
     }
 
     /// Adds to a 64-bit number in memory.
     pub(crate) fn add_imm_to(&mut self, mem: Mem, imm: usize) {
-        store!(self, mem; add QWORD; DWORD imm as i32);
+        let imm = self.signed(imm);
+        match i8::try_from(imm) {
+            Ok(byte) => {
+                self.emit_scalar(&WITH_BYTE, ADD, mem);
+                self.ops.push_i8(byte);
+            }
+            Err(_) => {
+                self.emit_scalar(&WITH_DWORD, ADD, mem);
+                self.ops.push_i32(imm);
+            }
+        }
     }
 
     /// A hint that a cache line will be read. Any address is allowed.
     pub(crate) fn prefetch(&mut self, mem: Mem) {
-        load!(self, mem; prefetcht0 );
+        self.emit_scalar(&PREFETCH, T0, mem);
     }
 
     /// The same for the second-level cache.
     pub(crate) fn prefetch_l2(&mut self, mem: Mem) {
-        load!(self, mem; prefetcht1 );
+        self.emit_scalar(&PREFETCH, T1, mem);
     }
 
     /// Decrements and jumps while the result is not zero.
@@ -291,7 +256,8 @@ impl Assembler {
 
     /// Decrements a 64-bit number in memory and jumps while the result is not zero.
     pub(crate) fn dec_mem_jump_not_zero(&mut self, mem: Mem, label: DynamicLabel) {
-        store!(self, mem; sub QWORD; BYTE 1);
+        self.emit_scalar(&WITH_BYTE, SUB, mem);
+        self.ops.push_i8(1);
         dynasm!(self.ops ; .arch x64 ; jnz =>label);
     }
 
@@ -300,10 +266,15 @@ impl Assembler {
     }
 
     pub(crate) fn jump_if_below(&mut self, r: Gpr, limit: usize, label: DynamicLabel) {
-        dynasm!(self.ops ; .arch x64 ; cmp Rq(r.id()), DWORD limit as i32 ; jb =>label);
+        let limit = self.signed(limit);
+        dynasm!(self.ops ; .arch x64 ; cmp Rq(r.id()), DWORD limit ; jb =>label);
     }
 
     pub(crate) fn jump_if_not_below(&mut self, r: Gpr, limit: usize, label: DynamicLabel) {
-        dynasm!(self.ops ; .arch x64 ; cmp Rq(r.id()), DWORD limit as i32 ; jae =>label);
+        let limit = self.signed(limit);
+        dynasm!(self.ops ; .arch x64 ; cmp Rq(r.id()), DWORD limit ; jae =>label);
     }
 }
+
+#[cfg(test)]
+mod tests;

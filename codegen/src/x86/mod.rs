@@ -1,4 +1,4 @@
-//! x86-64: an assembler for the scalar frame of a kernel, the vector operations that a tier must lower, and the tiers.
+//! x86-64: an assembler, the vector operations that a tier must lower, and the tiers.
 //!
 //! Start with [`lowering`]: it is all that a kernel builder sees of an instruction set.
 
@@ -11,5 +11,6 @@ pub(crate) mod avx512;
 pub(crate) mod encode;
 pub(crate) mod features;
 pub(crate) mod lowering;
+pub(crate) mod operand;
 pub(crate) mod rows;
 pub(crate) mod tiles;

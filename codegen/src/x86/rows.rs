@@ -21,7 +21,7 @@ impl RowStrides<'_> {
     pub(crate) fn compute(self, asm: &mut Assembler, stride: Mem, rows: usize) {
         let s1 = self.0[0];
         asm.load64(s1, stride);
-        let sum = |base, scale| Mem { base, index: Some((s1, scale)), disp: 0 };
+        let sum = |base, scale| Mem::at(base, 0).indexed(s1, scale);
         // Each multiple from the stride itself, or from an earlier one.
         for (i, &(from, scale)) in
             [(0, Scale::X2), (0, Scale::X4), (2, Scale::X2), (0, Scale::X8), (1, Scale::X8), (2, Scale::X8)]

@@ -5,8 +5,8 @@
 //!                          tmm2 tmm3     rows 16..32      +=    tmm5
 //! ```
 //!
-//! A kernel owns the tile configuration from its first instruction to its last: it has no way out in between, tiles belong
-//! to the thread, and callers expect none of theirs to survive a call.
+//! A kernel owns the tile configuration from its first instruction to its last: it has no way out in between, tiles
+//! belong to the thread, and callers expect none of theirs to survive a call.
 
 use super::asm::{Gpr, Mem, Scale};
 use super::lowering::{Lowering, Tile, TileOp};
@@ -48,8 +48,8 @@ impl MicroTile {
         (0..self.rows).step_by(TILE_ROWS).map(move |first| TILE_ROWS.min(self.rows - first))
     }
 
-    /// The sizes of all tiles, as LDTILECFG reads them (palette 1): byte 0 the palette, words from byte 16 the bytes of rows,
-    /// bytes from 48 the rows.
+    /// The sizes of all tiles, as LDTILECFG reads them (palette 1): byte 0 the palette, words from byte 16 the bytes of
+    /// rows, bytes from 48 the rows.
     fn sizes(self) -> Vec<u32> {
         let mut bytes = [0u8; 64];
         bytes[0] = 1;
@@ -71,20 +71,18 @@ impl MicroTile {
         low.tile(TileOp::Configure(constant));
     }
 
-    /// Every tile of sums, and where it lies in an array with a row of all columns for each row; `stride` holds the bytes of
-    /// such a row.
+    /// Every tile of sums, and where it lies in an array with a row of all columns for each row; `stride` holds the
+    /// bytes of such a row.
     pub(crate) fn sums_in_memory(self, start: Gpr, stride: Gpr) -> impl Iterator<Item = (Tile, Mem)> {
-        let place = move |half: usize, vector: usize| Mem {
-            base: start,
-            index: Some((stride, Scale::X1)),
-            disp: ((half * TILE_ROWS * self.vectors + vector) * ROW_BYTES) as i32,
+        let place = move |half: usize, vector: usize| {
+            Mem::at(start, (half * TILE_ROWS * self.vectors + vector) * ROW_BYTES).indexed(stride, Scale::X1)
         };
         let halves = 0..self.halves().count();
         halves.flat_map(move |half| (0..self.vectors).map(move |v| (sums(half, v), place(half, v))))
     }
 
-    /// Loads the tiles of A, which are at `a` for each half, and those of B, which are where `b` says for each vector, and adds
-    /// their products to the sums by `dot(sums, a, b)`.
+    /// Loads the tiles of A, which are at `a` for each half, and those of B, which are where `b` says for each vector,
+    /// and adds their products to the sums by `dot(sums, a, b)`.
     pub(crate) fn multiply(
         self,
         low: &mut impl Lowering,

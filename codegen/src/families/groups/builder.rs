@@ -94,7 +94,7 @@ impl Body for GroupKernelDesc {
         // The last set of columns left both where the next group begins.
         let ahead = (panel_vectors - vectors) * b.vector_bytes();
         let asm = b.low.asm();
-        asm.lea(role::B, Mem { base: role::WEIGHTS, index: None, disp: -(ahead as i32) });
+        asm.lea(role::B, Mem::at(role::WEIGHTS, 0).before(ahead));
         asm.lea(role::A, Mem::at(role::CHUNK, 0));
         asm.add_imm(role::CHUNKS, size_of::<u32>());
         asm.add_imm(role::TERMS, rows * size_of::<i32>());

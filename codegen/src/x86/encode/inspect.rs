@@ -1,12 +1,15 @@
 //! Single instructions against an independent disassembler, whatever their operands: for tests and fuzzing.
 
 use iced_x86::{
-    CpuidFeature, Decoder, DecoderOptions, Instruction as Decoded, InstructionInfoFactory, OpAccess, OpKind, Register,
+    CpuidFeature, Decoder, DecoderOptions, Instruction as Decoded, InstructionInfoFactory, OpAccess, OpKind,
+    Register as Iced,
 };
 
+use super::instruction::Tuple;
 use super::table::ALL;
 use super::*;
-use crate::x86::asm::{Gpr, Scale};
+use crate::x86::features::Features;
+use crate::x86::operand::{Gpr, Scale, Tile};
 
 /// An instruction of the table with operands that it may or may not have.
 #[derive(Debug, Clone, Copy)]
@@ -15,10 +18,10 @@ pub struct Choice {
     pub line: usize,
     /// 128, 256 or 512 bits: 0 to 2, others counted on from 0.
     pub width: u8,
-    /// The number in ModRM.reg.
-    pub reg: u8,
-    /// The number in vvvv.
-    pub vvvv: u8,
+    /// The register in ModRM.reg.
+    pub reg: RegisterChoice,
+    /// The register in vvvv.
+    pub vvvv: RegisterChoice,
     /// What ModRM.rm says.
     pub rm: RmChoice,
     /// The number of an opmask, and whether other lanes become zero.
@@ -29,11 +32,35 @@ pub struct Choice {
     pub immediate: Option<u8>,
 }
 
+/// A register, or none.
+#[derive(Debug, Clone, Copy)]
+pub struct RegisterChoice {
+    /// Nothing, a vector, an opmask, a tile, a general-purpose register: 0 to 4. Others stand for what the line has
+    /// there.
+    pub kind: u8,
+    /// The number; of a general-purpose register, counted on from rax, rsp not counted.
+    pub number: u8,
+}
+
+impl RegisterChoice {
+    fn register(self, field: Field, encoding: Encoding) -> Register {
+        let kinds = [Kind::Nothing, Kind::Vector, Kind::Opmask, Kind::Tile, Kind::Gpr];
+        let number = self.number;
+        match kinds.get(usize::from(self.kind)).copied().unwrap_or(field.registers(encoding).kind) {
+            Kind::Nothing => Register::NONE,
+            Kind::Vector => Vector(number).into(),
+            Kind::Opmask => Opmask(number).into(),
+            Kind::Tile => Tile(number).into(),
+            Kind::Gpr => GPRS[usize::from(number) % GPRS.len()].into(),
+        }
+    }
+}
+
 /// The operand in ModRM.rm.
 #[derive(Debug, Clone, Copy)]
 pub enum RmChoice {
-    /// The number of a register.
-    Register(u8),
+    /// A register.
+    Register(RegisterChoice),
     /// An address.
     Memory {
         /// Number of the base register, counted on from rax; rsp is not counted.
@@ -59,8 +86,8 @@ pub enum Encoded {
 /// Encodes an instruction and decodes it again.
 ///
 /// # Errors
-/// What is wrong with the encoder: the bytes are not what was asked for, or the instruction was refused though it is legal,
-/// or accepted though it is not.
+/// What is wrong with the encoder: the bytes are not what was asked for, or the instruction was refused though it is
+/// legal, or accepted though it is not.
 pub fn check_instruction(choice: &Choice) -> Result<Encoded, String> {
     let (name, instruction) = ALL[choice.line % ALL.len()];
     let width = WIDTHS[usize::from(choice.width) % WIDTHS.len()];
@@ -68,18 +95,18 @@ pub fn check_instruction(choice: &Choice) -> Result<Encoded, String> {
     let label = asm.constant(&[1; 8]);
     let gpr = |number: u8| GPRS[usize::from(number) % GPRS.len()];
     let rm = match choice.rm {
-        RmChoice::Register(number) => Rm::Register(number),
+        RmChoice::Register(chosen) => chosen.register(instruction.rm, instruction.encoding).into(),
         RmChoice::Memory { base, index, displacement } => {
             let index = index.map(|(index, scale)| (gpr(index), SCALES[usize::from(scale) % SCALES.len()]));
-            Rm::Memory(Mem { base: gpr(base), index, disp: displacement })
+            Rm::Memory(Mem { base: gpr(base), index, disp: displacement.into() })
         }
         RmChoice::Constant => Rm::Constant(label),
     };
     let operands = Operands {
-        reg: choice.reg,
-        vvvv: choice.vvvv,
+        reg: choice.reg.register(instruction.reg, instruction.encoding),
+        vvvv: choice.vvvv.register(instruction.vvvv, instruction.encoding),
         rm,
-        mask: choice.mask.map(|(register, zeroing)| Mask { register, zeroing }),
+        mask: choice.mask.map(|(register, zeroing)| Mask { register: Opmask(register), zeroing }),
         broadcast: choice.broadcast,
         imm: choice.immediate,
     };
@@ -87,7 +114,7 @@ pub fn check_instruction(choice: &Choice) -> Result<Encoded, String> {
     let end = asm.ops.offset().0;
     let wrong = |why: String| Err(format!("{name} {width:?} {operands:?}: {why}"));
     let legal = legal(instruction, width, &operands);
-    if let Some(refused) = asm.emitted.refused() {
+    if let Some(refused) = &asm.failure {
         return match (legal, end) {
             (false, 0) => Ok(Encoded::Refused),
             (false, _) => wrong(format!("{end} bytes, but refused: {refused}")),
@@ -113,23 +140,21 @@ pub fn check_instruction(choice: &Choice) -> Result<Encoded, String> {
 
 /// Whether an instruction can have these operands: the rules of the table, in the tests' own words.
 fn legal(i: &Instruction, width: Width, o: &Operands) -> bool {
-    let has = |field, number: u8| registers(i, field).contains(&number);
+    let has = |field, register: Register| registers(i, field).contains(&register);
     let (form, stores) = match o.rm {
         Rm::Register(rm) => (i.forms.register() && has(i.rm, rm) && !o.broadcast, false),
-        Rm::Memory(_) => (i.forms.memory(), matches!(i.rm, Field::Operand(Access::Write, _))),
-        Rm::Constant(_) => {
-            (i.forms.memory() && i.forms != Forms::Sib, matches!(i.rm, Field::Operand(Access::Write, _)))
-        }
+        Rm::Memory(_) => (i.forms.memory(), i.stores()),
+        Rm::Constant(_) => (i.forms.memory() && i.forms != Forms::Sib, i.stores()),
     };
     let mask =
-        o.mask.is_none_or(|m| i.encoding == Encoding::Evex && (1..8).contains(&m.register) && !(m.zeroing && stores));
+        o.mask.is_none_or(|m| i.encoding == Encoding::Evex && (1..8).contains(&m.register.0) && !(m.zeroing && stores));
     let broadcast = !o.broadcast || i.encoding == Encoding::Evex && i.tuple.broadcast_element().is_some();
     let immediate = o.imm.is_some() == (i.immediate == Immediate::Byte);
     let fields = has(i.reg, o.reg) && has(i.vvvv, o.vvvv);
     i.widths.contains(width) && fields && form && allowed(i, o) && mask && broadcast && immediate
 }
 
-pub(super) const GPRS: [Gpr; 15] = [
+pub(in crate::x86) const GPRS: [Gpr; 15] = [
     Gpr::Rax,
     Gpr::Rcx,
     Gpr::Rdx,
@@ -146,18 +171,19 @@ pub(super) const GPRS: [Gpr; 15] = [
     Gpr::R14,
     Gpr::R15,
 ];
-pub(super) const SCALES: [Scale; 4] = [Scale::X1, Scale::X2, Scale::X4, Scale::X8];
+pub(in crate::x86) const SCALES: [Scale; 4] = [Scale::X1, Scale::X2, Scale::X4, Scale::X8];
 pub(super) const WIDTHS: [Width; 3] = [Width::X, Width::Y, Width::Z];
 
-/// The numbers that a field may have.
-pub(super) fn registers(i: &Instruction, field: Field) -> Vec<u8> {
+/// The registers that a field may have.
+pub(super) fn registers(i: &Instruction, field: Field) -> Vec<Register> {
+    let vectors = if i.encoding == Encoding::Evex { 32 } else { 16 };
     match field {
-        Field::Unused | Field::Digit(_) => vec![0],
+        Field::Unused | Field::Digit(_) => vec![Register::NONE],
         Field::Operand(_, Class::Memory) => vec![],
-        Field::Operand(_, Class::Opmask | Class::Tile) => (0..8).collect(),
-        Field::Operand(_, Class::Gpr32 | Class::Gpr64) => (0..16).filter(|&r| r != 4).collect(),
-        Field::Operand(..) if i.encoding == Encoding::Evex => (0..32).collect(),
-        Field::Operand(..) => (0..16).collect(),
+        Field::Operand(_, Class::Opmask) => (0..8).map(|n| Opmask(n).into()).collect(),
+        Field::Operand(_, Class::Tile) => (0..8).map(|n| Tile(n).into()).collect(),
+        Field::Operand(_, Class::Gpr32) => GPRS.map(Register::from).to_vec(),
+        Field::Operand(..) => (0..vectors).map(|n| Vector(n).into()).collect(),
     }
 }
 
@@ -168,25 +194,24 @@ pub(super) fn allowed(i: &Instruction, o: &Operands) -> bool {
 }
 
 /// The register `number` places behind `first`.
-fn nth(first: Register, number: u8) -> Register {
+fn nth(first: Iced, number: u8) -> Iced {
     first + u32::from(number)
 }
 
 /// The disassembler's name of a register.
-fn iced_register(class: Class, width: Width, number: u8) -> Register {
+fn iced_register(class: Class, width: Width, number: u8) -> Iced {
     let vector = |width| match width {
-        Width::X => Register::XMM0,
-        Width::Y => Register::YMM0,
-        Width::Z => Register::ZMM0,
+        Width::X => Iced::XMM0,
+        Width::Y => Iced::YMM0,
+        Width::Z => Iced::ZMM0,
     };
     let first = match (class, width) {
         (Class::Vector, _) => vector(width),
-        (Class::HalfVector, Width::Z) | (Class::Ymm, _) => Register::YMM0,
-        (Class::HalfVector | Class::QuarterVector | Class::Xmm, _) => Register::XMM0,
-        (Class::Opmask, _) => Register::K0,
-        (Class::Tile, _) => Register::TMM0,
-        (Class::Gpr32, _) => Register::EAX,
-        (Class::Gpr64, _) => Register::RAX,
+        (Class::HalfVector, Width::Z) | (Class::Ymm, _) => Iced::YMM0,
+        (Class::HalfVector | Class::Xmm, _) => Iced::XMM0,
+        (Class::Opmask, _) => Iced::K0,
+        (Class::Tile, _) => Iced::TMM0,
+        (Class::Gpr32, _) => Iced::EAX,
         (Class::Memory, _) => panic!("memory is no register"),
     };
     nth(first, number)
@@ -220,6 +245,10 @@ pub(super) fn order(i: &Instruction) -> Vec<(Place, Access, Class)> {
 
 fn iced_feature(feature: CpuidFeature) -> Result<Features, String> {
     Ok(match feature {
+        CpuidFeature::AVX => Features::AVX,
+        CpuidFeature::AVX2 => Features::AVX2,
+        CpuidFeature::FMA => Features::FMA,
+        CpuidFeature::F16C => Features::F16C,
         CpuidFeature::AVX512F => Features::AVX512F,
         CpuidFeature::AVX512BW => Features::AVX512BW,
         CpuidFeature::AVX512DQ => Features::AVX512DQ,
@@ -269,14 +298,14 @@ impl Expected<'_> {
         same!(format!("{:?}", decoded.mnemonic()).to_lowercase(), i.name, "mnemonic");
         let evex = decoded.encoding() == iced_x86::EncodingKind::EVEX;
         same!(evex, i.encoding == Encoding::Evex, "EVEX");
-        same!(decoded.op_mask(), o.mask.map_or(Register::None, |m| nth(Register::K0, m.register)), "mask");
+        same!(decoded.op_mask(), o.mask.map_or(Iced::None, |m| nth(Iced::K0, m.register.0)), "mask");
         same!(decoded.zeroing_masking(), o.mask.is_some_and(|m| m.zeroing), "zeroing");
         same!(decoded.is_broadcast(), o.broadcast, "broadcast");
         same!(decoded.rounding_control(), iced_x86::RoundingControl::None, "rounding control");
 
         // The disassembler knows that a difference of equal registers does not depend on them; the table does not.
         let equal_sources = matches!(o.rm, Rm::Register(rm) if rm == o.vvvv);
-        let zero_idiom = equal_sources && ["vpxord", "vpxorq", "vpsubd"].contains(&i.name);
+        let zero_idiom = equal_sources && ["vpxor", "vpxord"].contains(&i.name);
         let fields = order(i);
         same!(decoded.op_count() as usize, fields.len() + o.imm.is_some() as usize, "operands");
         for (n, (place, access, class)) in (0..).zip(fields) {
@@ -292,7 +321,7 @@ impl Expected<'_> {
                     (Place::Rm, _) => return Err("a register expected where memory was given".to_owned()),
                 };
                 same!(decoded.op_kind(n), OpKind::Register, "kind");
-                same!(decoded.op_register(n), iced_register(class, width, number), format!("{place:?}"));
+                same!(decoded.op_register(n), iced_register(class, width, number.number), format!("{place:?}"));
             }
             let location = match decoded.op_register(n) {
                 _ if memory => Location::Memory,
@@ -321,11 +350,11 @@ impl Expected<'_> {
         let Expected { instruction: i, width, operands: o, constant } = *self;
         let (base, index, scale, address) = match (o.rm, constant) {
             (Rm::Memory(mem), None) => {
-                let index = mem.index.map_or(Register::None, |(index, _)| nth(Register::RAX, index.id()));
+                let index = mem.index.map_or(Iced::None, |(index, _)| nth(Iced::RAX, index.id()));
                 let scale = mem.index.map_or(1, |(_, scale)| 1 << scale as u32);
-                (nth(Register::RAX, mem.base.id()), index, scale, mem.disp as i64 as u64)
+                (nth(Iced::RAX, mem.base.id()), index, scale, mem.disp.cast_unsigned())
             }
-            (Rm::Constant(_), Some(address)) => (Register::RIP, Register::None, 1, address),
+            (Rm::Constant(_), Some(address)) => (Iced::RIP, Iced::None, 1, address),
             _ => return Err("memory expected where none was given".to_owned()),
         };
         same!(decoded.memory_base(), base, "base");
@@ -334,20 +363,17 @@ impl Expected<'_> {
         same!(decoded.memory_displacement64(), address, "displacement");
 
         let bytes = decoded.memory_size().size();
-        let vector = matches!(i.reg, Field::Operand(_, Class::Vector | Class::HalfVector)) || i.vvvv != Field::Unused;
         if o.broadcast {
             same!(Some(bytes as u32), i.tuple.broadcast_element(), "bytes of an element");
         } else if i.tuple != Tuple::Unscaled {
-            same!(bytes, 1 << i.tuple.displacement_shift(width, false), "bytes of memory");
-        } else if vector {
-            same!(bytes, 16 << width as usize, "bytes of memory");
+            same!(bytes, 1 << i.tuple.memory_shift(width, false), "bytes of memory");
         }
         Ok(())
     }
 }
 
-/// The disassembler's word for an access. With a merging mask, lanes stay as they are; a narrow vector is written all the
-/// same, because the rest of its register becomes zero.
+/// The disassembler's word for an access. With a merging mask, lanes stay as they are; a narrow vector is written all
+/// the same, because the rest of its register becomes zero.
 fn expected_access(access: Access, location: Location, mask: Option<Mask>) -> OpAccess {
     let merging = mask.is_some_and(|m| !m.zeroing);
     match (access, location) {

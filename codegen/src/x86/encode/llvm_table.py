@@ -18,130 +18,122 @@ import sys
 from pathlib import Path
 
 INSTRUCTIONS = """
-VMOVDQU8         vmovdqu8        XYZ reg=v rm=v|v
 VMOVDQU8_STORE   vmovdqu8        XYZ rm=v|v reg=v
 VMOVDQU16        vmovdqu16       XYZ reg=v rm=v|v
 VMOVDQU16_STORE  vmovdqu16       XYZ rm=v|v reg=v
 VMOVDQU32        vmovdqu32       XYZ reg=v rm=v|v
 VMOVDQU32_STORE  vmovdqu32       XYZ rm=v|v reg=v
-VMOVDQU64        vmovdqu64       XYZ reg=v rm=v|v
-VMOVDQU64_STORE  vmovdqu64       XYZ rm=v|v reg=v
-VMOVUPS          vmovups         XYZ reg=v rm=v|v
-VMOVUPS_STORE    vmovups         XYZ rm=v|v reg=v
 VPBROADCASTB     vpbroadcastb    XYZ reg=v rm=x|1
 VPBROADCASTW     vpbroadcastw    XYZ reg=v rm=x|2
 VPBROADCASTD     vpbroadcastd    XYZ reg=v rm=x|4
 VPBROADCASTQ     vpbroadcastq    XYZ reg=v rm=x|8
-VPBROADCASTB_GPR vpbroadcastb    XYZ reg=v rm=d
-VPBROADCASTW_GPR vpbroadcastw    XYZ reg=v rm=d
-VPBROADCASTD_GPR vpbroadcastd    XYZ reg=v rm=d
-VPBROADCASTQ_GPR vpbroadcastq    XYZ reg=v rm=g
-VBROADCASTI32X4  vbroadcasti32x4 YZ  reg=v rm=|16
-VBROADCASTI64X2  vbroadcasti64x2 YZ  reg=v rm=|16
-VBROADCASTI32X8  vbroadcasti32x8 Z   reg=v rm=|32
-VBROADCASTI64X4  vbroadcasti64x4 Z   reg=v rm=|32
 VEXTRACTI32X4    vextracti32x4   YZ  rm=x|16 reg=v imm
-VEXTRACTI32X8    vextracti32x8   Z   rm=y|32 reg=v imm
-VEXTRACTI64X4    vextracti64x4   Z   rm=y|32 reg=v imm
-VINSERTI32X4     vinserti32x4    YZ  reg=v vvvv=v rm=x|16 imm
-VINSERTI32X8     vinserti32x8    Z   reg=v vvvv=v rm=y|32 imm
 VINSERTI64X4     vinserti64x4    Z   reg=v vvvv=v rm=y|32 imm
 VPANDD           vpandd          XYZ reg=v vvvv=v rm=v|v4
-VPANDQ           vpandq          XYZ reg=v vvvv=v rm=v|v8
 VPORD            vpord           XYZ reg=v vvvv=v rm=v|v4
 VPXORD           vpxord          XYZ reg=v vvvv=v rm=v|v4
-VPXORQ           vpxorq          XYZ reg=v vvvv=v rm=v|v8
 VPTERNLOGD       vpternlogd      XYZ reg=v vvvv=v rm=v|v4 imm
 VPADDW           vpaddw          XYZ reg=v vvvv=v rm=v|v
 VPADDSW          vpaddsw         XYZ reg=v vvvv=v rm=v|v
 VPADDD           vpaddd          XYZ reg=v vvvv=v rm=v|v4
-VPSUBD           vpsubd          XYZ reg=v vvvv=v rm=v|v4
 VPMULLD          vpmulld         XYZ reg=v vvvv=v rm=v|v4
-VPMULLW          vpmullw         XYZ reg=v vvvv=v rm=v|v
 VPMADDUBSW       vpmaddubsw      XYZ reg=v vvvv=v rm=v|v
 VPMADDWD         vpmaddwd        XYZ reg=v vvvv=v rm=v|v
 VPDPBUSD         vpdpbusd        XYZ reg=v vvvv=v rm=v|v4
-VPDPWSSD         vpdpwssd        XYZ reg=v vvvv=v rm=v|v4
 VPMAXUB          vpmaxub         XYZ reg=v vvvv=v rm=v|v
 VPMINUB          vpminub         XYZ reg=v vvvv=v rm=v|v
 VPMAXSB          vpmaxsb         XYZ reg=v vvvv=v rm=v|v
 VPMINSB          vpminsb         XYZ reg=v vvvv=v rm=v|v
-VPMAXSD          vpmaxsd         XYZ reg=v vvvv=v rm=v|v4
 VPMINSD          vpminsd         XYZ reg=v vvvv=v rm=v|v4
 VPSRLW_IMM       vpsrlw          XYZ vvvv=v rm=v|v imm
-VPSRAW_IMM       vpsraw          XYZ vvvv=v rm=v|v imm
 VPSRLD_IMM       vpsrld          XYZ vvvv=v rm=v|v4 imm
-VPSRAD_IMM       vpsrad          XYZ vvvv=v rm=v|v4 imm
 VPSLLD_IMM       vpslld          XYZ vvvv=v rm=v|v4 imm
 VPSHUFB          vpshufb         XYZ reg=v vvvv=v rm=v|v
-VPSHUFD          vpshufd         XYZ reg=v rm=v|v4 imm
 VPERMD           vpermd          YZ  reg=v vvvv=v rm=v|v4
-VPERMQ           vpermq          YZ  reg=v vvvv=v rm=v|v8
-VPERMQ_IMM       vpermq          YZ  reg=v rm=v|v8 imm
-VPERMT2D         vpermt2d        XYZ reg=v vvvv=v rm=v|v4
-VPERMI2D         vpermi2d        XYZ reg=v vvvv=v rm=v|v4
-VPUNPCKLDQ       vpunpckldq      XYZ reg=v vvvv=v rm=v|v4
-VPUNPCKHDQ       vpunpckhdq      XYZ reg=v vvvv=v rm=v|v4
-VPUNPCKLQDQ      vpunpcklqdq     XYZ reg=v vvvv=v rm=v|v8
-VPUNPCKHQDQ      vpunpckhqdq     XYZ reg=v vvvv=v rm=v|v8
 VSHUFI32X4       vshufi32x4      YZ  reg=v vvvv=v rm=v|v4 imm
-VALIGND          valignd         XYZ reg=v vvvv=v rm=v|v4 imm
 VPACKSSDW        vpackssdw       XYZ reg=v vvvv=v rm=v|v4
 VPACKUSWB        vpackuswb       XYZ reg=v vvvv=v rm=v|v
 VPACKSSWB        vpacksswb       XYZ reg=v vvvv=v rm=v|v
-VPMOVDB          vpmovdb         XYZ rm=q|q reg=v
-VPMOVSDB         vpmovsdb        XYZ rm=q|q reg=v
-VPMOVUSDB        vpmovusdb       XYZ rm=q|q reg=v
-VPMOVWB          vpmovwb         XYZ rm=h|h reg=v
-VPMOVZXBW        vpmovzxbw       XYZ reg=v rm=h|h
-VPMOVSXBW        vpmovsxbw       XYZ reg=v rm=h|h
-VPMOVZXBD        vpmovzxbd       XYZ reg=v rm=q|q
-VPMOVSXBD        vpmovsxbd       XYZ reg=v rm=q|q
 VPMOVZXWD        vpmovzxwd       XYZ reg=v rm=h|h
-VPMOVSXWD        vpmovsxwd       XYZ reg=v rm=h|h
 VADDPS           vaddps          XYZ reg=v vvvv=v rm=v|v4
-VSUBPS           vsubps          XYZ reg=v vvvv=v rm=v|v4
 VMULPS           vmulps          XYZ reg=v vvvv=v rm=v|v4
 VDIVPS           vdivps          XYZ reg=v vvvv=v rm=v|v4
 VMAXPS           vmaxps          XYZ reg=v vvvv=v rm=v|v4
 VMINPS           vminps          XYZ reg=v vvvv=v rm=v|v4
-VFMADD132PS      vfmadd132ps     XYZ reg=v vvvv=v rm=v|v4
 VFMADD213PS      vfmadd213ps     XYZ reg=v vvvv=v rm=v|v4
 VFMADD231PS      vfmadd231ps     XYZ reg=v vvvv=v rm=v|v4
-VRNDSCALEPS      vrndscaleps     XYZ reg=v rm=v|v4 imm
 VCVTDQ2PS        vcvtdq2ps       XYZ reg=v rm=v|v4
 VCVTPS2DQ        vcvtps2dq       XYZ reg=v rm=v|v4
-VCVTTPS2DQ       vcvttps2dq      XYZ reg=v rm=v|v4
 VCVTPH2PS        vcvtph2ps       XYZ reg=v rm=h|h
 VCVTPS2PH        vcvtps2ph       XYZ rm=h|h reg=v imm
 VDPBF16PS        vdpbf16ps       XYZ reg=v vvvv=v rm=v|v4
-VCVTNEPS2BF16    vcvtneps2bf16   XYZ reg=h rm=v|v4
-VCVTNE2PS2BF16   vcvtne2ps2bf16  XYZ reg=v vvvv=v rm=v|v4
-VPDPBUSD_VEX     vpdpbusd        XY  reg=v vvvv=v rm=v|v
-VPDPWSSD_VEX     vpdpwssd        XY  reg=v vvvv=v rm=v|v
+VMOVDQU_VEX       vmovdqu         XY  reg=v rm=v|v
+VMOVDQU_STORE_VEX vmovdqu         XY  rm=v|v reg=v
+VPMASKMOVD_VEX    vpmaskmovd      XY  reg=v vvvv=v rm=|v
+VPBROADCASTB_VEX  vpbroadcastb    XY  reg=v rm=x|1
+VPBROADCASTW_VEX  vpbroadcastw    XY  reg=v rm=x|2
+VPBROADCASTD_VEX  vpbroadcastd    XY  reg=v rm=x|4
+VPBROADCASTQ_VEX  vpbroadcastq    XY  reg=v rm=x|8
+VMOVD_STORE_VEX   vmovd           X   rm=|4 reg=x
+VMOVQ_STORE_VEX   vmovq           X   rm=|8 reg=x
+VPEXTRB_VEX       vpextrb         X   rm=|1 reg=x imm
+VPEXTRW_VEX       vpextrw         X   rm=|2 reg=x imm
+VPEXTRD_VEX       vpextrd         X   rm=|4 reg=x imm
+VPEXTRQ_VEX       vpextrq         X   rm=|8 reg=x imm
+VPINSRW_VEX       vpinsrw         X   reg=x vvvv=x rm=|2 imm
+VPINSRD_VEX       vpinsrd         X   reg=x vvvv=x rm=|4 imm
+VPINSRQ_VEX       vpinsrq         X   reg=x vvvv=x rm=|8 imm
+VEXTRACTI128_VEX  vextracti128    Y   rm=x|16 reg=v imm
+VPAND_VEX         vpand           Y   reg=v vvvv=v rm=v|v
+VPOR_VEX          vpor            Y   reg=v vvvv=v rm=v|v
+VPXOR_VEX         vpxor           Y   reg=v vvvv=v rm=v|v
+VPADDW_VEX        vpaddw          Y   reg=v vvvv=v rm=v|v
+VPADDSW_VEX       vpaddsw         Y   reg=v vvvv=v rm=v|v
+VPADDD_VEX        vpaddd          Y   reg=v vvvv=v rm=v|v
+VPHADDD_VEX       vphaddd         Y   reg=v vvvv=v rm=v|v
+VPMULLD_VEX       vpmulld         Y   reg=v vvvv=v rm=v|v
+VPMADDUBSW_VEX    vpmaddubsw      Y   reg=v vvvv=v rm=v|v
+VPMADDWD_VEX      vpmaddwd        Y   reg=v vvvv=v rm=v|v
+VPMAXUB_VEX       vpmaxub         Y   reg=v vvvv=v rm=v|v
+VPMINUB_VEX       vpminub         Y   reg=v vvvv=v rm=v|v
+VPMAXSB_VEX       vpmaxsb         Y   reg=v vvvv=v rm=v|v
+VPMINSB_VEX       vpminsb         Y   reg=v vvvv=v rm=v|v
+VPMINSD_VEX       vpminsd         Y   reg=v vvvv=v rm=v|v
+VPACKSSDW_VEX     vpackssdw       Y   reg=v vvvv=v rm=v|v
+VPACKUSWB_VEX     vpackuswb       Y   reg=v vvvv=v rm=v|v
+VPACKSSWB_VEX     vpacksswb       Y   reg=v vvvv=v rm=v|v
+VPSHUFB_VEX       vpshufb         Y   reg=v vvvv=v rm=v|v
+VPERMD_VEX        vpermd          Y   reg=v vvvv=v rm=v|v
+VPMOVZXWD_VEX     vpmovzxwd       Y   reg=v rm=h|h
+VPSRLW_IMM_VEX    vpsrlw          Y   vvvv=v rm=v imm
+VPSRLD_IMM_VEX    vpsrld          Y   vvvv=v rm=v imm
+VPSLLD_IMM_VEX    vpslld          Y   vvvv=v rm=v imm
+VPDPBUSD_VEX      vpdpbusd        XY  reg=v vvvv=v rm=v|v
+VADDPS_VEX        vaddps          XY  reg=v vvvv=v rm=v|v
+VMULPS_VEX        vmulps          XY  reg=v vvvv=v rm=v|v
+VDIVPS_VEX        vdivps          XY  reg=v vvvv=v rm=v|v
+VMAXPS_VEX        vmaxps          XY  reg=v vvvv=v rm=v|v
+VMINPS_VEX        vminps          XY  reg=v vvvv=v rm=v|v
+VFMADD213PS_VEX   vfmadd213ps     XY  reg=v vvvv=v rm=v|v
+VFMADD231PS_VEX   vfmadd231ps     XY  reg=v vvvv=v rm=v|v
+VCVTDQ2PS_VEX     vcvtdq2ps       XY  reg=v rm=v|v
+VCVTPS2DQ_VEX     vcvtps2dq       XY  reg=v rm=v|v
+VCVTPH2PS_VEX     vcvtph2ps       XY  reg=v rm=h|h
+VCVTPS2PH_VEX     vcvtps2ph       XY  rm=h|h reg=v imm
 KMOVW_FROM_GPR   kmovw           X   reg=k rm=d
-KMOVW_TO_GPR     kmovw           X   reg=d rm=k
 KMOVD_FROM_GPR   kmovd           X   reg=k rm=d
-KMOVD_TO_GPR     kmovd           X   reg=d rm=k
-KMOVQ_FROM_GPR   kmovq           X   reg=k rm=g
-KMOVQ_TO_GPR     kmovq           X   reg=g rm=k
-KXNORW           kxnorw          Y   reg=k vvvv=k rm=k
 LDTILECFG        ldtilecfg       X   rm=|m
-STTILECFG        sttilecfg       X   rm=|m
 TILERELEASE      tilerelease     X
 TILEZERO         tilezero        X   reg=t
 TILELOADD        tileloadd       X   reg=t rm=|sib
-TILELOADDT1      tileloaddt1     X   reg=t rm=|sib
 TILESTORED       tilestored      X   rm=|sib reg=t
 TDPBSSD          tdpbssd         X   reg=t rm=t vvvv=t
-TDPBSUD          tdpbsud         X   reg=t rm=t vvvv=t
 TDPBUSD          tdpbusd         X   reg=t rm=t vvvv=t
-TDPBUUD          tdpbuud         X   reg=t rm=t vvvv=t
 TDPBF16PS        tdpbf16ps       X   reg=t rm=t vvvv=t
 """
 
 FEATURES = (
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avxvnni,amx-tile,amx-int8,amx-bf16"
+    "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avxvnni,amx-tile,amx-int8,amx-bf16"
 )
 GPR64 = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
 GPR32 = "eax ecx edx ebx esp ebp esi edi r8d r9d r10d r11d r12d r13d r14d r15d".split()
@@ -213,6 +205,10 @@ class Row:
                 fields["rm"], text = memory(of_memory, width, form == "index", form == "broadcast")
             else:
                 number, text = register(of_register, width, vex)
+                # Of others, LLVM takes the form with source and destination exchanged if that is shorter.
+                if name.startswith("VMOVDQU_") and form == "register":
+                    number %= 8
+                    text = f"{text[:3]}{number}"
                 if len(operands) == 3 and of_register == "t":
                     number = tiles.pop()
                     text = f"tmm{number}"
@@ -229,7 +225,7 @@ class Row:
                 fields["mask"] = f"k{opmask}" + ("z" if mask == "zero" else "")
                 texts[0] += f" {{k{opmask}}}" + (" {z}" if mask == "zero" else "")
         # With a register on both sides, LLVM writes the form that loads unless told otherwise.
-        if name.endswith("_STORE") and form == "register":
+        if "_STORE" in name and form == "register":
             mnemonic += ".s"
         prefix = "" if not mnemonic.startswith("v") else "{vex} " if vex else "{evex} "
         self.text = f"{prefix}{mnemonic} {', '.join(texts)}".strip()

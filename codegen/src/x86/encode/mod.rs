@@ -1,12 +1,12 @@
-//! A table-driven encoder for the instructions that `dynasm!` does not know: EVEX, AVX-VNNI, opmasks, AMX.
+//! A table-driven encoder for the instructions on vectors, opmasks and tiles: VEX and EVEX.
 //!
 //! [`table`] says what each instruction looks like, one line each. [`Assembler::emit`] encodes one of them into the
-//! buffer that `dynasm!` writes to as well. Operands that an instruction cannot have give no bytes: the first of them
-//! is what [`Assembler::finish`] returns.
+//! buffer that `dynasm!` writes to as well. Operands are typed, and those that an instruction cannot have give no
+//! bytes: the first of them is what [`Assembler::finish`] returns.
 //!
 //! ```text
-//! asm.emit(&VPADDD, Width::Z, Operands::new(dst, a, Rm::Register(b)).zeroed(1));
-//! asm.emit(&VMOVDQU32_STORE, Width::Z, Operands::new(src, 0, Rm::Memory(dst)));
+//! asm.emit(&VPADDD, Width::Z, Operands::new(dst, a, b).zeroed(Opmask(1)));
+//! asm.emit(&VMOVDQU32_STORE, Width::Z, Operands::new(src, Register::NONE, Rm::Memory(dst)));
 //! ```
 
 use std::fmt;
@@ -15,229 +15,23 @@ use dynasmrt::relocations::{Relocation, RelocationKind, RelocationSize};
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi};
 
-use super::asm::{Assembler, Mem};
-use super::features::Features;
+use super::asm::Assembler;
+use super::operand::{Kind, Mem, Opmask, Register, Vector};
 
 #[cfg(any(test, feature = "inspect"))]
 pub(crate) mod inspect;
+mod instruction;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-/// The vector length of an instruction. Opmask and tile instructions have the one of their line in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Width {
-    /// 128 bits.
-    X = 0,
-    /// 256 bits.
-    Y = 1,
-    /// 512 bits.
-    Z = 2,
-}
-
-/// A set of [`Width`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Widths(u8);
-
-impl Widths {
-    pub(crate) fn contains(self, width: Width) -> bool {
-        self.0 >> width as u8 & 1 != 0
-    }
-}
-
-/// The form of an instruction's prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Vex,
-    Evex,
-}
-
-/// The mandatory prefix, as VEX and EVEX number it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prefix {
-    None = 0,
-    P66 = 1,
-    PF3 = 2,
-    PF2 = 3,
-}
-
-/// The opcode map, as VEX and EVEX number it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Map {
-    M0F = 1,
-    M0F38 = 2,
-    M0F3A = 3,
-}
-
-/// The W bit. Instructions that ignore it have [`W::W0`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum W {
-    W0 = 0,
-    W1 = 1,
-}
-
-/// What an instruction does to an operand when it has no mask. A merging mask makes `Write` an `Update`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-    Update,
-}
-
-/// What register a field of an instruction names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// A vector of the instruction's width.
-    Vector,
-    /// A vector of half the width, at least 128 bits.
-    HalfVector,
-    /// A vector of a quarter of the width, at least 128 bits.
-    QuarterVector,
-    /// 128 bits.
-    Xmm,
-    /// 256 bits.
-    Ymm,
-    Opmask,
-    Tile,
-    Gpr32,
-    Gpr64,
-    /// No register: memory only.
-    Memory,
-}
-
-/// What one of the three operand fields of an instruction holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field {
-    /// Nothing. [`Operands`] has a zero there.
-    Unused,
-    /// More bits of the opcode. [`Operands`] has a zero there.
-    Digit(u8),
-    Operand(Access, Class),
-}
-
-impl Field {
-    /// The register numbers that the field may have, a bit for each.
-    const fn numbers(self, encoding: Encoding) -> u32 {
-        match (self, encoding) {
-            (Field::Unused | Field::Digit(_), _) => 1,
-            (Field::Operand(_, Class::Memory), _) => 0,
-            (Field::Operand(_, Class::Opmask | Class::Tile), _) => 0xFF,
-            // Not rsp: kernels do not move the stack.
-            (Field::Operand(_, Class::Gpr32 | Class::Gpr64), _) => 0xFFFF & !(1 << 4),
-            (Field::Operand(..), Encoding::Vex) => 0xFFFF,
-            (Field::Operand(..), Encoding::Evex) => 0xFFFF_FFFF,
-        }
-    }
-}
-
-/// What ModRM.rm may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Forms {
-    Register,
-    Memory,
-    Both,
-    /// Memory with a SIB byte: never relative to RIP.
-    Sib,
-}
-
-impl Forms {
-    fn register(self) -> bool {
-        matches!(self, Forms::Register | Forms::Both)
-    }
-
-    fn memory(self) -> bool {
-        !matches!(self, Forms::Register)
-    }
-}
-
-/// How much memory an instruction touches: an 8-bit displacement counts in that unit (the vendors' "tuple type").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tuple {
-    /// VEX: the displacement counts bytes.
-    Unscaled,
-    /// A vector, or a broadcast element of 32 bits.
-    Full32,
-    /// A vector, or a broadcast element of 64 bits.
-    Full64,
-    /// A vector.
-    FullMem,
-    /// Half a vector.
-    HalfMem,
-    /// A quarter of a vector.
-    QuarterMem,
-    /// So many bytes, whatever the width; a power of two.
-    Fixed(u8),
-}
-
-impl Tuple {
-    /// Bytes of an element that may be broadcast.
-    pub(crate) fn broadcast_element(self) -> Option<u32> {
-        match self {
-            Tuple::Full32 => Some(4),
-            Tuple::Full64 => Some(8),
-            _ => None,
-        }
-    }
-
-    /// The binary logarithm of the unit of an 8-bit displacement.
-    fn displacement_shift(self, width: Width, broadcast: bool) -> u32 {
-        let vector = 4 + width as u32;
-        match self {
-            Tuple::Unscaled => 0,
-            Tuple::Full32 if broadcast => 2,
-            Tuple::Full64 if broadcast => 3,
-            Tuple::Full32 | Tuple::Full64 | Tuple::FullMem => vector,
-            Tuple::HalfMem => vector - 1,
-            Tuple::QuarterMem => vector - 2,
-            Tuple::Fixed(bytes) => bytes.trailing_zeros(),
-        }
-    }
-}
-
-/// Whether a byte of immediate data follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Immediate {
-    None,
-    Byte,
-}
-
-/// What an instruction looks like: a line of [`table`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Instruction {
-    pub(crate) name: &'static str,
-    pub(crate) encoding: Encoding,
-    pub(crate) prefix: Prefix,
-    pub(crate) map: Map,
-    pub(crate) w: W,
-    pub(crate) opcode: u8,
-    pub(crate) reg: Field,
-    pub(crate) vvvv: Field,
-    pub(crate) rm: Field,
-    pub(crate) forms: Forms,
-    pub(crate) immediate: Immediate,
-    pub(crate) tuple: Tuple,
-    pub(crate) widths: Widths,
-    /// What the CPU needs for it. EVEX forms need AVX512F (512 bits) or AVX512VL (fewer) as well.
-    pub(crate) feature: Features,
-    /// [`Field::numbers`] of ModRM.reg, vvvv and ModRM.rm.
-    numbers: [u32; 3],
-}
-
-impl Instruction {
-    /// The features that the instruction needs at `width`.
-    pub(crate) fn features(&self, width: Width) -> Features {
-        match (self.encoding, width) {
-            (Encoding::Vex, _) => self.feature,
-            (Encoding::Evex, Width::X | Width::Y) => self.feature.and(Features::AVX512VL),
-            (Encoding::Evex, Width::Z) => self.feature.and(Features::AVX512F),
-        }
-    }
-}
+use instruction::{Access, Class, Encoding, Field, Forms, Immediate, Map};
+pub(crate) use instruction::{Instruction, W, Width};
 
 /// The operand in the ModRM.rm field, whichever direction data flow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rm {
-    Register(u8),
+    Register(Register),
     Memory(Mem),
     /// A constant of the kernel's own ([`Assembler::constant`]).
     Constant(DynamicLabel),
@@ -249,20 +43,26 @@ impl From<Mem> for Rm {
     }
 }
 
+impl<R: Into<Register>> From<R> for Rm {
+    fn from(register: R) -> Rm {
+        Rm::Register(register.into())
+    }
+}
+
 /// Lanes that an instruction writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mask {
     /// 1 to 7.
-    pub(crate) register: u8,
+    pub(crate) register: Opmask,
     /// Whether other lanes become zero. Otherwise they stay as they are.
     pub(crate) zeroing: bool,
 }
 
-/// The operands of one instruction, by the field that holds them. Fields that it does not have are zero.
+/// The operands of one instruction, by the field that holds them. Fields that it does not have are [`Register::NONE`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operands {
-    pub(crate) reg: u8,
-    pub(crate) vvvv: u8,
+    pub(crate) reg: Register,
+    pub(crate) vvvv: Register,
     pub(crate) rm: Rm,
     pub(crate) mask: Option<Mask>,
     /// Whether memory holds one element, which is repeated.
@@ -272,19 +72,31 @@ pub(crate) struct Operands {
 
 impl Operands {
     #[inline]
-    pub(crate) fn new(reg: u8, vvvv: u8, rm: impl Into<Rm>) -> Operands {
-        Operands { reg, vvvv, rm: rm.into(), mask: None, broadcast: false, imm: None }
+    pub(crate) fn new(reg: impl Into<Register>, vvvv: impl Into<Register>, rm: impl Into<Rm>) -> Operands {
+        Operands { reg: reg.into(), vvvv: vvvv.into(), rm: rm.into(), mask: None, broadcast: false, imm: None }
     }
 
-    /// Lanes outside of opmask `register` stay as they are.
+    /// A destination or a source in ModRM.reg, and the other one in ModRM.rm.
     #[inline]
-    pub(crate) fn masked(self, register: u8) -> Operands {
+    pub(crate) fn two(reg: impl Into<Register>, rm: impl Into<Rm>) -> Operands {
+        Operands::new(reg, Register::NONE, rm)
+    }
+
+    /// A shift of `src` by a number of bits: the destination is in vvvv.
+    #[inline]
+    pub(crate) fn shift(dst: Vector, src: impl Into<Rm>, bits: u8) -> Operands {
+        Operands::new(Register::NONE, dst, src).imm(bits)
+    }
+
+    /// Lanes outside of the opmask stay as they are.
+    #[inline]
+    pub(crate) fn masked(self, register: Opmask) -> Operands {
         Operands { mask: Some(Mask { register, zeroing: false }), ..self }
     }
 
-    /// Lanes outside of opmask `register` become zero.
+    /// Lanes outside of the opmask become zero.
     #[inline]
-    pub(crate) fn zeroed(self, register: u8) -> Operands {
+    pub(crate) fn zeroed(self, register: Opmask) -> Operands {
         Operands { mask: Some(Mask { register, zeroing: true }), ..self }
     }
 
@@ -306,19 +118,19 @@ impl Operands {
 pub(crate) enum Illegal {
     Width(Width),
     Register { field: &'static str, given: u8, registers: u8 },
-    StackPointer { field: &'static str },
-    NoSuchField { field: &'static str, given: u8 },
+    Kind { field: &'static str, given: Kind, expected: Kind },
     RegisterForm,
     MemoryForm,
     RipRelative,
     EqualTiles,
     NoMasks,
-    MaskRegister(u8),
+    MaskRegister(Opmask),
     ZeroedMemory,
     NoBroadcast,
     BroadcastRegister,
     ImmediateMissing,
     NoImmediate(u8),
+    Displacement(i64),
 }
 
 impl fmt::Display for Illegal {
@@ -328,35 +140,29 @@ impl fmt::Display for Illegal {
             Illegal::Register { field, given, registers } => {
                 write!(f, "register {given} in {field}: expected 0 to {}", registers - 1)
             }
-            Illegal::StackPointer { field } => write!(f, "rsp in {field}: kernels do not move the stack"),
-            Illegal::NoSuchField { field, given } => write!(f, "has no operand in {field}: expected 0, not {given}"),
+            Illegal::Kind { field, given, expected } => write!(f, "{given} in {field}: expected {expected}"),
             Illegal::RegisterForm => f.write_str("takes memory, not a register, in ModRM.rm"),
             Illegal::MemoryForm => f.write_str("takes a register, not memory, in ModRM.rm"),
             Illegal::RipRelative => f.write_str("takes memory with a base register, not a constant"),
             Illegal::EqualTiles => f.write_str("takes three different tiles"),
             Illegal::NoMasks => f.write_str("takes no opmask"),
-            Illegal::MaskRegister(given) => write!(f, "opmask {given}: expected 1 to 7"),
+            Illegal::MaskRegister(Opmask(given)) => write!(f, "opmask {given}: expected 1 to 7"),
             Illegal::ZeroedMemory => f.write_str("cannot zero lanes in memory"),
             Illegal::NoBroadcast => f.write_str("has no broadcast form"),
             Illegal::BroadcastRegister => f.write_str("broadcasts from memory only, not from a register"),
             Illegal::ImmediateMissing => f.write_str("needs an immediate byte"),
             Illegal::NoImmediate(given) => write!(f, "takes no immediate byte, but {given} was given"),
+            Illegal::Displacement(given) => write!(f, "displacement {given}: expected a number of 32 bits"),
         }
     }
 }
 
-/// What [`Assembler::emit`] keeps of the instructions so far.
-#[derive(Debug, Default)]
-pub(crate) struct Emitted {
-    features: Features,
-    refused: Option<(&'static str, Illegal)>,
-}
-
-impl Emitted {
-    /// The first instruction that had illegal operands, and why they are.
-    pub(crate) fn refused(&self) -> Option<String> {
-        self.refused.map(|(name, reason)| format!("{name}: {reason}"))
-    }
+/// An instruction of general-purpose registers and memory.
+#[derive(Debug)]
+pub(super) struct Scalar {
+    pub(super) name: &'static str,
+    pub(super) w: W,
+    pub(super) opcode: &'static [u8],
 }
 
 impl Assembler {
@@ -366,12 +172,8 @@ impl Assembler {
     pub(crate) fn emit(&mut self, instruction: &'static Instruction, width: Width, operands: Operands) {
         match encode(instruction, width, &operands) {
             Ok(code) => {
-                self.emitted.features.add(instruction.features(width));
-                match instruction.encoding {
-                    Encoding::Evex => self.ops.push_u32(code.prefix),
-                    Encoding::Vex => self.ops.extend(&code.prefix.to_le_bytes()[..code.prefix_length]),
-                }
-                self.ops.extend(&code.rest.to_le_bytes()[..code.rest_length]);
+                self.needs(instruction.features(width));
+                self.push_bytes(code);
                 if let Rm::Constant(label) = operands.rm {
                     // Counted back from here: the field ends where the immediate byte, if any, begins.
                     let field = 4 + operands.imm.is_some() as u8;
@@ -383,19 +185,36 @@ impl Assembler {
         }
     }
 
-    /// Notes what instructions need that do not go through [`Assembler::emit`].
-    pub(crate) fn needs(&mut self, features: Features) {
-        self.emitted.features.add(features);
+    /// Adds an instruction's bytes, from one register at a time: a store of some of them would delay the load of all.
+    #[inline(always)]
+    fn push_bytes(&mut self, Code { prefix, prefix_length, rest }: Code) {
+        let (bits, length) = (8 * prefix_length, prefix_length + rest.length);
+        let first = (u64::from(prefix) | rest.bytes << bits).to_le_bytes();
+        if length <= 8 {
+            return self.ops.extend(&first[..length]);
+        }
+        self.ops.extend(&first);
+        self.ops.extend(&(rest.bytes >> (64 - bits)).to_le_bytes()[..length - 8]);
     }
 
-    /// What the CPU must have to run the instructions so far.
-    pub(crate) fn features(&self) -> Features {
-        self.emitted.features
+    /// Encodes an instruction with a memory operand; `reg` is the number of its register, or more bits of its opcode.
+    pub(super) fn emit_scalar(&mut self, instruction: &Scalar, reg: u8, mem: Mem) {
+        let mut rest = Rest::default();
+        instruction.opcode.iter().for_each(|&byte| rest.push(byte));
+        if let Err(reason) = address(&mut rest, reg & 7, &mem, 0, false) {
+            return self.refuse(instruction.name, reason);
+        }
+        let index = mem.index.map_or(0, |(index, _)| index.id() >> 3);
+        let rex = 0x40 | (instruction.w as u8) << 3 | reg >> 3 << 2 | index << 1 | mem.base.id() >> 3;
+        if rex != 0x40 {
+            self.ops.push(rex);
+        }
+        self.ops.extend(&rest.bytes.to_le_bytes()[..rest.length]);
     }
 
     #[cold]
-    fn refuse(&mut self, name: &'static str, reason: Illegal) {
-        self.emitted.refused.get_or_insert((name, reason));
+    fn refuse(&mut self, name: &str, reason: Illegal) {
+        self.fail(format!("{name}: {reason}"));
     }
 }
 
@@ -403,11 +222,11 @@ impl Assembler {
 struct Code {
     prefix: u32,
     prefix_length: usize,
-    rest: u64,
-    rest_length: usize,
+    rest: Rest,
 }
 
 /// Opcode, ModRM, SIB, displacement and immediate: at most eight bytes.
+#[derive(Default)]
 struct Rest {
     bytes: u64,
     length: usize,
@@ -436,23 +255,25 @@ struct RegisterBits {
 }
 
 /// The bytes of an instruction; the displacement of a constant is zero.
+#[inline(always)]
 fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> {
     if !i.widths.contains(width) {
         return Err(Illegal::Width(width));
     }
-    check(i.numbers[0], i.reg, o.reg, "ModRM.reg")?;
-    check(i.numbers[1], i.vvvv, o.vvvv, "vvvv")?;
-    let vvvv = o.vvvv;
+    let reg = i.registers[0].number(o.reg, "ModRM.reg")?;
+    let vvvv = i.registers[1].number(o.vvvv, "vvvv")?;
     let reg = match i.reg {
         Field::Digit(digit) => digit,
-        _ => o.reg,
+        _ => reg,
     };
+    let mut direct = 0;
     let (x, b) = match o.rm {
         Rm::Register(rm) => {
             if !i.forms.register() {
                 return Err(Illegal::RegisterForm);
             }
-            check(i.numbers[2], i.rm, rm, "ModRM.rm")?;
+            let rm = i.registers[2].number(rm, "ModRM.rm")?;
+            direct = rm & 7;
             if i.vvvv == Field::Operand(Access::Read, Class::Tile) && (reg == vvvv || vvvv == rm || rm == reg) {
                 return Err(Illegal::EqualTiles);
             }
@@ -471,10 +292,10 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
     };
     let mut rest = Rest { bytes: i.opcode.into(), length: 1 };
     match &o.rm {
-        Rm::Register(rm) => rest.push(0xC0 | (reg & 7) << 3 | rm & 7),
+        Rm::Register(_) => rest.push(0xC0 | (reg & 7) << 3 | direct),
         Rm::Memory(mem) => {
-            let shift = i.tuple.displacement_shift(width, o.broadcast);
-            address(&mut rest, reg & 7, mem, shift, i.forms == Forms::Sib);
+            let shift = i.displacement_shift(width, o.broadcast);
+            address(&mut rest, reg & 7, mem, shift, i.forms == Forms::Sib)?;
         }
         Rm::Constant(_) => {
             rest.push((reg & 7) << 3 | 5);
@@ -487,25 +308,7 @@ fn encode(i: &Instruction, width: Width, o: &Operands) -> Result<Code, Illegal> 
         (Immediate::Byte, None) => return Err(Illegal::ImmediateMissing),
         (Immediate::None, Some(byte)) => return Err(Illegal::NoImmediate(byte)),
     }
-    Ok(Code { prefix, prefix_length, rest: rest.bytes, rest_length: rest.length })
-}
-
-/// Checks a register number against [`Instruction::numbers`].
-#[inline(always)]
-fn check(numbers: u32, field: Field, given: u8, name: &'static str) -> Result<(), Illegal> {
-    if given < 32 && numbers >> given & 1 != 0 {
-        return Ok(());
-    }
-    Err(not_a_number(numbers, field, given, name))
-}
-
-#[cold]
-fn not_a_number(numbers: u32, field: Field, given: u8, name: &'static str) -> Illegal {
-    match field {
-        Field::Unused | Field::Digit(_) => Illegal::NoSuchField { field: name, given },
-        Field::Operand(_, Class::Gpr32 | Class::Gpr64) if given == 4 => Illegal::StackPointer { field: name },
-        Field::Operand(..) => Illegal::Register { field: name, given, registers: (32 - numbers.leading_zeros()) as u8 },
-    }
+    Ok(Code { prefix, prefix_length, rest })
 }
 
 /// `C5 RvvvvLpp` where that can say it all, otherwise `C4 RXBmmmmm WvvvvLpp`. Register bits are inverted.
@@ -532,13 +335,12 @@ fn vex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<(
 fn evex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<u32, Illegal> {
     let mask = match o.mask {
         None => 0,
-        Some(Mask { register, .. }) if !(1..=7).contains(&register) => return Err(Illegal::MaskRegister(register)),
+        Some(Mask { register, .. }) if !(1..=7).contains(&register.0) => return Err(Illegal::MaskRegister(register)),
         Some(Mask { register, zeroing }) => {
-            let writes_memory = !matches!(o.rm, Rm::Register(_)) && !matches!(i.rm, Field::Operand(Access::Read, _));
-            if zeroing && writes_memory {
+            if zeroing && i.stores() && !matches!(o.rm, Rm::Register(_)) {
                 return Err(Illegal::ZeroedMemory);
             }
-            (zeroing as u8) << 7 | register
+            (zeroing as u8) << 7 | register.0
         }
     };
     if o.broadcast {
@@ -560,15 +362,16 @@ fn evex(i: &Instruction, width: Width, o: &Operands, n: RegisterBits) -> Result<
 
 /// ModRM, SIB and displacement, the shortest that fit. An 8-bit displacement counts in units of `1 << shift` bytes.
 #[inline(always)]
-fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) {
+fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) -> Result<(), Illegal> {
     const SIB: u8 = 4;
+    let disp = i32::try_from(mem.disp).map_err(|_| Illegal::Displacement(mem.disp))?;
     let reg = reg << 3;
     let base = mem.base.id() & 7;
-    let short = mem.disp >> shift;
+    let short = disp >> shift;
     // Without a displacement, base 5 (rbp, r13) would mean something else.
-    let (mode, bytes) = if mem.disp == 0 && base != 5 {
+    let (mode, bytes) = if disp == 0 && base != 5 {
         (0x00, 0)
-    } else if short << shift == mem.disp && i8::try_from(short).is_ok() {
+    } else if short << shift == disp && i8::try_from(short).is_ok() {
         (0x40, 1)
     } else {
         (0x80, 4)
@@ -588,6 +391,7 @@ fn address(rest: &mut Rest, reg: u8, mem: &Mem, shift: u32, always_sib: bool) {
     match bytes {
         0 => {}
         1 => rest.push(short as u8),
-        _ => rest.push_i32(mem.disp),
+        _ => rest.push_i32(disp),
     }
+    Ok(())
 }

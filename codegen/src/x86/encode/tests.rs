@@ -7,11 +7,14 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory};
 
 use super::inspect::{
-    Choice, Encoded, Expected, GPRS, RmChoice, SCALES, WIDTHS, allowed, check_instruction, order, registers,
+    Choice, Encoded, Expected, GPRS, RegisterChoice, RmChoice, SCALES, WIDTHS, allowed, check_instruction, order,
+    registers,
 };
+use super::instruction::Tuple;
 use super::table::{self, ALL};
 use super::*;
-use crate::x86::asm::{Gpr, Scale};
+use crate::x86::features::Features;
+use crate::x86::operand::{Gpr, Scale, Tile};
 
 mod illegal;
 mod llvm;
@@ -45,9 +48,8 @@ impl Cases<'_> {
     /// Random operands, but for what `fix` sets; all kinds of masks that are legal with them.
     fn add(&mut self, rm: Rm, fix: impl Fn(&mut Operands)) {
         let i = self.instruction;
-        let mut o = Operands::new(0, 0, rm);
-        o.reg = self.numbers.of(&registers(i, i.reg));
-        o.vvvv = self.numbers.of(&registers(i, i.vvvv));
+        let (reg, vvvv) = (self.numbers.of(&registers(i, i.reg)), self.numbers.of(&registers(i, i.vvvv)));
+        let mut o = Operands::new(reg, vvvv, rm);
         if i.immediate == Immediate::Byte {
             o = o.imm(self.numbers.below(256) as u8);
         }
@@ -59,9 +61,9 @@ impl Cases<'_> {
         }
         self.cases.push(o);
         if i.encoding == Encoding::Evex {
-            self.cases.push(o.masked(1 + self.numbers.below(7) as u8));
-            if !(memory && matches!(i.rm, Field::Operand(Access::Write, _))) {
-                self.cases.push(o.zeroed(1 + self.numbers.below(7) as u8));
+            self.cases.push(o.masked(Opmask(1 + self.numbers.below(7) as u8)));
+            if !(memory && i.stores()) {
+                self.cases.push(o.zeroed(Opmask(1 + self.numbers.below(7) as u8)));
             }
         }
     }
@@ -85,7 +87,7 @@ impl Cases<'_> {
         }
         // All tiles of a product; the forms without operands.
         for n in 0..512u32 {
-            let [reg, vvvv, rm] = [n & 7, n >> 3 & 7, n >> 6 & 7].map(|r| r as u8);
+            let [reg, vvvv, rm] = [n & 7, n >> 3 & 7, n >> 6 & 7].map(|r| Register::from(Tile(r as u8)));
             if i.feature != Features::AMX_TILE && i.vvvv == Field::Operand(Access::Read, Class::Tile) {
                 self.add(Rm::Register(rm), |o| (o.reg, o.vvvv) = (reg, vvvv));
             }
@@ -97,9 +99,10 @@ impl Cases<'_> {
         if !i.forms.memory() {
             return;
         }
-        let mut displacements = vec![0, 1, -1, 127, 128, -128, -129, 1 << 20, -(1 << 20), i32::MAX, i32::MIN];
+        let (most, least) = (i64::from(i32::MAX), i64::from(i32::MIN));
+        let mut displacements = vec![0, 1, -1, 127, 128, -128, -129, 1 << 20, -(1 << 20), most, least];
         for broadcast in [false, true] {
-            let unit = 1 << i.tuple.displacement_shift(self.width, broadcast);
+            let unit = 1 << i.displacement_shift(self.width, broadcast);
             for units in [1, 2, 126, 127, 128, 129, -1, -2, -127, -128, -129] {
                 displacements.extend([units * unit, units * unit + 1, units * unit - 1, units * unit + unit / 2]);
             }
@@ -146,7 +149,7 @@ fn disassembles_to_what_was_asked_for() {
                 asm.emit(instruction, width, *operands);
                 ends.push(asm.ops.offset().0);
             }
-            assert_eq!(asm.features(), instruction.features(width));
+            assert_eq!(asm.features, instruction.features(width));
             let bytes = asm.finish().unwrap();
             let code = *ends.last().unwrap();
             let constants_at = code.next_multiple_of(64);
@@ -186,9 +189,8 @@ fn disassembles_to_what_was_asked_for() {
         let kinds = [i.forms.register(), i.forms.memory(), i.forms.memory() && i.forms != Forms::Sib];
         let mut forms = kinds.iter().filter(|&&k| k).count();
         let memory_forms = kinds[1..].iter().filter(|&&k| k).count();
-        let stores = matches!(i.rm, Field::Operand(Access::Write, _));
         if i.encoding == Encoding::Evex {
-            forms = forms * 3 - if stores { memory_forms } else { 0 };
+            forms = forms * 3 - if i.stores() { memory_forms } else { 0 };
         }
         if i.tuple.broadcast_element().is_some() {
             forms += memory_forms * 3;
@@ -208,6 +210,8 @@ fn any_fields_decode_or_are_refused() {
             let most = n.of(&[1, 8, 16, 32, 256]);
             n.below(most) as u8
         };
+        // Mostly of the kind that the line has.
+        let register = |n: &mut Numbers| RegisterChoice { kind: n.below(40) as u8, number: number(n) };
         let n = &mut numbers;
         let rm = match n.below(4) {
             0 => RmChoice::Constant,
@@ -216,13 +220,13 @@ fn any_fields_decode_or_are_refused() {
                 index: (n.below(2) == 0).then(|| (number(n), number(n))),
                 displacement: n.below(1 << 32) as i32 >> n.below(32),
             },
-            _ => RmChoice::Register(number(n)),
+            _ => RmChoice::Register(register(n)),
         };
         let choice = Choice {
             line: n.below(ALL.len()),
             width: number(n),
-            reg: number(n),
-            vvvv: number(n),
+            reg: register(n),
+            vvvv: register(n),
             rm,
             mask: (n.below(4) == 0).then(|| (number(n), n.below(2) == 0)),
             broadcast: n.below(4) == 0,
@@ -243,7 +247,8 @@ fn table_is_consistent() {
     for (name, i) in ALL {
         assert!(name.to_lowercase().starts_with(i.name), "{name} is called {}", i.name);
         assert!(WIDTHS.iter().any(|&w| i.widths.contains(w)), "{name} has a width");
-        assert_eq!(i.encoding == Encoding::Vex || !i.forms.memory(), i.tuple == Tuple::Unscaled, "{name}: tuple");
+        let sized = i.forms.memory() && !i.feature.common(Features::AMX).contains(i.feature);
+        assert_eq!(sized, i.tuple != Tuple::Unscaled, "{name}: tuple");
         let memory_only = matches!(i.rm, Field::Operand(_, Class::Memory));
         assert_eq!(memory_only, !i.forms.register(), "{name}: forms");
         if let Tuple::Fixed(bytes) = i.tuple {
@@ -259,12 +264,13 @@ fn mixes_with_dynasm() {
     let constant = asm.constant(&[7; 8]);
     let top = asm.label();
     asm.place(top);
-    asm.emit(&table::VPADDD, Width::Z, Operands::new(17, 2, Rm::Constant(constant)).broadcast());
+    asm.emit(&table::VPADDD, Width::Z, Operands::new(Vector(17), Vector(2), Rm::Constant(constant)).broadcast());
     dynasm!(asm.ops ; .arch x64 ; vpaddd ymm1, ymm2, [=>constant]);
-    asm.emit(&table::VPSHUFD, Width::Y, Operands::new(1, 0, Rm::Constant(constant)).imm(0x4E));
+    let operands = Operands::new(Vector(1), Vector(2), Rm::Constant(constant)).imm(0x4E);
+    asm.emit(&table::VPTERNLOGD, Width::Y, operands);
     asm.dec_jump_not_zero(Gpr::Rcx, top);
     asm.ret();
-    assert_eq!(asm.features(), Features::AVX512F.and(Features::AVX512VL));
+    assert_eq!(asm.features, Features::AVX512F.and(Features::AVX512VL));
     let bytes = asm.finish().unwrap();
     let decoded: Vec<_> = Decoder::new(64, &bytes, DecoderOptions::NONE).into_iter().take(6).collect();
     assert_eq!(decoded.last().unwrap().mnemonic(), iced_x86::Mnemonic::Ret);

@@ -27,9 +27,16 @@ fn gpr(text: &str) -> Gpr {
     *GPRS.iter().find(|g| g.id() == number).unwrap()
 }
 
-fn rm(text: &str) -> Rm {
-    if let Some(register) = text.strip_prefix('r') {
-        return Rm::Register(register.parse().unwrap());
+/// The register of a field: a number, of the kind that the field has.
+fn register(i: &Instruction, field: Field, number: &str) -> Register {
+    let registers = registers(i, field);
+    let found = registers.iter().find(|r| r.number == number.parse::<u8>().unwrap());
+    *found.unwrap_or_else(|| panic!("{}: register {number}", i.name))
+}
+
+fn rm(i: &Instruction, text: &str) -> Rm {
+    if let Some(number) = text.strip_prefix('r') {
+        return register(i, i.rm, number).into();
     }
     let address: Vec<_> = text.strip_prefix('m').unwrap().split(',').collect();
     let [base, index, factor, disp] = address[..] else { panic!("address {text}") };
@@ -40,10 +47,10 @@ fn rm(text: &str) -> Rm {
 fn mask(text: &str) -> Option<Mask> {
     let register = text.strip_prefix('k')?;
     let zeroing = register.ends_with('z');
-    Some(Mask { register: register.trim_end_matches('z').parse().unwrap(), zeroing })
+    Some(Mask { register: Opmask(register.trim_end_matches('z').parse().unwrap()), zeroing })
 }
 
-fn row(line: &'static str) -> Row {
+fn row(table: &BTreeMap<&str, &'static Instruction>, line: &'static str) -> Row {
     let [fields, bytes, _] = line.split(" | ").collect::<Vec<_>>()[..] else { panic!("parts of {line}") };
     let fields: Vec<_> = fields.split(' ').collect();
     let [name, width, reg, vvvv, place, opmask, broadcast, imm] = fields[..] else { panic!("fields of {line}") };
@@ -53,10 +60,11 @@ fn row(line: &'static str) -> Row {
         "Z" => Width::Z,
         _ => panic!("width {width}"),
     };
+    let i = table[name];
     let operands = Operands {
-        reg: reg.parse().unwrap(),
-        vvvv: vvvv.parse().unwrap(),
-        rm: rm(place),
+        reg: register(i, i.reg, reg),
+        vvvv: register(i, i.vvvv, vvvv),
+        rm: rm(i, place),
         mask: mask(opmask),
         broadcast: broadcast == "b",
         imm: imm.parse().ok(),
@@ -70,7 +78,7 @@ fn agrees_with_llvm() {
     let table: BTreeMap<_, _> = ALL.iter().copied().collect();
     let mut rows = BTreeMap::<_, Vec<Operands>>::new();
     for line in include_str!("../llvm_table.txt").lines().filter(|l| !l.starts_with('#')) {
-        let row = row(line);
+        let row = row(&table, line);
         let instruction = table[row.name];
         let mut asm = Assembler::new();
         asm.emit(instruction, row.width, row.operands);
