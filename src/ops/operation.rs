@@ -110,14 +110,15 @@ impl<F: Family> Operation<F> {
         if rows == 0 {
             return Ok(());
         }
+        let by_row = self.family.fits_rows().is_some() || options.has_row_parameters();
         if n == 0 {
             if let Some(range) = self.family.fits_rows() {
                 RowParameters::check(a, range)?;
             }
-            return with_row_parameters(|parameters| self.family.rows(a, options, parameters));
+            return with_row_parameters(by_row, |parameters| self.family.rows(a, options, parameters));
         }
         let threads = self.threads_of(rows, options);
-        with_row_parameters(|parameters| {
+        with_row_parameters(by_row, |parameters| {
             if let Some(range) = self.family.fits_rows() {
                 parameters.fit(a, range, self.resources(threads).worth(rows, n, k), options.parallel_for)?;
             }

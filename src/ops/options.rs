@@ -70,11 +70,12 @@ impl<'a> RunOptions<'a> {
         self
     }
 
+    pub(super) fn has_row_parameters(&self) -> bool {
+        self.row_zero_points.is_some() || self.row_scales.is_some()
+    }
+
     /// Refuses zero points and scales of rows.
     pub(super) fn no_row_parameters(&self, what: &'static str) -> Result<()> {
-        match (self.row_zero_points, self.row_scales) {
-            (None, None) => Ok(()),
-            _ => Err(Error::Unsupported { what }),
-        }
+        if self.has_row_parameters() { Err(Error::Unsupported { what }) } else { Ok(()) }
     }
 }

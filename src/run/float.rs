@@ -194,6 +194,7 @@ impl<'a> FloatProduct<'a> {
     /// # Errors
     /// [`Error::Mismatch`] for an array or an operand of another size than the epilogue and the plan ask for;
     /// [`Error::Overflow`] if a packed row of A does not fit the address space.
+    #[inline(always)]
     pub(crate) fn body(self) -> Result<FloatBody<'a>> {
         let of = &self.kernels.variant;
         let (plan, rows, tiles) = (self.plan, self.a.rows(), self.plan.loops.tiles);
@@ -245,16 +246,16 @@ impl Body for FloatBody<'_> {
         let FloatProduct { weights, plan, kernels, beta, low, high, ref c, residual, .. } = self.product;
         let FloatVariant { products, k, .. } = kernels.variant;
         let (tiles, Block { tiles: of_block, columns: strips, .. }) = (plan.loops.tiles, block);
-        let first_row = tiles.row(of_block.start);
-        let a = match self.in_place {
-            Some(a) => a.row_range(first_row, tiles.row(of_block.end) - first_row).expect("A has these rows"),
-            None => rows.of(&plan.loops, &of_block, self.size),
+        let (first_row, a) = match self.in_place {
+            Some(a) => (0, a),
+            None => (tiles.row(of_block.start), rows.of(&plan.loops, &of_block, self.size)),
         };
+        let count = tiles.row(of_block.end) - tiles.row(of_block.start);
         let Scratch { sums, expanded, constants, .. } = scratch;
         let constants_len = weights.packed().constants_len(plan.strip);
         let expanded_len = if plan.keeps { products.slots(plan.kc) * plan.strip } else { 0 };
         let sums_rows = match (plan.passes(k) > 1, plan.in_tiles) {
-            (true, _) => a.rows(),
+            (true, _) => count,
             (false, true) => tiles.height,
             (false, false) => 0,
         };
@@ -265,6 +266,7 @@ impl Body for FloatBody<'_> {
             body: self,
             runs: tiles.runs(of_block.start, of_block.end),
             first_row,
+            count,
             common: FloatKernelArgs {
                 a_row_stride: a.row_stride(),
                 b_panel_stride: weights.panel_bytes(),
@@ -356,7 +358,10 @@ struct RowsOfBlock<'a, 'p> {
     body: &'a FloatBody<'p>,
     /// Its rows, as kernels read them.
     a: MatRef<'a, u8>,
+    /// The first row of `a`.
     first_row: usize,
+    /// Rows of the block.
+    count: usize,
     /// Its micro-tiles.
     runs: [Run; 2],
     /// What all calls have in common.
@@ -400,7 +405,7 @@ impl RowsOfBlock<'_, '_> {
                 let strip = self.strip(number, depth.clone());
                 let narrow_strip = number >= plan.whole_strips;
                 let width = if narrow_strip { plan.strip / plan.vectors * plan.last_vectors } else { plan.strip };
-                let mut done = (number - strips.start) * self.a.rows() * plan.strip;
+                let mut done = (number - strips.start) * self.count * plan.strip;
                 let mut first_tile = true;
                 for (short_tile, run) in self.runs.into_iter().enumerate() {
                     let mut left = run;
@@ -465,8 +470,8 @@ impl RowsOfBlock<'_, '_> {
         let cols = (call.strips - 1) * plan.strip + usize::from(desc.cols);
         let padded = (call.strips - 1) * plan.strip + desc.strip_cols();
         assert!(usize::from(desc.rows) == run.height, "a kernel of the plan's micro-tile: {desc}");
-        let a =
-            self.a.row_range(rows.start - self.first_row, rows.len()).expect("kernels read rows of A that there are");
+        let in_block = rows.start - self.first_row..rows.end - self.first_row;
+        let a = self.a.block(in_block, 0..self.a.cols());
         let sums_needed = match place.first_pass && place.last_pass && !plan.in_tiles {
             true => 0,
             false => {
@@ -480,7 +485,7 @@ impl RowsOfBlock<'_, '_> {
                 FloatRows::Strided => strip.slots_before,
             };
         let mut args = FloatKernelArgs {
-            a: a.as_ptr().wrapping_add(before).cast(),
+            a: a.wrapping_add(before).cast(),
             a_tile_stride: run.height * self.a.row_stride(),
             next: call.next,
             tiles: run.tiles.max(call.strips),

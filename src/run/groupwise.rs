@@ -175,10 +175,9 @@ impl GroupwiseBody<'_> {
                 "a kernel of the plan's micro-tile: {}",
                 kernel.desc()
             );
-            let of_run = a.row_range(row, count).expect("kernels read rows of A that there are");
             let mut args = GroupKernelArgs {
-                a: of_run.as_ptr().cast(),
-                a_row_stride: of_run.row_stride(),
+                a: a.block(row..row + count, 0..a.cols()).cast(),
+                a_row_stride: a.row_stride(),
                 b: packed.panels_from(panel).as_ptr(),
                 chunks: packed.chunks().as_ptr(),
                 groups,

@@ -187,6 +187,7 @@ impl<'a> Int8Product<'a> {
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) for an array or an operand of another size than the epilogue and the
     /// plan ask for.
+    #[inline(always)]
     pub(crate) fn body(self) -> Result<Int8Body<'a>> {
         let (packed, epilogue) = (self.packed, self.kernels.epilogue);
         let (rows, padded) = (self.a.rows(), packed.corrections().len());
@@ -305,12 +306,12 @@ impl Body for Int8Body<'_> {
     fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
         let plan = self.product.plan;
         let tiles = plan.loops.tiles;
-        let first_row = tiles.row(block.tiles.start);
-        let a = match self.in_place {
-            Some(a) => a.row_range(first_row, tiles.row(block.tiles.end) - first_row).expect("A has these rows"),
-            None => rows.of(&plan.loops, &block.tiles, self.size),
+        let (first_row, a) = match self.in_place {
+            Some(a) => (0, a),
+            None => (tiles.row(block.tiles.start), rows.of(&plan.loops, &block.tiles, self.size)),
         };
-        let a = RowsOfA { first_row, a, terms: rows.terms, first_of_terms: tiles.row(rows.first_tile) };
+        let count = tiles.row(block.tiles.end) - tiles.row(block.tiles.start);
+        let a = RowsOfA { first_row, a, count, terms: rows.terms, first_of_terms: tiles.row(rows.first_tile) };
         let turns = if plan.alternates { block.ordinal } else { 0 };
         let direction = self.product.direction.turned(turns);
         let blocks = self.product.packed.blocks().len();
@@ -328,8 +329,11 @@ impl Body for Int8Body<'_> {
 
 /// Rows of A as kernels read them.
 struct RowsOfA<'a> {
+    /// The first row of `a`.
     first_row: usize,
     a: MatRef<'a, u8>,
+    /// Rows of the block.
+    count: usize,
     /// By group, then row.
     terms: &'a [i32],
     /// The row that terms of a group begin with.
@@ -360,7 +364,7 @@ impl Int8Body<'_> {
         let (blocks, layout) = (packed.blocks(), packed.layout());
         let vectors = packed.widest().map_or(1, |p| p.vectors);
         // Partial sums of a panel: whole vectors for each row.
-        let panel_sums = a.a.rows() * vectors * layout.lanes();
+        let panel_sums = a.count * vectors * layout.lanes();
         let has_sums = pass.len() < blocks.len();
         let len = match layout {
             _ if has_sums => panels.len() * panel_sums,
@@ -463,8 +467,7 @@ impl Pass<'_, '_> {
         let rectangle = c.rectangle(rows.clone(), first.column..last.column + last.cols);
         let in_block = rows.start - self.a.first_row;
         let a_start = first.group * self.body.group_stride + self.a_offset;
-        let a = self.a.a.row_range(in_block, rows.len()).and_then(|a| a.columns(a_start, self.a_bytes));
-        let a = a.expect("kernels read rows of A that there are");
+        let a = self.a.a.block(in_block..in_block + rows.len(), a_start..a_start + self.a_bytes);
         let terms_of_group = self.a.terms.len() / packed.groups();
         let desc = kernel.desc();
         assert!(
@@ -479,7 +482,7 @@ impl Pass<'_, '_> {
         };
         assert!(sums_needed <= size_of_val(sums), "room for partial sums");
         let mut args = KernelArgs {
-            a: a.as_ptr(),
+            a,
             a_row_stride: self.a.a.row_stride(),
             b: data.data.as_ptr(),
             offsets: data.offsets.as_ptr(),

@@ -126,18 +126,28 @@ const ROUND_BYTES: usize = 32 << 20;
 
 /// Carries out a product in as many parts as its plan says, on threads of the caller's own or of its rayon pool.
 pub(crate) fn run(body: &impl Body, own: Option<&dyn ParallelFor>) -> Result<()> {
-    let (loops, size) = (*body.loops(), body.row_size());
-    let largest = RowLayout::new(&loops, size).block(loops.tiles_per_block.min(loops.tiles.count()))?;
-    if size != RowSize::default() && loops.column_parts > 1 {
-        return run_in_rounds(body, size, largest, own);
+    let (loops, size) = (body.loops(), body.row_size());
+    if size != RowSize::default() {
+        let largest = RowLayout::new(loops, size).block(loops.tiles_per_block.min(loops.tiles.count()))?;
+        if loops.column_parts > 1 {
+            return run_in_rounds(body, size, largest, own);
+        }
     }
     run_parts(own, loops.row_parts * loops.column_parts, &|part| {
         let (row_part, column_part) = (part / loops.column_parts, part % loops.column_parts);
         let tiles = piece(loops.tiles.count(), row_part, loops.row_parts);
         let columns = piece(body.columns(), column_part, loops.column_parts);
-        with(&ROWS, |memory| {
-            with(&SCRATCH, |scratch| {
-                for (ordinal, tiles) in blocks(tiles, loops.tiles_per_block).enumerate() {
+        with(&SCRATCH, |scratch| {
+            let blocks = blocks(tiles, loops.tiles_per_block).enumerate();
+            if size == RowSize::default() {
+                for (ordinal, tiles) in blocks {
+                    let rows = Rows { bytes: &[], terms: &[], first_tile: tiles.start };
+                    body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
+                }
+                return;
+            }
+            with(&ROWS, |memory| {
+                for (ordinal, tiles) in blocks {
                     let rows = prepare_block(body, size, tiles.clone(), memory, scratch);
                     body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
                 }
@@ -203,9 +213,6 @@ fn prepare_block<'m>(
     scratch: &mut Scratch,
 ) -> Rows<'m> {
     let first_tile = tiles.start;
-    if size == RowSize::default() {
-        return Rows { bytes: &[], terms: &[], first_tile };
-    }
     let room = RowLayout::new(body.loops(), size).of(&tiles);
     memory.bytes.grow(room.bytes);
     memory.terms.resize(room.terms, 0);

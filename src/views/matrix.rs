@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
@@ -238,6 +239,15 @@ impl<'a, T: Element> MatRef<'a, T> {
     /// Whether elements of a row lie side by side.
     pub(crate) fn is_contiguous_rows(&self) -> bool {
         self.col_stride == 1 || self.cols <= 1
+    }
+
+    /// Where a block of the matrix begins, which is known to lie within it: some columns of some rows.
+    #[inline]
+    pub(crate) fn block(&self, rows: Range<usize>, cols: Range<usize>) -> *const T {
+        let is_within =
+            rows.start <= rows.end && rows.end <= self.rows && cols.start <= cols.end && cols.end <= self.cols;
+        assert!(is_within, "rows {rows:?} and columns {cols:?} of {} x {}", self.rows, self.cols);
+        self.start.as_ptr().wrapping_add(rows.start * self.row_stride + cols.start * self.col_stride)
     }
 
     /// Element (0, 0). What may be read from there on are the view's elements, nothing else.

@@ -17,8 +17,9 @@ pub use matrix::{MatMut, MatRef};
 use crate::error::{Error, Result};
 
 /// One past the last element that a view reaches, or an error if that does not fit an address.
+#[inline]
 fn reach<T>(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Result<usize> {
-    let overflow = Error::Overflow { what: "matrix strides" };
+    let overflow = || Error::Overflow { what: "matrix strides" };
     if rows == 0 || cols == 0 {
         return Ok(0);
     }
@@ -26,10 +27,10 @@ fn reach<T>(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> R
         .checked_mul(row_stride)
         .and_then(|r| (cols - 1).checked_mul(col_stride).and_then(|c| r.checked_add(c)))
         .and_then(|l| l.checked_add(1))
-        .ok_or(overflow.clone())?;
+        .ok_or_else(overflow)?;
     match last.checked_mul(size_of::<T>()) {
         Some(bytes) if bytes <= isize::MAX as usize => Ok(last),
-        _ => Err(overflow),
+        _ => Err(overflow()),
     }
 }
 
