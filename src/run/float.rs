@@ -182,7 +182,7 @@ fn kernel_desc(of: &FloatVariant, plan: &FloatPlan, place: KernelPlace) -> Optio
 
 /// A product that is ready to be carried out. Its operands have the extents that its kernels read and write.
 pub(crate) struct FloatBody<'a> {
-    product: FloatProduct<'a>,
+    product: &'a FloatProduct<'a>,
     /// A, where kernels read it as it lies.
     in_place: Option<MatRef<'a, u8>>,
     size: RowSize,
@@ -195,7 +195,7 @@ impl<'a> FloatProduct<'a> {
     /// [`Error::Mismatch`] for an array or an operand of another size than the epilogue and the plan ask for;
     /// [`Error::Overflow`] if a packed row of A does not fit the address space.
     #[inline(always)]
-    pub(crate) fn body(self) -> Result<FloatBody<'a>> {
+    pub(crate) fn body(&'a self) -> Result<FloatBody<'a>> {
         let of = &self.kernels.variant;
         let (plan, rows, tiles) = (self.plan, self.a.rows(), self.plan.loops.tiles);
         expect("K of kernels", self.weights.k(), of.k)?;
@@ -243,7 +243,7 @@ impl Body for FloatBody<'_> {
     }
 
     fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
-        let FloatProduct { weights, plan, kernels, beta, low, high, ref c, residual, .. } = self.product;
+        let FloatProduct { weights, plan, kernels, beta, low, high, ref c, residual, .. } = *self.product;
         let FloatVariant { products, k, .. } = kernels.variant;
         let (tiles, Block { tiles: of_block, columns: strips, .. }) = (plan.loops.tiles, block);
         let (first_row, a) = match self.in_place {
@@ -392,7 +392,7 @@ impl RowsOfBlock<'_, '_> {
 
     /// LOOP 3 and LOOP 4: strips of one panel, or one of several panels, against the block of rows.
     fn run_panel(&self, strips: Range<usize>, sums: &mut [f32]) {
-        let FloatProduct { plan, weights, .. } = self.body.product;
+        let FloatProduct { plan, weights, .. } = *self.body.product;
         let k = weights.k();
         let passes = plan.passes(k);
         for pass in 0..passes {
@@ -445,7 +445,7 @@ impl RowsOfBlock<'_, '_> {
 
     /// What calls have in common that multiply by a strip, in a pass of K.
     fn strip(&self, strip: usize, depth: Range<usize>) -> Strip {
-        let FloatProduct { plan, weights, kernels, .. } = self.body.product;
+        let FloatProduct { plan, weights, kernels, .. } = *self.body.product;
         let column = strip * plan.strip;
         let b = PackedPart::new(weights, column, depth.start, plan.strip);
         Strip {
@@ -462,7 +462,7 @@ impl RowsOfBlock<'_, '_> {
     }
 
     fn call(&self, place: KernelPlace, strip: &Strip, call: Call<'_>) {
-        let FloatProduct { plan, kernels, bias, ref c, residual, .. } = self.body.product;
+        let FloatProduct { plan, kernels, bias, ref c, residual, .. } = *self.body.product;
         let kernel = kernels.by_place[place.index()].as_deref().expect("a product has every kernel of its plan");
         let (desc, column, run) = (kernel.desc(), strip.column, call.run);
         // What is read and written: a rectangle of C, as many rows of A, the bias of whole strips.

@@ -72,7 +72,7 @@ pub(crate) struct GroupwiseProduct<'a> {
 
 /// A product that is ready to be carried out. Its operands have the extents that its kernels read and write.
 pub(crate) struct GroupwiseBody<'a> {
-    product: GroupwiseProduct<'a>,
+    product: &'a GroupwiseProduct<'a>,
     size: RowSize,
 }
 
@@ -81,7 +81,7 @@ impl<'a> GroupwiseProduct<'a> {
     ///
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) for an array or an operand of another size than the plan asks for.
-    pub(crate) fn body(self) -> Result<GroupwiseBody<'a>> {
+    pub(crate) fn body(&'a self) -> Result<GroupwiseBody<'a>> {
         let (rows, tiles) = (self.a.rows(), self.plan.loops.tiles);
         expect("columns of A in a product", self.packed.k(), self.a.cols())?;
         expect("rows of A in a plan", tiles.row(tiles.count()), rows)?;
@@ -117,7 +117,7 @@ impl Body for GroupwiseBody<'_> {
     /// Rows as i8, padded to whole chunks of k, and what zero points of weights take out of each group: by micro-tile,
     /// group, row.
     fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, _: &mut Scratch) {
-        let GroupwiseProduct { packed, plan, a, .. } = self.product;
+        let GroupwiseProduct { packed, plan, a, .. } = *self.product;
         let (all, k) = (plan.loops.tiles, packed.k());
         let RowSize { bytes: padded, terms: groups } = self.size;
         let format = packed.format();
@@ -157,7 +157,7 @@ impl GroupwiseBody<'_> {
     /// LOOP 2: one panel against the block of rows.
     fn run_panel(&self, rows: Rows<'_>, tiles: &Range<usize>, panel: usize, scratch: &mut Scratch) {
         let GroupwiseProduct { packed, plan, kernels, bias, function, ref c, c_type, rows: parameters, .. } =
-            self.product;
+            *self.product;
         let (all, groups) = (plan.loops.tiles, self.size.terms);
         let a = rows.of(&plan.loops, tiles, self.size);
         let (first_row, first_of_terms) = (all.row(tiles.start), all.row(rows.first_tile));

@@ -173,7 +173,7 @@ pub(crate) struct Int8Product<'a> {
 
 /// A product that is ready to be carried out. Its operands have the extents that its kernels read and write.
 pub(crate) struct Int8Body<'a> {
-    product: Int8Product<'a>,
+    product: &'a Int8Product<'a>,
     /// A, where kernels read it as it lies.
     in_place: Option<MatRef<'a, u8>>,
     size: RowSize,
@@ -188,7 +188,7 @@ impl<'a> Int8Product<'a> {
     /// [`Error::Mismatch`](crate::Error::Mismatch) for an array or an operand of another size than the epilogue and the
     /// plan ask for.
     #[inline(always)]
-    pub(crate) fn body(self) -> Result<Int8Body<'a>> {
+    pub(crate) fn body(&'a self) -> Result<Int8Body<'a>> {
         let (packed, epilogue) = (self.packed, self.kernels.epilogue);
         let (rows, padded) = (self.a.rows(), packed.corrections().len());
         let tiles = self.plan.loops.tiles;
@@ -315,14 +315,18 @@ impl Body for Int8Body<'_> {
         let turns = if plan.alternates { block.ordinal } else { 0 };
         let direction = self.product.direction.turned(turns);
         let blocks = self.product.packed.blocks().len();
+        let passes = |panels: &Range<usize>, sums: &mut Lines| {
+            for pass in super::blocks(0..blocks, plan.blocks_per_pass) {
+                self.run_pass(&a, &block.tiles, panels, pass, sums);
+            }
+        };
+        if block.columns.len() <= plan.panels_per_block {
+            return passes(&block.columns, &mut scratch.sums);
+        }
         let blocks_of_panels = block.columns.len().div_ceil(plan.panels_per_block);
         for i in 0..blocks_of_panels {
             let first = block.columns.start + direction.place(i, blocks_of_panels) * plan.panels_per_block;
-            let panels = first..block.columns.end.min(first + plan.panels_per_block);
-            for pass in (0..blocks).step_by(plan.blocks_per_pass) {
-                let pass = pass..blocks.min(pass + plan.blocks_per_pass);
-                self.run_pass(&a, &block.tiles, &panels, pass, &mut scratch.sums);
-            }
+            passes(&(first..block.columns.end.min(first + plan.panels_per_block)), &mut scratch.sums);
         }
     }
 }
@@ -450,7 +454,7 @@ impl Pass<'_, '_> {
             return;
         }
         let Int8Product { packed, kernels, ref columns, rows: parameters, ref c, residual, limits, .. } =
-            self.body.product;
+            *self.body.product;
         let first = &packed.panels()[panels.start];
         let last = &packed.panels()[panels.end - 1];
         let data = packed.panel_data(panels.start, self.blocks.start);

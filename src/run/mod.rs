@@ -133,28 +133,37 @@ pub(crate) fn run(body: &impl Body, own: Option<&dyn ParallelFor>) -> Result<()>
             return run_in_rounds(body, size, largest, own);
         }
     }
-    run_parts(own, loops.row_parts * loops.column_parts, &|part| {
+    let parts = loops.row_parts * loops.column_parts;
+    if parts == 1 {
+        run_part(body, size, 0..loops.tiles.count(), 0..body.columns());
+        return Ok(());
+    }
+    run_parts(own, parts, &|part| {
         let (row_part, column_part) = (part / loops.column_parts, part % loops.column_parts);
         let tiles = piece(loops.tiles.count(), row_part, loops.row_parts);
-        let columns = piece(body.columns(), column_part, loops.column_parts);
-        with(&SCRATCH, |scratch| {
-            let blocks = blocks(tiles, loops.tiles_per_block).enumerate();
-            if size == RowSize::default() {
-                for (ordinal, tiles) in blocks {
-                    let rows = Rows { bytes: &[], terms: &[], first_tile: tiles.start };
-                    body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
-                }
-                return;
-            }
-            with(&ROWS, |memory| {
-                for (ordinal, tiles) in blocks {
-                    let rows = prepare_block(body, size, tiles.clone(), memory, scratch);
-                    body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
-                }
-            });
-        });
+        run_part(body, size, tiles, piece(body.columns(), column_part, loops.column_parts));
         Ok(())
     })
+}
+
+/// One part: LOOP 1.
+fn run_part(body: &impl Body, size: RowSize, tiles: Range<usize>, columns: Range<usize>) {
+    with(&SCRATCH, |scratch| {
+        let blocks = blocks(tiles, body.loops().tiles_per_block).enumerate();
+        if size == RowSize::default() {
+            for (ordinal, tiles) in blocks {
+                let rows = Rows { bytes: &[], terms: &[], first_tile: tiles.start };
+                body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
+            }
+            return;
+        }
+        with(&ROWS, |memory| {
+            for (ordinal, tiles) in blocks {
+                let rows = prepare_block(body, size, tiles.clone(), memory, scratch);
+                body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
+            }
+        });
+    });
 }
 
 /// The same where parts share rows: A is written once for all of them, in rounds.
@@ -221,9 +230,14 @@ fn prepare_block<'m>(
     Rows { bytes: memory.bytes.of(), terms: &memory.terms, first_tile }
 }
 
-/// `range` in blocks of `len`, but for the last.
-fn blocks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(len.max(1)).map(move |first| first..range.end.min(first + len))
+/// `range` in blocks of `len`, but for the last. (`step_by` divides, which takes as long as a small product's kernel.)
+pub(crate) fn blocks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let Range { mut start, end } = range;
+    std::iter::from_fn(move || {
+        let block = start..end.min(start.saturating_add(len.max(1)));
+        start = block.end;
+        (!block.is_empty()).then_some(block)
+    })
 }
 
 /// What rows of A take together.
