@@ -15,7 +15,7 @@ def pkg_config(*options: str) -> list[str]:
 
 setup(
     name="gemmill-torch",
-    version="0.1.0",
+    version="0.2.0",
     description="Matrix products of low precision on x86 CPUs, as operators of PyTorch",
     package_dir={"": "src"},
     packages=["gemmill_torch"],

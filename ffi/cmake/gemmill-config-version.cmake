@@ -1,12 +1,12 @@
 # Which requests this version meets: while the major version is 0, those for the same minor one; then, those for the same
 # major one. (ffi/tests/packaging.rs compares the version with the package's.)
-set(PACKAGE_VERSION "0.1.0")
+set(PACKAGE_VERSION "0.2.0")
 
 if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
     set(PACKAGE_VERSION_COMPATIBLE FALSE)
 elseif(NOT PACKAGE_FIND_VERSION_MAJOR EQUAL 0)
     set(PACKAGE_VERSION_COMPATIBLE FALSE)
-elseif(NOT PACKAGE_FIND_VERSION_MINOR EQUAL 1)
+elseif(NOT PACKAGE_FIND_VERSION_MINOR EQUAL 2)
     set(PACKAGE_VERSION_COMPATIBLE FALSE)
 else()
     set(PACKAGE_VERSION_COMPATIBLE TRUE)

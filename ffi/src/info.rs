@@ -13,7 +13,7 @@ use crate::status::Status;
 /// First part of the version of this header.
 pub const GEMMILL_VERSION_MAJOR: i32 = 0;
 /// Second part of the version of this header.
-pub const GEMMILL_VERSION_MINOR: i32 = 1;
+pub const GEMMILL_VERSION_MINOR: i32 = 2;
 /// Third part of the version of this header.
 pub const GEMMILL_VERSION_PATCH: i32 = 0;
 
