@@ -3,12 +3,13 @@ mod common;
 
 use common::operand::{Order, Params, Poisoned, Stored, Weights};
 use common::random::{Rng, Values};
-use common::{SeedOfPanic, announce, seed, share_of, tiers};
+use common::{Bits, SeedOfPanic, announce, seed, share_of, tiers};
+use gemmill::half::{bf16, f16};
 use gemmill::quant::{QuantElement, reference as quantization};
 use gemmill::reference::{self, Rows, to_row_major};
 use gemmill::{
-    Activation, ActivationQuantization, Choose, Dequantize, Gemm, IntOutput, MatRef, PackEffort, PackedB, QuantParams,
-    Requantize, RunOptions, Threads, Tier, Weight,
+    Activation, ActivationQuantization, Choose, Dequantize, Float, Gemm, IntOutput, MatRef, PackEffort, PackedB,
+    QuantParams, Requantize, RunOptions, Threads, Tier, Weight,
 };
 
 /// Weights of moderate size in one of many shapes.
@@ -230,24 +231,25 @@ enum Source {
     Dynamic,
 }
 
-/// Stages of an f32 output that are drawn for a case.
-struct Stages {
+/// Stages of a floating-point output that are drawn for a case.
+struct Stages<C> {
     b_scale: Params<f32>,
     bias: Option<Vec<f32>>,
-    residual: Option<Stored<f32>>,
+    residual: Option<Stored<C>>,
     relu: bool,
     clamp: Option<(f32, f32)>,
 }
 
-impl Stages {
-    fn random(rng: &mut Rng, m: usize, n: usize, groups: usize) -> Stages {
+impl<C: Float + Bits> Stages<C> {
+    fn random(rng: &mut Rng, m: usize, n: usize, groups: usize) -> Stages<C> {
         let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, f32::MAX, 1e-45];
         let order = rng.pick(&[Order::RowMajor, Order::PaddedRows(3), Order::RepeatedRow]);
         let with_special = rng.one_in(2);
-        let element = |rng: &mut Rng| if with_special && rng.one_in(6) { rng.pick(&special) } else { rng.real(10) };
+        let element =
+            |rng: &mut Rng| C::from_f32(if with_special && rng.one_in(6) { rng.pick(&special) } else { rng.real(10) });
         let b_scale = Params::random(rng, n, groups, scale);
         let bias = rng.one_in(2).then(|| bias(rng, n));
-        let residual = rng.one_in(2).then(|| Stored::new((m, n), order, common::Bits::poison, |_, _| element(rng)));
+        let residual = rng.one_in(2).then(|| Stored::new((m, n), order, C::poison, |_, _| element(rng)));
         let clamp = rng.one_in(3).then(|| {
             let low = rng.pick(&[f32::NEG_INFINITY, -6.0, -0.5, 0.0, 1.0]);
             (low, rng.pick(&[low, low.max(1.0), 6.0, f32::INFINITY]))
@@ -256,7 +258,7 @@ impl Stages {
         Stages { b_scale, bias, residual, relu, clamp }
     }
 
-    fn output(&self) -> Dequantize<'_> {
+    fn output(&self) -> Dequantize<'_, C> {
         let mut stage = Dequantize::new(self.b_scale.get());
         if let Some(bias) = &self.bias {
             stage = stage.bias(bias);
@@ -267,11 +269,11 @@ impl Stages {
         if let Some((low, high)) = self.clamp {
             stage = stage.clamp(low, high);
         }
-        stage
+        stage.to()
     }
 
     /// What the reference makes of the sums.
-    fn want(&self, raw: &[i32], a_scale: impl Fn(usize) -> f32, n: usize, groups: usize) -> Vec<f32> {
+    fn want(&self, raw: &[i32], a_scale: impl Fn(usize) -> f32, n: usize, groups: usize) -> Vec<C> {
         let residual = self.residual.as_ref().map(|r| to_row_major(r.view()));
         let (low, high) = self.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let limits = (if self.relu && low < 0.0 { 0.0 } else { low }, high);
@@ -281,41 +283,43 @@ impl Stages {
                 a_scale: a_scale(i),
                 b_scale: self.b_scale.at(j, n, groups),
                 bias: self.bias.as_ref().map(|b| b[j]),
-                residual: residual.as_ref().map(|r| r[at]),
+                residual: residual.as_ref().map(|r| r[at].to_f32()),
                 clamp: (self.relu || self.clamp.is_some()).then_some(limits),
             };
-            reference::dequantize(raw, stages)
+            C::from_f32(reference::dequantize(raw, stages))
         };
         raw.iter().enumerate().map(element).collect()
     }
 }
 
-/// f32 activations: numbers, ties, and a few NaN; infinities too where they are legal.
-fn real_activations(rng: &mut Rng, shape: (usize, usize), infinities: bool) -> Stored<f32> {
+/// Floating-point activations: numbers, ties, and a few NaN; infinities too where they are legal.
+fn real_activations<F: Float>(rng: &mut Rng, shape: (usize, usize), infinities: bool) -> Stored<F> {
     let order = Order::random(rng);
     let special = [f32::NAN, -0.0, 1e-45, -1e-40, f32::INFINITY, f32::NEG_INFINITY];
     let special = &special[..if infinities { 6 } else { 4 }];
     let spread = rng.range(-8, 6);
     let flat = rng.one_in(8).then(|| rng.pick(&[0.0, -3.5, 7.25, f32::NAN]));
-    Stored::new(
-        shape,
-        order,
-        |_| f32::NAN,
-        |_, _| match flat {
-            Some(same) => same,
-            None if rng.one_in(40) => rng.pick(special),
-            None if rng.one_in(4) => rng.range(-300, 300) as f32 * 0.25,
-            None => rng.gaussian() * 2f32.powi(spread),
-        },
-    )
+    let number = |rng: &mut Rng| match flat {
+        Some(same) => same,
+        None if rng.one_in(40) => rng.pick(special),
+        None if rng.one_in(4) => rng.range(-300, 300) as f32 * 0.25,
+        None => rng.gaussian() * 2f32.powi(spread),
+    };
+    Stored::new(shape, order, |_| F::from_f32(f32::NAN), |_, _| F::from_f32(number(rng)))
 }
 
-fn dequantize_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed: u64, tiers: &[Tier]) {
+fn dequantize_case<A, B, F, C>(seed: u64, tiers: &[Tier])
+where
+    A: Activation + QuantElement,
+    B: Weight + QuantElement,
+    F: Activation + Float,
+    C: Float + Bits + PartialEq,
+{
     let _names_the_seed = SeedOfPanic(seed);
     let rng = &mut Rng::new(seed);
     let weights = weights::<B>(rng);
     let (m, n, k, groups) = (rows(rng), weights.n(), weights.k(), weights.groups);
-    let stages = Stages::random(rng, m, n, groups);
+    let stages = Stages::<C>::random(rng, m, n, groups);
     let mut options = RunOptions::new();
     if let Some(residual) = &stages.residual {
         options = options.residual(residual.view());
@@ -349,7 +353,7 @@ fn dequantize_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed:
         }
         for &tier in tiers {
             let packed = weights.pack(tier);
-            let gemm = Gemm::<A, f32>::builder(&packed, output).a_zero_point(zero_point).build().unwrap();
+            let gemm = Gemm::<A, C>::builder(&packed, output).a_zero_point(zero_point).build().unwrap();
             let mut c = Poisoned::new((m, n), 2);
             gemm.run_with(a.view(), &mut c.view(), &options).unwrap();
             c.assert_holds(&want, || case(tier));
@@ -357,11 +361,11 @@ fn dequantize_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed:
         return;
     }
 
-    let a = real_activations(rng, (m, k * groups), source == Source::Static);
+    let a = real_activations::<F>(rng, (m, k * groups), source == Source::Static);
     let by_row: Vec<QuantParams<u8>> = match source {
         Source::Dynamic => (0..m)
             .map(|i| {
-                let row: Vec<f32> = (0..k * groups).filter_map(|k| a.view().get(i, k)).collect();
+                let row: Vec<f32> = (0..k * groups).filter_map(|k| a.view().get(i, k)).map(F::to_f32).collect();
                 let (min, max) = quantization::min_max(&row).unwrap_or((0.0, 0.0));
                 QuantParams::from_min_max(min, max, Choose::default()).unwrap()
             })
@@ -372,7 +376,7 @@ fn dequantize_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed:
         (m, k * groups),
         Order::RowMajor,
         |_| 0,
-        |i, k| quantization::quantize(by_row[i], a.view().get(i, k).unwrap()),
+        |i, k| quantization::quantize(by_row[i], a.view().get(i, k).unwrap().to_f32()),
     );
     let zero_points: Vec<i32> = by_row.iter().map(QuantParams::zero_point).collect();
     let raw = weights.raw(quantized.view(), Rows::Each(&zero_points));
@@ -383,12 +387,12 @@ fn dequantize_case<A: Activation + QuantElement, B: Weight + QuantElement>(seed:
     };
     for &tier in tiers {
         let packed = weights.pack(tier);
-        let gemm = Gemm::<f32, f32>::builder(&packed, stages.output()).a_quantization(how).build().unwrap();
+        let gemm = Gemm::<F, C>::builder(&packed, stages.output()).a_quantization(how).build().unwrap();
         let mut c = Poisoned::new((m, n), 2);
         gemm.run_with(a.view(), &mut c.view(), &options).unwrap();
         c.assert_holds(&want, || case(tier));
         if source == Source::Static {
-            let gemm = Gemm::<f32, i32>::builder(&packed, IntOutput::Store).a_quantization(how).build().unwrap();
+            let gemm = Gemm::<F, i32>::builder(&packed, IntOutput::Store).a_quantization(how).build().unwrap();
             let mut c = Poisoned::new((m, n), 0);
             gemm.run(a.view(), &mut c.view()).unwrap();
             c.assert_holds(&raw, || case(tier));
@@ -401,11 +405,15 @@ fn dequantized_reals() {
     let (tiers, seed) = (tiers(), seed());
     let cases = share_of(6000);
     for case in (0..cases).map(|i| seed.wrapping_add(i)) {
-        match case % 4 {
-            0 => dequantize_case::<u8, i8>(case, &tiers),
-            1 => dequantize_case::<i8, i8>(case, &tiers),
-            2 => dequantize_case::<u8, u8>(case, &tiers),
-            _ => dequantize_case::<i8, u8>(case, &tiers),
+        match case % 8 {
+            0 => dequantize_case::<u8, i8, f32, f32>(case, &tiers),
+            1 => dequantize_case::<i8, i8, bf16, f32>(case, &tiers),
+            2 => dequantize_case::<u8, u8, f16, f32>(case, &tiers),
+            3 => dequantize_case::<i8, u8, f32, f16>(case, &tiers),
+            4 => dequantize_case::<u8, i8, bf16, bf16>(case, &tiers),
+            5 => dequantize_case::<i8, i8, f16, f16>(case, &tiers),
+            6 => dequantize_case::<u8, u8, f32, bf16>(case, &tiers),
+            _ => dequantize_case::<i8, u8, f16, bf16>(case, &tiers),
         }
     }
     announce(format_args!("dequantize: {cases} products on each of {} tiers, GEMMILL_TEST_SEED={seed}", tiers.len()));
