@@ -58,7 +58,7 @@ int main() {
     gemmill_per per = GEMMILL_PER_TENSOR;
     TRUE(grouped.scales(per) == scales && per == GEMMILL_PER_COLUMN && weights.scales(per).empty());
     gemmill::Packing portable;
-    portable.tier(GEMMILL_TIER_PORTABLE);
+    portable.tier(GEMMILL_TIER_PORTABLE).threads(GEMMILL_THREADS_MAX, 1);
     const std::vector<uint8_t> bytes = weights.to_bytes();
     TRUE(gemmill::Weights::from_bytes(bytes) == weights);
     TRUE(gemmill::Weights::from_bytes(bytes, portable) == weights.repack(GEMMILL_TIER_PORTABLE));
@@ -120,6 +120,26 @@ int main() {
     for (int64_t i = 0; i < m * n; i++) TRUE(out[i] == static_cast<float>(sums[i]));
     by_row.a_quantization_per_row().b_scale(1.0f).run(m, float_a.data(), out.data());
     for (int64_t i = 0; i < m * n; i++) TRUE(std::abs(out[i] - static_cast<float>(sums[i])) < 1.0f);
+
+    /* 16 bits in and out, as float. */
+    std::vector<gemmill::BFloat16> half_a(m * k), half_out(m * n);
+    std::vector<gemmill::Float16> half_residual(n);
+    gemmill::convert(float_a.data(), half_a.data(), m * k);
+    gemmill::Gemm<gemmill::BFloat16, gemmill::BFloat16> halves(weights);
+    halves.a_quantization(1.0f, 7).b_scale(1.0f).clamp(-90.0f, 100.0f).relu();
+    halves.run(m, half_a.data(), half_out.data());
+    gemmill::Gemm<float, gemmill::BFloat16> rounded(weights);
+    std::vector<gemmill::BFloat16> rounded_out(m * n);
+    rounded.a_quantization(1.0f, 7).b_scale(1.0f).clamp(-90.0f, 100.0f).relu().run(m, float_a.data(), rounded_out.data());
+    for (int64_t i = 0; i < m * n; i++) {
+        const float limited = sums[i] < 0 ? 0.0f : sums[i] > 100 ? 100.0f : static_cast<float>(sums[i]);
+        float got = 0.0f;
+        gemmill::convert(&half_out[i], &got, 1);
+        TRUE(std::abs(got - limited) <= limited / 256.0f && half_out[i].bits == rounded_out[i].bits);
+    }
+    gemmill::RunOptions half_options;
+    half_options.float_residual(half_residual.data(), 0);
+    TRUE(refused(GEMMILL_STATUS_UNSUPPORTED, [&] { halves.run(m, half_a.data(), half_out.data(), half_options); }));
 
     const auto quantization = gemmill::Quantization<uint8_t>::choose(-1.0f, 4.1f);
     TRUE(quantization.scale == 0.02f && quantization.zero_point == 50);

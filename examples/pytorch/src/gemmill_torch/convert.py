@@ -46,9 +46,10 @@ class PackedLinear(nn.Module):
 
 
 class LinearInt8(PackedLinear):
-    """An nn.Linear with int8 weights; activations are quantized on the fly, row by row unless x_scale says otherwise.
+    """An nn.Linear with int8 weights, for x of float32, bfloat16 or float16.
 
-    Scales of the weights are with them in `packed`.
+    Activations are quantized on the fly, row by row unless x_scale says otherwise. Scales of the weights are with them in
+    `packed`.
     """
 
     def __init__(self, packed: Tensor, bias: Tensor | None, in_features: int, out_features: int) -> None:

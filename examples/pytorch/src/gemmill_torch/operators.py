@@ -59,7 +59,7 @@ def linear_int8(
     x_scale: float | None = None,
     x_zero_point: int = 0,
 ) -> Tensor:
-    """y = x W^T + bias in 8-bit integers, of the type of x: float32 or bfloat16.
+    """y = x W^T + bias in 8-bit integers, of the type of x: float32, bfloat16 or float16.
 
     Activations are quantized to uint8 on the fly, by x_scale and x_zero_point, or each row by its own range without them.
     """
@@ -150,11 +150,7 @@ def _(
     x_scale: float | None = None,
     x_zero_point: int = 0,
 ) -> Tensor:
-    _on_one_device(x, packed, bias)
-    torch._check(x.dtype in (torch.float32, torch.bfloat16), lambda: f"linear_int8: expected floats, not {x.dtype}")
-    torch._check(x.dim() >= 1, lambda: "linear_int8: expected x to have a dimension")
-    torch._check(packed.dtype == torch.uint8 and packed.dim() == 1, lambda: "linear_int8: expected packed weights")
-    return x.new_empty((*x.shape[:-1], out_features))
+    return _linear("linear_int8", x, packed, bias, out_features)
 
 
 @torch.library.register_fake("gemmill::quantize_weight")
@@ -181,15 +177,15 @@ def _(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.register_fake("gemmill::linear_bf16")
 def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
-    return _linear_float("linear_bf16", x, packed, bias, out_features)
+    return _linear("linear_bf16", x, packed, bias, out_features)
 
 
 @torch.library.register_fake("gemmill::linear_f16")
 def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
-    return _linear_float("linear_f16", x, packed, bias, out_features)
+    return _linear("linear_f16", x, packed, bias, out_features)
 
 
-def _linear_float(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+def _linear(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
     _on_one_device(x, packed, bias)
     types = (torch.float32, torch.bfloat16, torch.float16)
     torch._check(x.dtype in types, lambda: f"{op}: expected floats, not {x.dtype}")
@@ -213,7 +209,7 @@ def _(packed: Tensor) -> Tensor:
 
 @torch.library.register_fake("gemmill::linear_int4")
 def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, quantize_x: bool = False) -> Tensor:
-    return _linear_float("linear_int4", x, packed, bias, out_features)
+    return _linear("linear_int4", x, packed, bias, out_features)
 
 
 @torch.library.register_fake("gemmill::pack_int4_weight")
