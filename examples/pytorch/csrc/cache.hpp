@@ -32,8 +32,8 @@ public:
         const uint8_t *const bytes = packed.const_data_ptr<uint8_t>();
         const int64_t length = packed.numel();
         uint64_t checksum = 0;
-        if (length >= static_cast<int64_t>(sizeof checksum)) std::memcpy(&checksum, bytes + length - sizeof checksum,
-            sizeof checksum);
+        if (length >= static_cast<int64_t>(sizeof checksum))
+            std::memcpy(&checksum, bytes + length - sizeof checksum, sizeof checksum);
         const Place place{packed.storage().unsafeGetStorageImpl(), bytes};
         {
             std::lock_guard<std::mutex> lock(mutex_);

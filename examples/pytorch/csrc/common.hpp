@@ -93,8 +93,8 @@ public:
         float_code(op, "bias", bias->scalar_type());
         TORCH_CHECK(bias->dim() == 1 && bias->size(0) == n, op, ": expected bias to have shape [", n, "], but it has ",
                     bias->sizes());
-        values_ = bias->scalar_type() == at::kFloat && bias->is_contiguous() ? *bias
-            : bias->to(at::kFloat).contiguous();
+        const bool usable = bias->scalar_type() == at::kFloat && bias->is_contiguous();
+        values_ = usable ? *bias : bias->to(at::kFloat).contiguous();
         static const float none = 0;
         data_ = n > 0 ? values_.const_data_ptr<float>() : &none;
     }
@@ -112,8 +112,8 @@ private:
  * of this gemmill_type, `run`, gemmill_gemm_run or gemmill_float_gemm_run, carries it out.
  */
 template <class Find, class Run>
-at::Tensor linear_of(const char *op, const at::Tensor &x, int64_t k, int64_t n, int64_t out_features, Find find,
-                     Run run) {
+at::Tensor linear_of(const char *op, const at::Tensor &x, int64_t k, int64_t n, int64_t out_features,
+                     Find find, Run run) {
     TORCH_CHECK(x.dim() >= 1, op, ": expected x to have at least one dimension");
     TORCH_CHECK(out_features == n, op, ": the weights have ", n, " output features, but out_features is ",
                 out_features);

@@ -21,8 +21,7 @@ at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std:
         const int64_t n = weights->out_features();
         const Bias bias_f32(op, bias, n);
         TORCH_CHECK(!x_scale || (x_zero_point >= 0 && x_zero_point <= 255), op,
-                    ": expected x_zero_point in 0 to 255, but it is ",
-                    x_zero_point);
+                    ": expected x_zero_point in 0 to 255, but it is ", x_zero_point);
         const auto operation = [&](int32_t type, int threads) {
             const float scale = static_cast<float>(x_scale.value_or(1.0));
             return weights->linear({type, threads, !x_scale, scale, static_cast<int32_t>(x_zero_point)},

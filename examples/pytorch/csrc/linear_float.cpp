@@ -69,8 +69,8 @@ at::Tensor pack_float_weight(const at::Tensor &weight, at::ScalarType dtype) {
                 ": expected dtype to be bfloat16 or half, but it is ", dtype);
     return refused_as_torch_error(op, [&] {
         gemmill::FloatPacking packing;
-        packing.type(dtype == at::kHalf ? GEMMILL_TYPE_F16 : GEMMILL_TYPE_BF16).threads(GEMMILL_THREADS_MAX,
-            threads_allowed());
+        packing.type(dtype == at::kHalf ? GEMMILL_TYPE_F16 : GEMMILL_TYPE_BF16);
+        packing.threads(GEMMILL_THREADS_MAX, threads_allowed());
         const int64_t n = weight.size(0), k = weight.size(1);
         gemmill_float_weights *made = nullptr;
         gemmill::check(gemmill_float_weights_create(code, weight.const_data_ptr(), k, n, weight.stride(1),

@@ -19,8 +19,8 @@ public:
     int64_t out_features() const { return out_features_; }
 
     std::shared_ptr<const FloatOperation> operation(const FloatSettings &settings, const float *bias) {
-        const auto create = settings.quantize_x ? gemmill_float_gemm_create_groupwise_a8
-            : gemmill_float_gemm_create_groupwise;
+        const auto create =
+            settings.quantize_x ? gemmill_float_gemm_create_groupwise_a8 : gemmill_float_gemm_create_groupwise;
         return operations_.get(settings, bias, out_features_, [&](gemmill_float_gemm **gemm) {
             return create(packed_.get(), settings.type, settings.type, gemm);
         });
@@ -58,9 +58,10 @@ at::Tensor pack_int4_weight(const at::Tensor &weight, int64_t group_size, bool s
         const gemmill::GroupwiseFormat format{4, static_cast<int32_t>(group_size),
                                               symmetric ? GEMMILL_ZERO_POINTS_MIDDLE : GEMMILL_ZERO_POINTS_EACH};
         const float *const data = w.const_data_ptr<float>();
-        const auto weights = search ? gemmill::GroupwiseWeights::search(data, k, n, w.stride(1), w.stride(0), format)
-                                    : gemmill::GroupwiseWeights::round_to_nearest(data, k, n, w.stride(1), w.stride(0),
-                                        format);
+        using gemmill::GroupwiseWeights;
+        const auto weights = search
+            ? GroupwiseWeights::search(data, k, n, w.stride(1), w.stride(0), format)
+            : GroupwiseWeights::round_to_nearest(data, k, n, w.stride(1), w.stride(0), format);
         return written_bytes([&](uint8_t *buffer, int64_t capacity, int64_t *length) {
             return gemmill_groupwise_weights_to_bytes(weights.get(), buffer, capacity, length);
         });

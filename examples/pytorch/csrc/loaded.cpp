@@ -29,13 +29,12 @@ std::shared_ptr<const Operation<gemmill_gemm>> LoadedWeights::linear(const Linea
         gemmill_gemm *gemm = nullptr;
         gemmill::check(gemmill_gemm_create(weights_.get(), settings.type, settings.type, &gemm));
         auto operation = std::make_shared<const Operation<gemmill_gemm>>(gemm);
-        if (scales_.empty()) gemmill::check(gemmill_gemm_set_b_scale(gemm, 1.0f));
-        else gemmill::check(gemmill_gemm_set_b_scales(gemm, scales_per_, scales_.data(),
-                                                      static_cast<int64_t>(scales_.size())));
+        const auto scales = static_cast<int64_t>(scales_.size());
+        if (scales == 0) gemmill::check(gemmill_gemm_set_b_scale(gemm, 1.0f));
+        else gemmill::check(gemmill_gemm_set_b_scales(gemm, scales_per_, scales_.data(), scales));
         gemmill::check(gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, settings.threads));
-        gemmill::check(settings.per_row ? gemmill_gemm_set_a_quantization_per_row(gemm)
-                                        : gemmill_gemm_set_a_quantization(gemm, settings.x_scale,
-                                            settings.x_zero_point));
+        if (settings.per_row) gemmill::check(gemmill_gemm_set_a_quantization_per_row(gemm));
+        else gemmill::check(gemmill_gemm_set_a_quantization(gemm, settings.x_scale, settings.x_zero_point));
         if (bias) gemmill::check(gemmill_gemm_set_bias_f32(gemm, bias, out_features_));
         gemmill::check(gemmill_gemm_prepare(gemm));
         return operation;

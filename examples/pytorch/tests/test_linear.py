@@ -195,7 +195,8 @@ def test_refusals() -> None:
     packed, _, bias = layer(8, 16)
     x = torch.randn(2, 16)
     for bad in (
-        (x.double(), packed, bias, 8), (x.int(), packed, bias, 8), (x, packed.float(), bias, 8), (x, packed.view(1, -1), bias, 8),
+        (x.double(), packed, bias, 8), (x.int(), packed, bias, 8), (x, packed.float(), bias, 8),
+        (x, packed.view(1, -1), bias, 8),
         (x, packed, bias.double(), 8), (x, packed, bias[:5], 8), (x, packed, bias, 9), (x[:, :7], packed, bias, 8),
         (torch.tensor(1.0), packed, bias, 8), (x, packed, bias, 8, 0.1, 256), (x, packed, bias, 8, 0.1, -1),
         (x, packed.repeat_interleave(2)[::2], bias, 8),
