@@ -1,6 +1,6 @@
 /*
- * Products of all types, settings and tiers against loops over single elements: the same bits, with random and with extreme
- * numbers. What lies between the rows of C is left as it was.
+ * Products of all types, settings and tiers against loops over single elements: the same bits, with random and with
+ * extreme numbers. What lies between the rows of C is left as it was.
  *
  *     exact [CASES] [SEED]
  */
@@ -257,8 +257,10 @@ static int one_case(Random *random, int number)
             if (gives_float) x = get(c.c_type, out, i), y = get(c.c_type, expected, i);
             wrong = memcmp(out + i * element, expected + i * element, element) != 0 && !(x == 0.0f && y == 0.0f);
             if (wrong)
-                printf("case %d: %lld x %lld x %lld, %lld groups, A %d, B %d, C %d, tier %s: element %lld of row %lld\n", number,
-                       (long long)c.m, (long long)c.n, (long long)c.k, (long long)c.groups, c.a_type, c.b_type, c.c_type,
+                printf("case %d: %lld x %lld x %lld, %lld groups, A %d, B %d, C %d, tier %s: "
+                       "element %lld of row %lld\n",
+                       number, (long long)c.m, (long long)c.n, (long long)c.k, (long long)c.groups, c.a_type,
+                       c.b_type, c.c_type,
                        gemmill_tier_name(c.tier), (long long)i % c.c_row_stride, (long long)i / c.c_row_stride);
         }
         free(out);
@@ -269,7 +271,8 @@ static int one_case(Random *random, int number)
     if (c.c_type == GEMMILL_TYPE_I32 && !is_float && zero && c.groups == 1 && !wrong) {
         for (int64_t i = 0; i < c.m; i++) c.a_zero_points[i] = 0;
         for (int64_t k = 0; k < c.k; k++)
-            for (int64_t j = 0; j < c.n; j++) b_bytes[k * c.b_row_stride + j * c.b_col_stride] = (uint8_t)c.b[k * c.n + j];
+            for (int64_t j = 0; j < c.n; j++)
+                b_bytes[k * c.b_row_stride + j * c.b_col_stride] = (uint8_t)c.b[k * c.n + j];
         int32_t *sums = (int32_t *)(void *)got;
         OK(gemmill_multiply(c.a_type, c.b_type, c.m, c.n, c.k, a_bytes, c.a_row_stride, c.a_col_stride, b_bytes,
                             c.b_row_stride, c.b_col_stride, sums, c.c_row_stride));
@@ -285,7 +288,7 @@ static int one_case(Random *random, int number)
     return wrong;
 }
 
-/* A and C as column blocks of one buffer: with the same row stride they lie apart, though one lies between the other's rows. */
+/* A and C as column blocks of one buffer: apart, though each lies between the other's rows. */
 static void column_blocks(void)
 {
     enum { M = 70, K = 24, N = 40, ROW = 64 };

@@ -137,7 +137,8 @@ static void weights(void)
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, INT64_MAX, 1, NULL, &made));
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, N, INT64_MAX, NULL, &made));
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, b, INT64_C(1) << 40, INT64_C(1) << 40, 0, 0, NULL, &made));
-    EXPECT(OUT_OF_MEMORY, gemmill_weights_create(GEMMILL_TYPE_U8, b, INT64_C(1) << 30, INT64_C(1) << 30, 0, 0, NULL, &made));
+    EXPECT(OUT_OF_MEMORY,
+           gemmill_weights_create(GEMMILL_TYPE_U8, b, INT64_C(1) << 30, INT64_C(1) << 30, 0, 0, NULL, &made));
     EXPECT(UNSUPPORTED, gemmill_weights_create(GEMMILL_TYPE_I32, integers, K, N, N, 1, NULL, &made));
     EXPECT(UNSUPPORTED, gemmill_weights_create(GEMMILL_TYPE_F32, x, K, N, N, 1, NULL, &made));
     EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_weights_create(code, b, K, N, N, 1, NULL, &made));
@@ -259,7 +260,8 @@ static void bytes(void)
     EXPECT(MISALIGNED, gemmill_weights_from_bytes(written, length, NULL, odd(x)));
     EXPECT(OUT_OF_RANGE, gemmill_weights_from_bytes(written, -1, NULL, &loaded));
     EXPECT(OVERFLOW, gemmill_weights_from_bytes(written, INT64_MAX, NULL, &loaded));
-    for (int64_t part = 0; part < length; part++) EXPECT(BAD_DATA, gemmill_weights_from_bytes(written, part, NULL, &loaded));
+    for (int64_t part = 0; part < length; part++)
+        EXPECT(BAD_DATA, gemmill_weights_from_bytes(written, part, NULL, &loaded));
     for (int64_t i = 0; i < length; i++) {
         memcpy(again, written, sizeof again);
         again[i] ^= 1;

@@ -433,7 +433,8 @@ static void quantization(void)
     float scales[4] = {77.0f, 77.0f, 77.0f, 77.0f};
     typedef gemmill_status Quantize(const float *, int64_t, int64_t, int64_t, int64_t, int8_t *, float *);
     for (int i = 0; i < 2; i++) {
-        Quantize *const gemmill_quantize_weights = i ? gemmill_quantize_weights_per_tensor : gemmill_quantize_weights_per_column;
+        Quantize *const gemmill_quantize_weights =
+            i ? gemmill_quantize_weights_per_tensor : gemmill_quantize_weights_per_column;
 #define IS(status, call) TRUE((call) == GEMMILL_STATUS_##status)
         IS(NULL_POINTER, gemmill_quantize_weights(NULL, 2, 4, 4, 1, w, scales));
         IS(NULL_POINTER, gemmill_quantize_weights(x, 2, 4, 4, 1, NULL, scales));
