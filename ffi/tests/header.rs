@@ -11,7 +11,17 @@ fn generated(ffi: &Path) -> String {
     builder.generate().expect("the crate is well-formed").write(&mut text);
     let text = String::from_utf8(text).expect("cbindgen writes UTF-8");
     let text = text.replace(" * # Safety\n * ", " * Requires: ");
-    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    text.lines().flat_map(|line| wrapped(line.trim_end())).map(|line| line + "\n").collect()
+}
+
+/// Lines of at most 120 characters of a comment's line.
+fn wrapped(line: &str) -> Vec<String> {
+    match line.get(..=120).and_then(|start| start.rfind(' ')) {
+        Some(at) if line.starts_with(" * ") => {
+            [line[..at].to_owned()].into_iter().chain(wrapped(&format!(" * {}", &line[at + 1..]))).collect()
+        }
+        _ => vec![line.to_owned()],
+    }
 }
 
 #[test]
@@ -26,8 +36,8 @@ fn the_header_is_what_the_crate_says() {
     let first = checked_in.lines().zip(header.lines()).enumerate().find(|(_, (old, new))| old != new);
     assert!(
         checked_in == header,
-        "include/gemmill.h differs from the crate: look at the difference, then GEMMILL_BLESS=1 cargo test -p gemmill-ffi \
-         --test header. First: {first:?}"
+        "include/gemmill.h differs from the crate: look at the difference, then GEMMILL_BLESS=1 cargo test \
+         -p gemmill-ffi --test header. First: {first:?}"
     );
 }
 
@@ -57,8 +67,8 @@ fn every_function_s_comment_tells_threads_and_errors() {
     assert!(functions > 50, "{functions} functions");
 }
 
-/// What checks the pointers of an entry point relies on its `# Safety` section, so that only `unsafe` functions may use it;
-/// and messages begin with the name of the function that was called.
+/// What checks the pointers of an entry point relies on its `# Safety` section, so that only `unsafe` functions may use
+/// it; and messages begin with the name of the function that was called.
 #[test]
 fn entry_points_have_contracts_and_their_own_names() {
     let mut functions = 0;

@@ -206,8 +206,9 @@ static int check_product(Random *random, Case *c, gemmill_float_gemm *gemm, int 
                 if (wrong)
                     printf("case %d: %lld x %lld x %lld, A %d, C %d, tier %s, dot %s, function %d, quantized %d: "
                            "row %lld, column %lld: expected %.9g, given %.9g\n", number, (long long)c->m,
-                           (long long)c->n, (long long)c->k, c->a_type, c->c_type, gemmill_tier_name(c->tier), gemmill_hardware_dot_name(c->dot),
-                           c->function, c->quantized, (long long)i, (long long)j, (double)y, (double)got);
+                           (long long)c->n, (long long)c->k, c->a_type, c->c_type, gemmill_tier_name(c->tier),
+                           gemmill_hardware_dot_name(c->dot), c->function, c->quantized, (long long)i,
+                           (long long)j, (double)y, (double)got);
             }
         }
     }
