@@ -1,12 +1,12 @@
 /*
- * gemmill: matrix products of low precision on x86 CPUs, with machine code generated at run time: int8, exactly, and f32, f16
- * and bf16, with weights of those types or of 4 and 2 bits.
+ * gemmill: matrix products of low precision on x86 CPUs, with machine code generated at run time: int8, exactly, and
+ * f32, f16 and bf16, with weights of those types or of 4 and 2 bits.
  *
  *     C[i][j] = epilogue( sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]) )
  *
- * A holds activations (u8, i8, or float that is quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
- * requantized bytes or float. Sums never saturate on the way, and every CPU, shape and number of threads gives the same bits.
- * So do floating-point products, unless asked for other sums: see gemmill_float_gemm_create.
+ * A holds activations (u8, i8, or floats that are quantized on the fly), B weights (i8 or u8, packed once), C i32 sums,
+ * requantized bytes or floats. Sums never saturate on the way, and every CPU, shape and number of threads gives the
+ * same bits. So do floating-point products, unless asked for other sums: see gemmill_float_gemm_create.
  *
  * From zero to a requantized product:
  *
@@ -31,13 +31,14 @@
  *     }
  *
  * What holds everywhere:
- * - Functions give a gemmill_status, 0 for success. Outputs are untouched after a failure, but new handles are null then.
- * - Pointers that are null or misaligned, and sizes and strides that are negative or too large, are refused. Whether memory is
- *   as large as they say cannot be seen: what a function requires of it is undefined behaviour if it does not hold.
- *   "Pointers" among a function's errors stands for GEMMILL_STATUS_NULL_POINTER and GEMMILL_STATUS_MISALIGNED; any function may
- *   give GEMMILL_STATUS_INTERNAL.
- * - Sizes and strides are int64_t and count elements, not bytes. A row-major matrix of n columns has row stride n and column
- *   stride 1. Codes of enums are int32_t, and numbers that an enum does not have are refused.
+ * - Functions give a gemmill_status, 0 for success. Outputs are untouched after a failure, but new handles are null
+ *   then.
+ * - Pointers that are null or misaligned, and sizes and strides that are negative or too large, are refused. Whether
+ *   memory is as large as they say cannot be seen: what a function requires of it is undefined behaviour if it does not
+ *   hold. "Pointers" among a function's errors stands for GEMMILL_STATUS_NULL_POINTER and GEMMILL_STATUS_MISALIGNED;
+ *   any function may give GEMMILL_STATUS_INTERNAL.
+ * - Sizes and strides are int64_t and count elements, not bytes. A row-major matrix of n columns has row stride n and
+ *   column stride 1. Codes of enums are int32_t, and numbers that an enum does not have are refused.
  * - Handles are created, set, used by any number of threads, and destroyed once, when no call uses them any more.
  * - Nothing throws, unwinds or exits, but for one case: the process ends if memory for the library's own use runs out.
  * - The floating-point environment must be the usual one: to nearest, subnormals kept.
@@ -707,7 +708,8 @@ gemmill_status gemmill_weights_equal(const gemmill_weights *weights, const gemmi
  * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
  * pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t, count to
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t,
+ * count to
  * an int64_t.
  */
 gemmill_status gemmill_weights_scales(const gemmill_weights *weights,
@@ -727,7 +729,8 @@ gemmill_status gemmill_weights_scales(const gemmill_weights *weights,
  * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
  * pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an
+ * int64_t.
  */
 gemmill_status gemmill_weights_to_bytes(const gemmill_weights *weights,
                                         uint8_t *buffer,
@@ -759,7 +762,8 @@ gemmill_status gemmill_weights_from_bytes(const uint8_t *bytes,
  * may be null if capacity is 0. Ownership: the buffer is the caller's. Threads: any.
  * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity; pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an
+ * int64_t.
  */
 gemmill_status gemmill_weights_sequences(const gemmill_weights *weights,
                                          char *buffer,
@@ -775,7 +779,8 @@ gemmill_status gemmill_weights_sequences(const gemmill_weights *weights,
  * Errors: GEMMILL_STATUS_UNSUPPORTED for another type, GEMMILL_STATUS_OVERLAP if row_stride is below N,
  * GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and
+ * nobody
  * else uses them meanwhile.
  */
 gemmill_status gemmill_weights_unpack(const gemmill_weights *weights, int32_t b_type, void *b, int64_t row_stride);
@@ -1075,7 +1080,8 @@ gemmill_status gemmill_gemm_prepare(const gemmill_gemm *gemm);
  * GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C
  * being written in part; pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
- * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and
+ * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K,
+ * N and
  * strides reach; nobody writes to A's, or uses C's, meanwhile.
  */
 gemmill_status gemmill_gemm_run(const gemmill_gemm *gemm,
@@ -1114,7 +1120,8 @@ gemmill_status gemmill_gemm_describe(const gemmill_gemm *gemm,
  * elements. Weights that are used more than a few times are better packed once. Ownership: all memory is the caller's.
  * Threads: any. Errors: as gemmill_weights_create and gemmill_gemm_run.
  *
- * Requires: a, b and c have the elements that sizes and strides reach; nobody writes to A's and B's, or uses C's, meanwhile.
+ * Requires: a, b and c have the elements that sizes and strides reach; nobody writes to A's and B's, or uses C's,
+ * meanwhile.
  */
 gemmill_status gemmill_multiply(int32_t a_type,
                                 int32_t b_type,
@@ -1147,7 +1154,8 @@ gemmill_status gemmill_run_options_create(gemmill_run_options **options);
  * copied; it must be there in each run with these options. Threads: any.
  * Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count; pointers.
  *
- * Requires: options is a handle that is not destroyed meanwhile; zero_points has count elements, in each run with these options.
+ * Requires: options is a handle that is not destroyed meanwhile; zero_points has count elements, in each run with these
+ * options.
  */
 gemmill_status gemmill_run_options_set_row_zero_points(gemmill_run_options *options,
                                                        const int32_t *zero_points,
@@ -1161,7 +1169,8 @@ gemmill_status gemmill_run_options_set_row_zero_points(gemmill_run_options *opti
  * with these options.
  * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count; pointers.
  *
- * Requires: options is a handle that is not destroyed meanwhile; scales has count elements, in each run with these options.
+ * Requires: options is a handle that is not destroyed meanwhile; scales has count elements, in each run with these
+ * options.
  */
 gemmill_status gemmill_run_options_set_row_scales(gemmill_run_options *options, const float *scales, int64_t count);
 
@@ -1173,7 +1182,8 @@ gemmill_status gemmill_run_options_set_row_scales(gemmill_run_options *options, 
  * each run with these options, apart from C. Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride;
  * pointers.
  *
- * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach,
+ * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and
+ * row_stride reach,
  * in each run with these options.
  */
 gemmill_status gemmill_run_options_set_residual(gemmill_run_options *options,
@@ -1190,7 +1200,8 @@ gemmill_status gemmill_run_options_set_residual(gemmill_run_options *options,
  * Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride and codes that no type has, GEMMILL_STATUS_UNSUPPORTED for
  * types of integers; pointers.
  *
- * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach,
+ * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and
+ * row_stride reach,
  * in each run with these options.
  */
 gemmill_status gemmill_run_options_set_float_residual(gemmill_run_options *options,
@@ -1224,7 +1235,8 @@ gemmill_status gemmill_run_options_destroy(gemmill_run_options *options);
  * Errors: GEMMILL_STATUS_OUT_OF_RANGE unless threads is 1 to 65535, GEMMILL_STATUS_NULL_POINTER for a null function
  * with threads; pointers.
  *
- * Requires: options is a handle that is not destroyed meanwhile; parallel_for does as said, with this context, in each run with
+ * Requires: options is a handle that is not destroyed meanwhile; parallel_for does as said, with this context, in each
+ * run with
  * these options.
  */
 gemmill_status gemmill_run_options_set_parallel_for(gemmill_run_options *options,
@@ -1306,7 +1318,8 @@ gemmill_status gemmill_dequantize(int32_t q_type,
  * strides,
  * GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OVERLAP; pointers.
  *
- * Requires: weights, q and scales have the elements that sizes and strides reach; nobody writes to the weights', or uses those
+ * Requires: weights, q and scales have the elements that sizes and strides reach; nobody writes to the weights', or
+ * uses those
  * of q and scales, meanwhile.
  */
 gemmill_status gemmill_quantize_weights_per_column(const float *weights,
@@ -1323,7 +1336,8 @@ gemmill_status gemmill_quantize_weights_per_column(const float *weights,
  *
  * Everything else as gemmill_quantize_weights_per_column.
  *
- * Requires: weights and q have the elements that sizes and strides reach; nobody writes to the weights', or uses those of q,
+ * Requires: weights and q have the elements that sizes and strides reach; nobody writes to the weights', or uses those
+ * of q,
  * meanwhile; scale points to a float.
  */
 gemmill_status gemmill_quantize_weights_per_tensor(const float *weights,
@@ -1492,7 +1506,8 @@ gemmill_status gemmill_float_weights_equal(const gemmill_float_weights *weights,
  * Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW;
  * pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and
+ * nobody
  * else uses them meanwhile.
  */
 gemmill_status gemmill_float_weights_unpack(const gemmill_float_weights *weights, float *b, int64_t row_stride);
@@ -1507,7 +1522,8 @@ gemmill_status gemmill_float_weights_unpack(const gemmill_float_weights *weights
  * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
  * pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an
+ * int64_t.
  */
 gemmill_status gemmill_float_weights_to_bytes(const gemmill_float_weights *weights,
                                               uint8_t *buffer,
@@ -1623,7 +1639,8 @@ gemmill_status gemmill_groupwise_weights_from_bytes(const uint8_t *bytes,
  * Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
  * pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an
+ * int64_t.
  */
 gemmill_status gemmill_groupwise_weights_to_bytes(const gemmill_groupwise_weights *weights,
                                                   uint8_t *buffer,
@@ -1662,7 +1679,8 @@ gemmill_status gemmill_groupwise_weights_n(const gemmill_groupwise_weights *weig
  *
  * Threads: any. Errors: pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
+ * Requires: weights is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t
+ * each.
  */
 gemmill_status gemmill_groupwise_weights_format(const gemmill_groupwise_weights *weights,
                                                 int32_t *bits,
@@ -1700,7 +1718,8 @@ gemmill_status gemmill_groupwise_weights_values(const gemmill_groupwise_weights 
  *
  * Everything else as gemmill_groupwise_weights_values; capacity counts elements.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity elements; count points to an int64_t.
+ * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity elements; count points to an
+ * int64_t.
  */
 gemmill_status gemmill_groupwise_weights_scales(const gemmill_groupwise_weights *weights,
                                                 uint16_t *buffer,
@@ -1727,7 +1746,8 @@ gemmill_status gemmill_groupwise_weights_zero_points(const gemmill_groupwise_wei
  * Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW;
  * pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and
+ * nobody
  * else uses them meanwhile.
  */
 gemmill_status gemmill_groupwise_weights_dequantize(const gemmill_groupwise_weights *weights,
@@ -1742,7 +1762,8 @@ gemmill_status gemmill_groupwise_weights_dequantize(const gemmill_groupwise_weig
  * caller's.
  * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative strides, GEMMILL_STATUS_OVERFLOW; pointers.
  *
- * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and strides reach; largest and
+ * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and strides reach;
+ * largest and
  * mean_squared point to a double each.
  */
 gemmill_status gemmill_groupwise_weights_error(const gemmill_groupwise_weights *weights,
@@ -1811,7 +1832,8 @@ gemmill_status gemmill_groupwise_packed_n(const gemmill_groupwise_packed *packed
  *
  * Threads: any. Errors: pointers.
  *
- * Requires: packed is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t each.
+ * Requires: packed is a handle that is not destroyed meanwhile; bits, group_size and zero_points point to an int32_t
+ * each.
  */
 gemmill_status gemmill_groupwise_packed_format(const gemmill_groupwise_packed *packed,
                                                int32_t *bits,
@@ -2050,7 +2072,8 @@ gemmill_status gemmill_float_gemm_hardware_dot(const gemmill_float_gemm *gemm, i
  * GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written in part;
  * pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
- * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and
+ * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K,
+ * N and
  * strides reach; nobody writes to A's, or uses C's, meanwhile.
  */
 gemmill_status gemmill_float_gemm_run(const gemmill_float_gemm *gemm,
