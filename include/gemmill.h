@@ -709,8 +709,7 @@ gemmill_status gemmill_weights_equal(const gemmill_weights *weights, const gemmi
  * pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t,
- * count to
- * an int64_t.
+ * count to an int64_t.
  */
 gemmill_status gemmill_weights_scales(const gemmill_weights *weights,
                                       int32_t *per,
@@ -780,8 +779,7 @@ gemmill_status gemmill_weights_sequences(const gemmill_weights *weights,
  * GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and
- * nobody
- * else uses them meanwhile.
+ * nobody else uses them meanwhile.
  */
 gemmill_status gemmill_weights_unpack(const gemmill_weights *weights, int32_t b_type, void *b, int64_t row_stride);
 
@@ -1081,8 +1079,7 @@ gemmill_status gemmill_gemm_prepare(const gemmill_gemm *gemm);
  * being written in part; pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K,
- * N and
- * strides reach; nobody writes to A's, or uses C's, meanwhile.
+ * N and strides reach; nobody writes to A's, or uses C's, meanwhile.
  */
 gemmill_status gemmill_gemm_run(const gemmill_gemm *gemm,
                                 int64_t m,
@@ -1183,8 +1180,7 @@ gemmill_status gemmill_run_options_set_row_scales(gemmill_run_options *options, 
  * pointers.
  *
  * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and
- * row_stride reach,
- * in each run with these options.
+ * row_stride reach, in each run with these options.
  */
 gemmill_status gemmill_run_options_set_residual(gemmill_run_options *options,
                                                 const float *residual,
@@ -1201,8 +1197,7 @@ gemmill_status gemmill_run_options_set_residual(gemmill_run_options *options,
  * types of integers; pointers.
  *
  * Requires: options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and
- * row_stride reach,
- * in each run with these options.
+ * row_stride reach, in each run with these options.
  */
 gemmill_status gemmill_run_options_set_float_residual(gemmill_run_options *options,
                                                       int32_t residual_type,
@@ -1236,8 +1231,7 @@ gemmill_status gemmill_run_options_destroy(gemmill_run_options *options);
  * with threads; pointers.
  *
  * Requires: options is a handle that is not destroyed meanwhile; parallel_for does as said, with this context, in each
- * run with
- * these options.
+ * run with these options.
  */
 gemmill_status gemmill_run_options_set_parallel_for(gemmill_run_options *options,
                                                     gemmill_parallel_for parallel_for,
@@ -1319,8 +1313,7 @@ gemmill_status gemmill_dequantize(int32_t q_type,
  * GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OVERLAP; pointers.
  *
  * Requires: weights, q and scales have the elements that sizes and strides reach; nobody writes to the weights', or
- * uses those
- * of q and scales, meanwhile.
+ * uses those of q and scales, meanwhile.
  */
 gemmill_status gemmill_quantize_weights_per_column(const float *weights,
                                                    int64_t k,
@@ -1337,8 +1330,7 @@ gemmill_status gemmill_quantize_weights_per_column(const float *weights,
  * Everything else as gemmill_quantize_weights_per_column.
  *
  * Requires: weights and q have the elements that sizes and strides reach; nobody writes to the weights', or uses those
- * of q,
- * meanwhile; scale points to a float.
+ * of q, meanwhile; scale points to a float.
  */
 gemmill_status gemmill_quantize_weights_per_tensor(const float *weights,
                                                    int64_t k,
@@ -1507,8 +1499,7 @@ gemmill_status gemmill_float_weights_equal(const gemmill_float_weights *weights,
  * pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and
- * nobody
- * else uses them meanwhile.
+ * nobody else uses them meanwhile.
  */
 gemmill_status gemmill_float_weights_unpack(const gemmill_float_weights *weights, float *b, int64_t row_stride);
 
@@ -1747,8 +1738,7 @@ gemmill_status gemmill_groupwise_weights_zero_points(const gemmill_groupwise_wei
  * pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and
- * nobody
- * else uses them meanwhile.
+ * nobody else uses them meanwhile.
  */
 gemmill_status gemmill_groupwise_weights_dequantize(const gemmill_groupwise_weights *weights,
                                                     float *b,
@@ -1763,8 +1753,7 @@ gemmill_status gemmill_groupwise_weights_dequantize(const gemmill_groupwise_weig
  * Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative strides, GEMMILL_STATUS_OVERFLOW; pointers.
  *
  * Requires: weights is a handle that is not destroyed meanwhile; b has the elements that K, N and strides reach;
- * largest and
- * mean_squared point to a double each.
+ * largest and mean_squared point to a double each.
  */
 gemmill_status gemmill_groupwise_weights_error(const gemmill_groupwise_weights *weights,
                                                const float *b,
@@ -2073,8 +2062,7 @@ gemmill_status gemmill_float_gemm_hardware_dot(const gemmill_float_gemm *gemm, i
  * pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K,
- * N and
- * strides reach; nobody writes to A's, or uses C's, meanwhile.
+ * N and strides reach; nobody writes to A's, or uses C's, meanwhile.
  */
 gemmill_status gemmill_float_gemm_run(const gemmill_float_gemm *gemm,
                                       int64_t m,

@@ -11,17 +11,31 @@ fn generated(ffi: &Path) -> String {
     builder.generate().expect("the crate is well-formed").write(&mut text);
     let text = String::from_utf8(text).expect("cbindgen writes UTF-8");
     let text = text.replace(" * # Safety\n * ", " * Requires: ");
-    text.lines().flat_map(|line| wrapped(line.trim_end())).map(|line| line + "\n").collect()
+    wrapped(&text)
 }
 
-/// Lines of at most 120 characters of a comment's line.
-fn wrapped(line: &str) -> Vec<String> {
-    match line.get(..=120).and_then(|start| start.rfind(' ')) {
-        Some(at) if line.starts_with(" * ") => {
-            [line[..at].to_owned()].into_iter().chain(wrapped(&format!(" * {}", &line[at + 1..]))).collect()
+/// The text with what goes beyond 120 characters of a comment's line at the beginning of its next one.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut beyond = String::new();
+    for line in text.lines() {
+        let mut line = line.trim_end().to_owned();
+        if !beyond.is_empty() {
+            match line.strip_prefix(" * ") {
+                Some(rest) => line = format!(" * {beyond} {rest}"),
+                None => wrapped += &format!(" * {beyond}\n"),
+            }
+            beyond.clear();
         }
-        _ => vec![line.to_owned()],
+        if line.starts_with(" * ")
+            && let Some(at) = line.get(..=120).and_then(|start| start.rfind(' '))
+        {
+            beyond = line.split_off(at)[1..].to_owned();
+        }
+        wrapped += &line;
+        wrapped.push('\n');
     }
+    wrapped
 }
 
 #[test]
