@@ -1,6 +1,7 @@
 /*
- * gemmill for C++11 and later: the functions of gemmill.h, which has the formulas, as classes that own their handles and throw
- * gemmill::Error where those give a status. Nothing but this header, those in gemmill/ and the C library is needed.
+ * gemmill for C++11 and later: the functions of gemmill.h, which has the formulas, as classes that own their handles
+ * and throw gemmill::Error where those give a status. Nothing but this header, those in gemmill/ and the C library is
+ * needed.
  *
  *     gemmill::Weights weights(b, k, n);
  *     gemmill::Gemm<uint8_t, uint8_t> gemm(weights);
@@ -14,8 +15,9 @@
  *     gemmill::FloatGemm<float, float> gemm(weights);
  *     gemm.bias(bias, n).function(GEMMILL_FUNCTION_GELU).run(m, a, c);
  *
- * Objects can be moved, not copied. const functions may be called by many threads at once; others, as always, by one that has
- * the object for itself. Pointers are as for the C functions: not owned, and not checked for what they point to.
+ * Objects can be moved, not copied. const functions may be called by many threads at once; others, as always, by one
+ * that has the object for itself. Pointers are as for the C functions: not owned, and not checked for what they point
+ * to.
  */
 #ifndef GEMMILL_HPP
 #define GEMMILL_HPP

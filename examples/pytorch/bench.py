@@ -1,8 +1,10 @@
 """gemmill's operators against torch's own, on this CPU and in one run.
 
-    python bench.py [--threads 1 2] [--seconds 0.3] [--only int8_mm linear_int8 linear_bf16 linear_f16 linear_int4 overhead]
+    python bench.py [--threads 1 2] [--seconds 0.3] [--only int8_mm linear_int8 linear_bf16 linear_f16 linear_int4
+    overhead]
 
-Sides take turns, and the fastest run of each counts. What CPUs without AVX-512 would do, as far as torch can be held to it:
+Sides take turns, and the fastest run of each counts. What CPUs without AVX-512 would do, as far as torch can be held to
+it:
 
     ONEDNN_MAX_CPU_ISA=AVX2 FBGEMM_ENABLE_INSTRUCTIONS=AVX2 GEMMILL_TIER=avx2 python bench.py
 """
@@ -45,10 +47,14 @@ def mean(ratios: list[float]) -> float:
 
 def int8_mm(seconds: float) -> None:
     print(
-        "\nint8_mm, us, B K-major as in torch.nn.Linear: torch._int_mm with oneDNN; int8_mm with the same B again, with a new B,"
+        "\nint8_mm, us, B K-major as in torch.nn.Linear: torch._int_mm with oneDNN; int8_mm with the same B again, "
+        "with a new B,"
     )
     print("int8_mm_packed. Ratios: torch to the same B, torch to packed, torch without oneDNN to the same B")
-    print(f"{'m, n, k':>15} {'torch':>9} {'same B':>9} {'new B':>9} {'packed':>9} {'ratio':>7} {'packed':>7} {'no oneDNN':>9}")
+    print(
+        f"{'m, n, k':>15} {'torch':>9} {'same B':>9} {'new B':>9} {'packed':>9} {'ratio':>7} {'packed':>7} "
+        f"{'no oneDNN':>9}"
+    )
     ratios = [int8_mm_row(m, n, k, seconds) for m, n, k in SHAPES]
     same, packed, plain = (mean([r[i] for r in ratios]) for i in range(3))
     print(f"{'geometric mean':>15} {'':39} {same:7.2f} {packed:7.2f} {plain:9.1f}")
@@ -110,7 +116,9 @@ def linear_row(m: int, n: int, k: int, per_channel: bool, seconds: float) -> flo
 
 def half(dtype: torch.dtype, seconds: float) -> None:
     name = "bf16" if dtype == torch.bfloat16 else "f16"
-    print(f"\ntorch's {name} linear and linear_{name}, us: weights {name}; x {name}, or float32. Ratios: torch to gemmill")
+    print(
+        f"\ntorch's {name} linear and linear_{name}, us: weights {name}; x {name}, or float32. Ratios: torch to gemmill"
+    )
     print(f"{'m, n, k':>15} {'f32':>9} {name:>9} {'x ' + name:>9} {'x f32':>9} {'ratio':>7} {'x f32':>7}")
     ratios = [half_row(m, n, k, dtype, seconds) for m, n, k in SHAPES]
     low, full = (mean([r[i] for r in ratios]) for i in range(2))
@@ -163,7 +171,8 @@ def linear_int4_row(m: int, n: int, k: int, seconds: float) -> tuple[float, floa
 
 
 def overhead(seconds: float) -> None:
-    """What an operator takes beyond the library's call, which the extension times itself, back to back: with one thread."""
+    """What an operator takes beyond the library's call, which the extension times itself, back to back: with one
+    thread."""
     if torch.get_num_threads() != 1:
         return
     layer = gemmill_torch.LinearInt8.from_linear(torch.nn.Linear(64, 64))

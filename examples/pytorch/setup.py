@@ -1,4 +1,5 @@
-"""Builds the operators: `pip install --no-build-isolation .`, with torch installed and gemmill.pc where pkg-config finds it."""
+"""Builds the operators: `pip install --no-build-isolation .`, with torch installed and gemmill.pc where pkg-config
+finds it."""
 
 import shlex
 import subprocess

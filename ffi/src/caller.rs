@@ -5,10 +5,11 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::MutexGuard;
 
-use gemmill::{MatMut, MatRef};
+use gemmill::{AnyMut, AnyRef, Element, MatMut, MatRef};
 
 use crate::call::{Failure, Outcome, call};
-use crate::memory::{Element, Matrix, Plain, checked, extent, size};
+use crate::codes::with_type;
+use crate::memory::{Matrix, checked, extent, size};
 use crate::status::Status;
 
 /// The status of an entry point: `entry!("its name", |c| body)`, where `c` is the [`Caller`] and the body gives `()`.
@@ -221,7 +222,7 @@ impl<'a> Caller<'a> {
     /// elements.
     ///
     /// Asks for: memory for `capacity` elements that nobody else uses during the call, and the same as [`Caller::out`].
-    pub(crate) fn buffer<T: Plain>(self, data: *mut T, capacity: i64, length: *mut i64) -> Outcome<Buffer<'a, T>> {
+    pub(crate) fn buffer<T: Element>(self, data: *mut T, capacity: i64, length: *mut i64) -> Outcome<Buffer<'a, T>> {
         let capacity = size("capacity", capacity)?;
         extent("buffer", data, capacity)?;
         Ok(Buffer { caller: self, data, capacity, length: self.out("length", length)? })
@@ -237,7 +238,7 @@ impl<'a> Caller<'a> {
     /// `count` elements to read; null is fine for none.
     ///
     /// Asks for: so many elements, initialized, to which nobody writes during the call.
-    pub(crate) fn elements<T: Plain>(self, what: &str, data: *const T, count: usize) -> Outcome<&'a [T]> {
+    pub(crate) fn elements<T: Element>(self, what: &str, data: *const T, count: usize) -> Outcome<&'a [T]> {
         if extent(what, data, count)?.is_empty() {
             return Ok(&[]);
         }
@@ -249,7 +250,7 @@ impl<'a> Caller<'a> {
     /// `count` elements to write; null is fine for none.
     ///
     /// Asks for: memory for so many elements that nobody else uses during the call.
-    pub(crate) fn elements_mut<T: Plain>(self, what: &str, data: *mut T, count: usize) -> Outcome<&'a mut [T]> {
+    pub(crate) fn elements_mut<T: Element>(self, what: &str, data: *mut T, count: usize) -> Outcome<&'a mut [T]> {
         if extent(what, data, count)?.is_empty() {
             return Ok(&mut []);
         }
@@ -258,7 +259,7 @@ impl<'a> Caller<'a> {
     }
 
     /// Copies elements to `data`; null is fine for none. Asks for: the same as [`Caller::elements_mut`].
-    pub(crate) fn write<T: Plain>(self, what: &str, data: *mut T, content: &[T]) -> Outcome {
+    pub(crate) fn write<T: Element>(self, what: &str, data: *mut T, content: &[T]) -> Outcome {
         if !extent(what, data, content.len())?.is_empty() {
             // SAFETY: `extent` has checked the pointer, and the memory is asked for; nobody else uses it, so that
             // `content` is elsewhere.
@@ -267,31 +268,43 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
-    /// A matrix to read, as the library sees it.
-    ///
-    /// Asks for: its elements, initialized, to which nobody writes during the call, and what lies between them.
-    pub(crate) fn matrix<T: Element>(self, matrix: &Matrix<'_>) -> Outcome<MatRef<'a, T>> {
-        let (row_stride, col_stride) = matrix.strides()?;
-        let data = self.elements(matrix.name, matrix.data.cast::<T>(), matrix.span()?)?;
-        Ok(MatRef::with_strides(data, matrix.rows, matrix.cols, row_stride, col_stride)?)
+    /// A matrix to read, whose type is known at run time. Asks for: the same as [`Caller::matrix`].
+    pub(crate) fn any(self, matrix: &Matrix<'_>) -> Outcome<AnyRef<'a>> {
+        with_type!(matrix.element, T in [U8 I8 I32 F32 F16 Bf16] => self.matrix::<T>(matrix).map(AnyRef::from))
     }
 
-    /// An output, as the library sees it. What lies between rows is never touched.
+    /// An output, whose type is known at run time. Asks for: the same as [`Caller::matrix_mut`].
+    pub(crate) fn any_mut(self, matrix: &Matrix<'_>) -> Outcome<AnyMut<'a>> {
+        with_type!(matrix.element, T in [U8 I8 I32 F32 F16 Bf16] => self.matrix_mut::<T>(matrix).map(AnyMut::from))
+    }
+
+    /// A matrix to read, of elements of the matrix's type.
     ///
-    /// Asks for: memory for its elements that nobody else uses during the call, and what lies between them.
+    /// Asks for: its elements, initialized, to which nobody writes during the call.
+    pub(crate) fn matrix<T: Element>(self, matrix: &Matrix<'_>) -> Outcome<MatRef<'a, T>> {
+        let (data, (row_stride, col_stride)) = matrix.place::<T>()?;
+        // SAFETY: as asked for; `place` has checked the rest.
+        Ok(unsafe { MatRef::from_raw(data, matrix.rows, matrix.cols, row_stride, col_stride) }?)
+    }
+
+    /// An output, of elements of the matrix's type. What lies between rows is never touched.
+    ///
+    /// Asks for: memory for its elements that nobody else uses during the call. What C has not yet written holds some
+    /// bits, and any are a `T`.
     pub(crate) fn matrix_mut<T: Element>(self, matrix: &Matrix<'_>) -> Outcome<MatMut<'a, T>> {
-        let data = self.elements_mut(matrix.name, matrix.data.cast::<T>(), matrix.span()?)?;
-        Ok(MatMut::with_row_stride(data, matrix.rows, matrix.cols, matrix.strides()?.0)?)
+        let (data, (row_stride, _)) = matrix.place::<T>()?;
+        // SAFETY: as asked for; `place` has checked the rest.
+        Ok(unsafe { MatMut::from_raw(data, matrix.rows, matrix.cols, row_stride) }?)
     }
 
     /// Sets element `(i, j)` of a matrix to `value(i, j)`. Asks for: the same as [`Caller::matrix_mut`].
     pub(crate) fn fill<T: Element>(self, matrix: &Matrix<'_>, value: impl Fn(usize, usize) -> T) -> Outcome {
         self.matrix_mut::<T>(matrix)?;
-        let (data, cols, stride) = (matrix.data.cast::<T>(), matrix.cols, matrix.strides()?.0);
-        let rows = if cols == 0 { 0 } else { matrix.rows };
-        for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
-            // SAFETY: `matrix_mut` has checked the pointer and the extent, and asks for memory that nobody else uses.
-            unsafe { data.add(i * stride + j).write(value(i, j)) };
+        let (data, (row_stride, _)) = matrix.place::<T>()?;
+        let rows = if matrix.cols == 0 { 0 } else { matrix.rows };
+        for (i, j) in (0..rows).flat_map(|i| (0..matrix.cols).map(move |j| (i, j))) {
+            // SAFETY: `matrix_mut` has checked the matrix, and asks for memory that nobody else uses.
+            unsafe { data.add(i * row_stride + j).write(value(i, j)) };
         }
         Ok(())
     }
@@ -315,7 +328,7 @@ pub(crate) struct Buffer<'a, T> {
     length: Out<'a, i64>,
 }
 
-impl<T: Plain> Buffer<'_, T> {
+impl<T: Element> Buffer<'_, T> {
     /// Writes all of `content`; its length is written even if the buffer is too small.
     pub(crate) fn set(self, content: &[T]) -> Outcome {
         self.set_with_length(content, content.len())

@@ -1,11 +1,11 @@
 //! Codes of enums. They are `int32_t` where C gives them, for C may give any number.
 
 use gemmill::quant::ZeroPoints;
-use gemmill::{FloatType, Function, HardwareDot, PackEffort, PerColumn, Threads, Tier};
+use gemmill::{Element, ElementType, Function, HardwareDot, PackEffort, PerColumn, Threads, Tier};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::Caller;
-use crate::memory::{Plain, at_least_one, size};
+use crate::memory::{at_least_one, size};
 use crate::operation::expect_count;
 
 /// Types of elements.
@@ -18,11 +18,11 @@ pub enum Type {
     I8 = 1,
     /// int32_t: sums.
     I32 = 2,
-    /// float: activations that are quantized on the fly, dequantized outputs; operands of floating-point products.
+    /// float: activations that are quantized on the fly, dequantized outputs, operands of floating-point products.
     F32 = 3,
-    /// IEEE 754 binary16, as uint16_t or a type with its bits: operands of floating-point products.
+    /// IEEE 754 binary16, as uint16_t or a type with its bits: as float.
     F16 = 4,
-    /// bfloat16, the upper half of a float, as uint16_t or a type with its bits: operands of floating-point products.
+    /// bfloat16, the upper half of a float, as uint16_t or a type with its bits: as float.
     Bf16 = 5,
 }
 
@@ -60,8 +60,8 @@ pub enum TierCode {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that are used once
-    /// or twice. Tiers with 32-bit dot products have nothing to search for, with either.
+    /// One pass over neighbouring steps, in their natural pairing: one to two nanoseconds per weight, for weights that
+    /// are used once or twice. Tiers with 32-bit dot products have nothing to search for, with either.
     Quick = 0,
     /// A search over all steps of a block: some four nanoseconds per weight, once.
     Full = 1,
@@ -93,8 +93,8 @@ pub enum FunctionCode {
     Silu = 3,
 }
 
-/// Dot products of bf16 that CPUs have instructions for, and that floating-point products use only if asked to: they round
-/// otherwise. gemmill_float_gemm_set_hardware_dot has the formulas.
+/// Dot products of bf16 that CPUs have instructions for, and that floating-point products use only if asked to: they
+/// round otherwise. gemmill_float_gemm_set_hardware_dot has the formulas.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HardwareDotCode {
@@ -152,7 +152,7 @@ macro_rules! codes {
 }
 
 codes! {
-    Type: Type { U8, I8, I32, F32, F16, Bf16 }
+    Type: ElementType { U8, I8, I32, F32, F16, Bf16 }
     Per: Per { Tensor, Group, Column }
     TierCode: Tier { Portable, Avx2, Avx2Vnni, Avx512, Avx512Vnni, Amx }
     Effort: PackEffort { Quick, Full }
@@ -162,42 +162,39 @@ codes! {
     ZeroPointsCode: ZeroPoints { Middle, Each }
 }
 
-/// `$body` with `$float` for the type of this [`FloatType`].
-macro_rules! with_float {
-    ($code:expr, $float:ident => $body:expr) => {
-        match $code {
-            gemmill::FloatType::F32 => {
-                type $float = f32;
+/// The Rust types of [`ElementType`]s, by its names.
+pub(crate) mod types {
+    pub(crate) type U8 = u8;
+    pub(crate) type I8 = i8;
+    pub(crate) type I32 = i32;
+    pub(crate) type F32 = f32;
+    pub(crate) type F16 = gemmill::half::f16;
+    pub(crate) type Bf16 = gemmill::half::bf16;
+}
+
+/// `$body` with `$rust` for the type of an [`ElementType`] that is among those named, otherwise `$other`.
+macro_rules! with_type {
+    ($element:expr, $rust:ident in [$($name:ident)*] => $body:expr $(, else $other:expr)?) => {
+        match $element {
+            $(gemmill::ElementType::$name => {
+                type $rust = crate::codes::types::$name;
                 $body
-            }
-            gemmill::FloatType::F16 => {
-                type $float = gemmill::half::f16;
-                $body
-            }
-            gemmill::FloatType::Bf16 => {
-                type $float = gemmill::half::bf16;
-                $body
-            }
+            })*
+            $(_ => $other,)?
         }
     };
 }
-pub(crate) use with_float;
+pub(crate) use with_type;
 
 impl Type {
     /// The floating-point type of this code.
-    pub(crate) fn float(what: &str, code: i32) -> Outcome<FloatType> {
+    pub(crate) fn float(what: &str, code: i32) -> Outcome<ElementType> {
         let given = Type::of(what, code)?;
-        let floats = [FloatType::F32, FloatType::F16, FloatType::Bf16];
-        let float = floats.into_iter().find(|float| Type::from_float(*float) == given);
-        float.ok_or_else(|| Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16")))
+        given.float().map(|_| given).ok_or_else(|| Type::not_float(what, given))
     }
 
-    pub(crate) fn from_float(float: FloatType) -> Type {
-        match float {
-            FloatType::F32 => Type::F32,
-            FloatType::F16 => Type::F16,
-            FloatType::Bf16 => Type::Bf16,
-        }
+    pub(crate) fn not_float(what: &str, given: ElementType) -> Failure {
+        Failure::unsupported(format!("{what}: expected the type f32, f16 or bf16, given {given}"))
     }
 }
 
@@ -251,7 +248,7 @@ pub(crate) struct Values<T> {
     values: Vec<T>,
 }
 
-impl<T: Plain> Values<T> {
+impl<T: Element> Values<T> {
     pub(crate) fn one(value: T) -> Values<T> {
         Values { per: Per::Tensor, values: vec![value] }
     }
@@ -326,8 +323,9 @@ mod tests {
         for dot in [None].into_iter().chain(HardwareDot::ALL.map(Some)) {
             assert_eq!(HardwareDotCode::from_dot(dot).named(), dot);
         }
-        for float in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
-            assert_eq!(Type::float("type", Type::from_float(float) as i32).unwrap(), float);
+        for element in ElementType::ALL {
+            let code = Type::meaning(element).unwrap() as i32;
+            assert_eq!(Type::float("type", code).is_ok(), element.float().is_some());
         }
     }
 }

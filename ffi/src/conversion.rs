@@ -2,22 +2,24 @@
 
 use std::ffi::c_void;
 
-use gemmill::FloatType;
-use gemmill::convert;
 use gemmill::half::{bf16, f16};
+use gemmill::{Element, ElementType, convert};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, entry};
 use crate::codes::Type;
-use crate::memory::{Footprint, Plain, check_apart, size};
+use crate::memory::{Footprint, check_apart, size};
 use crate::status::Status;
 
-/// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest number becomes infinity, NaN stays NaN.
+/// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest number becomes infinity,
+/// NaN stays NaN.
 ///
-/// x_type and y_type: GEMMILL_TYPE_F32 and one of GEMMILL_TYPE_F16 and GEMMILL_TYPE_BF16, either way round. To f32, numbers stay
-/// exactly what they are. x and y may be null if count is 0, and lie apart from each other. Ownership: both are the caller's.
+/// x_type and y_type: GEMMILL_TYPE_F32 and one of GEMMILL_TYPE_F16 and GEMMILL_TYPE_BF16, either way round. To f32,
+/// numbers stay exactly what they are. x and y may be null if count is 0, and lie apart from each other. Ownership:
+/// both are the caller's.
 /// Threads: any; the calling thread does all.
-/// Errors: GEMMILL_STATUS_UNSUPPORTED for other types, GEMMILL_STATUS_OUT_OF_RANGE for a negative count and codes that no type has,
+/// Errors: GEMMILL_STATUS_UNSUPPORTED for other types, GEMMILL_STATUS_OUT_OF_RANGE for a negative count and codes that
+/// no type has,
 /// GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OVERLAP; pointers.
 ///
 /// # Safety
@@ -30,8 +32,8 @@ pub unsafe extern "C" fn gemmill_convert(
     entry!("gemmill_convert", |c| arrays.convert(c, Large::ToInfinity)?)
 }
 
-/// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest finite number, infinity too, becomes
-/// that number, NaN stays NaN.
+/// y[i] = x[i] as another type, rounded to nearest, ties to even; what is beyond the largest finite number, infinity
+/// too, becomes that number, NaN stays NaN.
 ///
 /// x_type: GEMMILL_TYPE_F32. y_type: GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. Everything else as gemmill_convert.
 ///
@@ -64,7 +66,7 @@ struct Arrays {
 impl Arrays {
     /// Asks for: the same as [`Arrays::each`].
     fn convert(&self, c: Caller<'_>, large: Large) -> Outcome {
-        use FloatType::{Bf16, F16, F32};
+        use ElementType::{Bf16, F16, F32};
         let types = (Type::float("type of x", self.x_type)?, Type::float("type of y", self.y_type)?);
         match (types, large) {
             ((F32, F16), Large::ToInfinity) => self.each(c, convert::f32_to_f16),
@@ -79,7 +81,7 @@ impl Arrays {
     }
 
     /// Asks for: [`Caller::elements`] for x and [`Caller::elements_mut`] for y.
-    fn each<X: Plain, Y: Plain>(
+    fn each<X: Element, Y: Element>(
         &self, caller: Caller<'_>, convert: impl FnOnce(&[X], &mut [Y]) -> gemmill::Result<()>,
     ) -> Outcome {
         let (x, y, count) = (self.x.cast::<X>(), self.y.cast::<Y>(), size("count", self.count)?);

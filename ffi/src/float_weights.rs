@@ -3,11 +3,11 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 
-use gemmill::{Float, FloatType, MatRef, PackedFloat, Threads};
+use gemmill::{ElementType, Float, FloatType, MatRef, PackedFloat, Threads};
 
 use crate::call::{Outcome, unpoisoned};
 use crate::caller::{collects, create, entry, set};
-use crate::codes::{ThreadsCode, Type, with_float};
+use crate::codes::{Code, ThreadsCode, Type, with_type};
 use crate::memory::{Matrix, check_room, size};
 use crate::status::Status;
 
@@ -36,7 +36,7 @@ collects!(FloatPacking: Settings, |packing| Ok(unpoisoned(packing.settings.lock(
 impl Settings {
     fn pack<T: Float>(&self, b: MatRef<'_, T>) -> Outcome<FloatWeights> {
         let &Settings { stored, alpha, saturating, threads } = self;
-        let stored = stored.unwrap_or(T::TYPE);
+        let stored = stored.unwrap_or(T::FLOAT);
         let factors = [b.cols().checked_next_multiple_of(64), Some(b.rows()), Some(stored.bytes())];
         check_room("packed weights", factors)?;
         let builder = PackedFloat::builder(b).store(stored).alpha(alpha).saturating(saturating).threads(threads);
@@ -59,14 +59,14 @@ pub unsafe extern "C" fn gemmill_float_packing_create(packing: *mut *mut FloatPa
 /// packed[k][j] = B[k][j], rounded to this type, to nearest, ties to even: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or
 /// GEMMILL_TYPE_BF16.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers;
-/// pointers.
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types
+/// of integers; pointers.
 ///
 /// # Safety
 /// packing is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_packing_set_type(packing: *mut FloatPacking, packed_type: i32) -> Status {
-    set!("gemmill_float_packing_set_type", packing.stored = Some(Type::float("type", packed_type)?))
+    set!("gemmill_float_packing_set_type", packing.stored = Type::float("type", packed_type)?.float())
 }
 
 /// packed[k][j] = round(f32(alpha * B[k][j])): a factor that is folded into the weights.
@@ -80,8 +80,8 @@ pub unsafe extern "C" fn gemmill_float_packing_set_alpha(packing: *mut FloatPack
     set!("gemmill_float_packing_set_alpha", packing.alpha = alpha)
 }
 
-/// packed[k][j] = clamp(packed[k][j], -largest, largest), unless on is 0: what is beyond the type's largest number (65504 for
-/// f16) becomes that number instead of infinity.
+/// packed[k][j] = clamp(packed[k][j], -largest, largest), unless on is 0: what is beyond the type's largest number
+/// (65504 for f16) becomes that number instead of infinity.
 ///
 /// Threads: any. Errors: pointers.
 ///
@@ -94,8 +94,9 @@ pub unsafe extern "C" fn gemmill_float_packing_set_saturating(packing: *mut Floa
 
 /// Whether the threads of the library's pool share the work of packing. The weights are the same.
 ///
-/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more. With 1, the
-/// calling thread packs alone, and no pool is started; with more, all of the pool's threads may. Threads: any.
+/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more.
+/// With 1, the calling thread packs alone, and no pool is started; with more, all of the pool's threads may. Threads:
+/// any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE; pointers.
 ///
 /// # Safety
@@ -118,7 +119,8 @@ pub unsafe extern "C" fn gemmill_float_packing_destroy(packing: *mut FloatPackin
     entry!("gemmill_float_packing_destroy", |c| c.destroy(packing)?)
 }
 
-/// Weights of f32, f16 or bf16 in the layout that kernels read. They never change once they are made, and serve every tier.
+/// Weights of f32, f16 or bf16 in the layout that kernels read. They never change once they are made, and serve every
+/// tier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FloatWeights {
     pub(crate) packed: PackedFloat,
@@ -126,13 +128,16 @@ pub struct FloatWeights {
 
 /// *weights = B, packed: element B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns.
 ///
-/// b_type: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. Strides count elements: row-major weights have (n, 1), those of
-/// a layer that are stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b may be null if K or N is
-/// 0. Ownership: b is copied; the handle is the caller's, to be given back to gemmill_float_weights_destroy; null after a failure.
-/// Threads: any; the handle may serve many at once. Unless gemmill_float_packing_set_threads says otherwise, the library's pool
-/// takes part.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY,
-/// GEMMILL_STATUS_BAD_NUMBER for a factor that is not finite, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
+/// b_type: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. Strides count elements: row-major weights have (n,
+/// 1), those of a layer that are stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b
+/// may be null if K or N is 0. Ownership: b is copied; the handle is the caller's, to be given back to
+/// gemmill_float_weights_destroy; null after a failure.
+/// Threads: any; the handle may serve many at once. Unless gemmill_float_packing_set_threads says otherwise, the
+/// library's pool takes part.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides, GEMMILL_STATUS_OVERFLOW,
+/// GEMMILL_STATUS_OUT_OF_MEMORY,
+/// GEMMILL_STATUS_BAD_NUMBER for a factor that is not finite, GEMMILL_STATUS_UNSUPPORTED for types of integers;
+/// pointers.
 ///
 /// # Safety
 /// b has the elements that sizes and strides reach; packing is a handle or null; weights points to a pointer.
@@ -142,9 +147,10 @@ pub unsafe extern "C" fn gemmill_float_weights_create(
     weights: *mut *mut FloatWeights,
 ) -> Status {
     create!("gemmill_float_weights_create", weights, |c| {
-        let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
+        let b = Matrix::weights("b", (Type::of("type", b_type)?, b), (k, n), (row_stride, col_stride))?;
         let settings = c.settings_or_default(packing)?;
-        with_float!(Type::float("type", b_type)?, T => settings.pack(c.matrix::<T>(&b)?))
+        with_type!(b.element, T in [F32 F16 Bf16] => settings.pack(c.matrix::<T>(&b)?),
+            else Err(Type::not_float("type", b.element)))
     })
 }
 
@@ -203,7 +209,12 @@ pub unsafe extern "C" fn gemmill_float_weights_n(weights: *const FloatWeights, v
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_type(weights: *const FloatWeights, value: *mut i32) -> Status {
     entry!("gemmill_float_weights_type", |c| {
-        c.get(weights, value, |w| Ok(Type::from_float(w.packed.stored()) as i32))?
+        let code = |stored| match stored {
+            FloatType::F32 => Type::F32,
+            FloatType::F16 => Type::F16,
+            FloatType::Bf16 => Type::Bf16,
+        };
+        c.get(weights, value, |w| Ok(code(w.packed.stored()) as i32))?
     })
 }
 
@@ -234,28 +245,31 @@ pub unsafe extern "C" fn gemmill_float_weights_equal(
 /// b[k * row_stride + j] = f32(packed[k][j]): the weights as they are multiplied.
 ///
 /// row_stride counts elements. b may be null if K or N is 0. Ownership: b is the caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
+/// Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
-/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
-/// uses them meanwhile.
+/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody
+/// else uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_float_weights_unpack(
     weights: *const FloatWeights, b: *mut f32, row_stride: i64,
 ) -> Status {
     entry!("gemmill_float_weights_unpack", |c| {
         let packed = &c.object(weights)?.packed;
-        let b = Matrix::output("b", b, (packed.k(), packed.n()), row_stride);
+        let b = Matrix::output("b", (ElementType::F32, b.cast()), (packed.k(), packed.n()), row_stride);
         c.fill(&b, |k, j| packed.get(k, j).unwrap_or_default())?
     })
 }
 
 /// buffer = the weights and their type as bytes, for gemmill_float_weights_from_bytes on any CPU.
 ///
-/// *length = how many: those of K * N weights, and few more. It is set even if the buffer is too small; asking with a capacity of
-/// 0 and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+/// *length = how many: those of K * N weights, and few more. It is set even if the buffer is too small; asking with a
+/// capacity of 0 and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the
+/// buffer is the caller's.
 /// Threads: any.
-/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
@@ -271,7 +285,8 @@ pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
 
 /// *weights = the weights that gemmill_float_weights_to_bytes wrote, on this CPU or another.
 ///
-/// Ownership: bytes are not kept; the handle is the caller's; null after a failure. Threads: any; the calling thread does all.
+/// Ownership: bytes are not kept; the handle is the caller's; null after a failure. Threads: any; the calling thread
+/// does all.
 /// Errors: GEMMILL_STATUS_BAD_DATA and GEMMILL_STATUS_OUT_OF_RANGE for bytes that are not what was written,
 /// GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW; pointers.
 ///

@@ -16,11 +16,13 @@ pub struct GroupwisePacked {
 
 /// *packed = the weights in the layout that kernels read: half or a quarter of a byte each, and their scales.
 ///
-/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO; otherwise 1 or more. With 1, the calling thread packs alone, and no
-/// pool is started; with more, all threads of the library's pool may share the work. The result is the same.
+/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO; otherwise 1 or more. With 1, the calling thread packs
+/// alone, and no pool is started; with more, all threads of the library's pool may share the work. The result is the
+/// same.
 /// Ownership: weights are copied, and may be destroyed; the handle is the caller's, to be given back to
 /// gemmill_groupwise_packed_destroy; null after a failure. Threads: any; the handle may serve many at once.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for how and threads, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for how and threads, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; packed points to a pointer.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use gemmill::MatRef;
 use gemmill::half::bf16;
 use gemmill::quant::{self, Bits, GroupSize, GroupwiseFormat, GroupwiseParts, ZeroPoints};
+use gemmill::{ElementType, MatRef};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, create, entry};
@@ -12,8 +12,8 @@ use crate::codes::{Code, ZeroPointsCode};
 use crate::memory::{Matrix, check_room, overflow, size};
 use crate::status::Status;
 
-/// Weights of 4 or 2 bits with their scales, as they are quantized; gemmill_groupwise_packed is what products take. They never
-/// change once they are made.
+/// Weights of 4 or 2 bits with their scales, as they are quantized; gemmill_groupwise_packed is what products take.
+/// They never change once they are made.
 #[derive(Debug, PartialEq)]
 pub struct GroupwiseWeights {
     pub(crate) quantized: Arc<quant::GroupwiseWeights>,
@@ -69,15 +69,17 @@ fn quantized(
 }
 
 /// *weights = B in few bits, each group of each column by the scale that just covers it, rounded to bf16:
-/// q[k][j] = zero_point[g][j] + rne(clamp(B[k][j] / scale[g][j], -zero_point[g][j], highest - zero_point[g][j])), g = k / group_size.
+/// q[k][j] = zero_point[g][j] + rne(clamp(B[k][j] / scale[g][j], -zero_point[g][j], highest - zero_point[g][j])), g = k
+/// / group_size.
 ///
-/// B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns; strides count elements. bits: 4 or 2, highest is 15 or 3.
-/// group_size: 32, 64 or 128; the last group of a column may be shorter. zero_points: a gemmill_zero_points. b may be null if K or
-/// N is 0. Ownership: b is copied; the handle is the caller's, to be given back to gemmill_groupwise_weights_destroy; null after a
-/// failure. Threads: any; groups are shared out among the threads of the library's pool.
-/// Errors: GEMMILL_STATUS_BAD_NUMBER if a weight is NaN, infinite or larger than 2^127 in magnitude, GEMMILL_STATUS_OUT_OF_RANGE for
-/// negative sizes and strides and for other bits, group sizes and codes, GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY;
-/// pointers.
+/// B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns; strides count elements. bits: 4 or 2,
+/// highest is 15 or 3. group_size: 32, 64 or 128; the last group of a column may be shorter. zero_points: a
+/// gemmill_zero_points. b may be null if K or N is 0. Ownership: b is copied; the handle is the caller's, to be given
+/// back to gemmill_groupwise_weights_destroy; null after a failure. Threads: any; groups are shared out among the
+/// threads of the library's pool.
+/// Errors: GEMMILL_STATUS_BAD_NUMBER if a weight is NaN, infinite or larger than 2^127 in magnitude,
+/// GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides and for other bits, group sizes and codes,
+/// GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OUT_OF_MEMORY; pointers.
 ///
 /// # Safety
 /// b has the elements that sizes and strides reach; weights points to a pointer.
@@ -87,7 +89,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
     weights: *mut *mut GroupwiseWeights,
 ) -> Status {
     entry!("gemmill_groupwise_weights_round_to_nearest", |c| {
-        let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
+        let b = || Matrix::weights("b", (ElementType::F32, b.cast()), (k, n), (row_stride, col_stride));
         let format = format(bits, group_size, zero_points);
         c.create(weights, || quantized(c, b, format, quant::GroupwiseWeights::round_to_nearest))?
     })
@@ -96,10 +98,11 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_round_to_nearest(
 /// *weights = B in few bits, with the scales and zero points of those that are tried that give the least
 /// sum over k in g of importance[k] * (B[k][j] - B'[k][j])^2 in each group g of each column j.
 ///
-/// The error is never larger than that of gemmill_groupwise_weights_round_to_nearest, whose scale is among them. importance: K numbers,
-/// at least 0, for example the mean squares of the activations that meet the rows; null and a count of 0 for 1 everywhere.
-/// Errors: also GEMMILL_STATUS_MISMATCH for another count, GEMMILL_STATUS_BAD_NUMBER for an importance that is negative or not finite.
-/// Everything else as gemmill_groupwise_weights_round_to_nearest.
+/// The error is never larger than that of gemmill_groupwise_weights_round_to_nearest, whose scale is among them.
+/// importance: K numbers, at least 0, for example the mean squares of the activations that meet the rows; null and a
+/// count of 0 for 1 everywhere.
+/// Errors: also GEMMILL_STATUS_MISMATCH for another count, GEMMILL_STATUS_BAD_NUMBER for an importance that is negative
+/// or not finite. Everything else as gemmill_groupwise_weights_round_to_nearest.
 ///
 /// # Safety
 /// b has the elements that sizes and strides reach, importance count elements; weights points to a pointer.
@@ -109,7 +112,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_search(
     importance: *const f32, count: i64, weights: *mut *mut GroupwiseWeights,
 ) -> Status {
     create!("gemmill_groupwise_weights_search", weights, |c| {
-        let b = || Matrix::weights("b", b, (k, n), (row_stride, col_stride));
+        let b = || Matrix::weights("b", (ElementType::F32, b.cast()), (k, n), (row_stride, col_stride));
         let format = format(bits, group_size, zero_points);
         let importance = if importance.is_null() && count == 0 {
             None
@@ -120,14 +123,16 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_search(
     })
 }
 
-/// *weights = weights that were quantized elsewhere: B[k][j] = scale[g][j] * (values[k][j] - zero_point[g][j]), g = k / group_size.
+/// *weights = weights that were quantized elsewhere: B[k][j] = scale[g][j] * (values[k][j] - zero_point[g][j]), g = k /
+/// group_size.
 ///
-/// values: K x N, one in a byte, row after row. scales: ceil(K / group_size) x N numbers of bfloat16, all groups of the first rows
-/// first. points: as many zero points in the same order with GEMMILL_ZERO_POINTS_EACH; otherwise null, and the middle, 8 or 2, is
-/// meant. Arrays may be null where they have no elements. Ownership: arrays are copied; the handle is the caller's, to be given back
-/// to gemmill_groupwise_weights_destroy; null after a failure. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a value or zero point above 15 or 3, for negative sizes, and for other bits, group sizes
-/// and codes; GEMMILL_STATUS_BAD_NUMBER for a scale that is not above 0 or by which a weight could be infinite;
+/// values: K x N, one in a byte, row after row. scales: ceil(K / group_size) x N numbers of bfloat16, all groups of the
+/// first rows first. points: as many zero points in the same order with GEMMILL_ZERO_POINTS_EACH; otherwise null, and
+/// the middle, 8 or 2, is meant. Arrays may be null where they have no elements. Ownership: arrays are copied; the
+/// handle is the caller's, to be given back to gemmill_groupwise_weights_destroy; null after a failure. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a value or zero point above 15 or 3, for negative sizes, and for other bits,
+/// group sizes and codes; GEMMILL_STATUS_BAD_NUMBER for a scale that is not above 0 or by which a weight could be
+/// infinite;
 /// GEMMILL_STATUS_MISMATCH for zero points without GEMMILL_ZERO_POINTS_EACH; GEMMILL_STATUS_OVERFLOW; pointers.
 ///
 /// # Safety
@@ -161,8 +166,9 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
 /// *weights = the weights that gemmill_groupwise_weights_to_bytes wrote, on this CPU or another.
 ///
 /// Ownership: bytes are not kept; the handle is the caller's; null after a failure. Threads: any.
-/// Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_groupwise_weights_from_parts for
-/// content that could not have been; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW; pointers.
+/// Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of
+/// gemmill_groupwise_weights_from_parts for content that could not have been; GEMMILL_STATUS_OUT_OF_RANGE for a
+/// negative count, GEMMILL_STATUS_OVERFLOW; pointers.
 ///
 /// # Safety
 /// bytes has count bytes; weights points to a pointer.
@@ -178,9 +184,10 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_bytes(
 
 /// buffer = the weights with scales and zero points as bytes, for gemmill_groupwise_weights_from_bytes on any CPU.
 ///
-/// *length = how many; it is set even if the buffer is too small. The format has a version and a checksum. buffer may be null if
-/// capacity is 0. Ownership: the buffer is the caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+/// *length = how many; it is set even if the buffer is too small. The format has a version and a checksum. buffer may
+/// be null if capacity is 0. Ownership: the buffer is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
@@ -257,9 +264,10 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_equal(
 
 /// buffer = the stored weights, K x N, one in a byte, row after row.
 ///
-/// *count = how many; it is set even if the buffer is too small. buffer may be null if capacity is 0. Ownership: the buffer is the
-/// caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+/// *count = how many; it is set even if the buffer is too small. buffer may be null if capacity is 0. Ownership: the
+/// buffer is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; count points to an int64_t.
@@ -289,7 +297,8 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_scales(
     })
 }
 
-/// buffer = the zero points, ceil(K / group size) x N, all groups of the first rows first; none where all are the middle.
+/// buffer = the zero points, ceil(K / group size) x N, all groups of the first rows first; none where all are the
+/// middle.
 ///
 /// Everything else as gemmill_groupwise_weights_values.
 ///
@@ -308,30 +317,33 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_zero_points(
 /// b[k * row_stride + j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size: the real weights, exactly.
 ///
 /// row_stride counts elements. b may be null if K or N is 0. Ownership: b is the caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
+/// Errors: GEMMILL_STATUS_OVERLAP if row_stride is below N, GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
-/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
-/// uses them meanwhile.
+/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody
+/// else uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_dequantize(
     weights: *const GroupwiseWeights, b: *mut f32, row_stride: i64,
 ) -> Status {
     entry!("gemmill_groupwise_weights_dequantize", |c| {
         let weights = &c.object(weights)?.quantized;
-        let b = Matrix::output("b", b, (weights.k(), weights.n()), row_stride);
+        let b = Matrix::output("b", (ElementType::F32, b.cast()), (weights.k(), weights.n()), row_stride);
         weights.dequantize(&mut c.matrix_mut(&b)?)?
     })
 }
 
-/// *largest, *mean_squared = how far the weights lie from B: the largest |B[k][j] - B'[k][j]|, and the mean of their squares.
+/// *largest, *mean_squared = how far the weights lie from B: the largest |B[k][j] - B'[k][j]|, and the mean of their
+/// squares.
 ///
-/// B[k][j] is b[k * row_stride + j * col_stride], for as many rows and columns as the weights have. Ownership: b is the caller's.
+/// B[k][j] is b[k * row_stride + j * col_stride], for as many rows and columns as the weights have. Ownership: b is the
+/// caller's.
 /// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative strides, GEMMILL_STATUS_OVERFLOW; pointers.
 ///
 /// # Safety
-/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and strides reach; largest and mean_squared
-/// point to a double each.
+/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and strides reach; largest and
+/// mean_squared point to a double each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_groupwise_weights_error(
     weights: *const GroupwiseWeights, b: *const f32, row_stride: i64, col_stride: i64, largest: *mut f64,
@@ -340,6 +352,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_error(
     entry!("gemmill_groupwise_weights_error", |c| {
         let weights = &c.object(weights)?.quantized;
         let (largest, mean) = (c.out("largest", largest)?, c.out("mean squared", mean_squared)?);
+        let b = (ElementType::F32, b.cast());
         let b = Matrix::input("b", b, (weights.k(), weights.n()), (row_stride, col_stride));
         let error = weights.error(c.matrix(&b)?)?;
         largest.set(error.max);

@@ -28,12 +28,13 @@ pub extern "C" fn gemmill_hardware_dot_name(dot: i32) -> *const c_char {
     value(std::ptr::null(), text)
 }
 
-/// Whether kernels of a tier, a gemmill_tier, can have these hardware dot products on this machine: GEMMILL_STATUS_OK, or
+/// Whether kernels of a tier, a gemmill_tier, can have these hardware dot products on this machine: GEMMILL_STATUS_OK,
+/// or
 /// GEMMILL_STATUS_TIER and a message that names what is missing.
 ///
-/// GEMMILL_TIER_PORTABLE carries out GEMMILL_HARDWARE_DOT_AVX512_BF16 and GEMMILL_HARDWARE_DOT_AMX_BF16 without the instructions,
-/// slowly, on every machine. GEMMILL_HARDWARE_DOT_BEST asks for one of those of the CPU, GEMMILL_HARDWARE_DOT_NONE for the tier
-/// alone. Threads: any.
+/// GEMMILL_TIER_PORTABLE carries out GEMMILL_HARDWARE_DOT_AVX512_BF16 and GEMMILL_HARDWARE_DOT_AMX_BF16 without the
+/// instructions, slowly, on every machine. GEMMILL_HARDWARE_DOT_BEST asks for one of those of the CPU,
+/// GEMMILL_HARDWARE_DOT_NONE for the tier alone. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for numbers that enums do not have; GEMMILL_STATUS_TIER.
 #[unsafe(no_mangle)]
 pub extern "C" fn gemmill_hardware_dot_require(dot: i32, tier: i32) -> Status {
@@ -50,7 +51,8 @@ pub extern "C" fn gemmill_hardware_dot_require(dot: i32, tier: i32) -> Status {
 /// *dot = the best hardware dot products that kernels of a tier, a gemmill_tier, can have on this machine: what
 /// GEMMILL_HARDWARE_DOT_BEST stands for.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_TIER if there are none, with what is missing for the plainest; the portable tier has none.
+/// Threads: any. Errors: GEMMILL_STATUS_TIER if there are none, with what is missing for the plainest; the portable
+/// tier has none.
 /// GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; pointers.
 ///
 /// # Safety
@@ -64,18 +66,20 @@ pub unsafe extern "C" fn gemmill_hardware_dot_best(tier: i32, dot: *mut i32) -> 
     })
 }
 
-/// *bound = how far a sum x of k products, and of what it begins with, is from that of exact numbers at most, unless a partial sum
-/// overflows; before bias and residual are added.
+/// *bound = how far a sum x of k products, and of what it begins with, is from that of exact numbers at most, unless a
+/// partial sum overflows; before bias and residual are added.
 ///
-/// magnitude: |beta C[i][j]| + sum over k of |A[i][k] B[k][j]|, with A rounded to bf16. Factors that are subnormal count as zero on
-/// both sides. With u = 2^-24, r roundings on the way of any product into the sum and f results that may become zero:
+/// magnitude: |beta C[i][j]| + sum over k of |A[i][k] B[k][j]|, with A rounded to bf16. Factors that are subnormal
+/// count as zero on both sides. With u = 2^-24, r roundings on the way of any product into the sum and f results that
+/// may become zero:
 ///
 ///   r u / (1 - r u) * magnitude + (1 + r u / (1 - r u)) * f * 2^-126
 ///   GEMMILL_HARDWARE_DOT_AVX512_BF16    r = 2 ceil(k / 2)       f = 2 ceil(k / 2) + 1
 ///   GEMMILL_HARDWARE_DOT_AMX_BF16       r = ceil(k / 32) + 17   f = 34 ceil(k / 32) + 1
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for dot that is none of these two, GEMMILL_STATUS_OUT_OF_RANGE for a number
-/// that no gemmill_hardware_dot has and for a negative k, GEMMILL_STATUS_BAD_NUMBER for a magnitude that is NaN or below 0; pointers.
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for dot that is none of these two, GEMMILL_STATUS_OUT_OF_RANGE for
+/// a number that no gemmill_hardware_dot has and for a negative k, GEMMILL_STATUS_BAD_NUMBER for a magnitude that is
+/// NaN or below 0; pointers.
 ///
 /// # Safety
 /// bound points to a double.

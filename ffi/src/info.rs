@@ -34,8 +34,8 @@ pub extern "C" fn gemmill_version_text() -> *const c_char {
     TEXT.as_ptr().cast()
 }
 
-/// *tier = the best tier that this machine runs, or the one that the environment variable GEMMILL_TIER names: what packing
-/// uses if no tier is set.
+/// *tier = the best tier that this machine runs, or the one that the environment variable GEMMILL_TIER names: what
+/// packing uses if no tier is set.
 ///
 /// The environment is read once, by the first call that needs it. Threads: any.
 /// Errors: GEMMILL_STATUS_TIER if the variable names no tier, or one that this machine lacks; pointers.

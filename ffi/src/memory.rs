@@ -5,20 +5,24 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::ptr::NonNull;
 
-use gemmill::half::{bf16, f16};
+use gemmill::{Element, ElementType};
 
 use crate::call::{Failure, Outcome};
 use crate::status::Status;
 
 /// A pointer that is not null and a multiple of the type's alignment.
 pub(crate) fn checked<T>(what: &str, pointer: *mut T) -> Outcome<NonNull<T>> {
+    aligned(what, pointer, align_of::<T>())
+}
+
+/// A pointer that is not null and a multiple of this alignment.
+pub(crate) fn aligned<T>(what: &str, pointer: *mut T, alignment: usize) -> Outcome<NonNull<T>> {
     let pointer = NonNull::new(pointer)
         .ok_or_else(|| Failure::new(Status::NullPointer, format!("{what}: expected a pointer, given null")))?;
-    if pointer.is_aligned() {
+    if pointer.addr().get().is_multiple_of(alignment) {
         return Ok(pointer);
     }
-    let expected = align_of::<T>();
-    let message = format!("{what}: expected a multiple of {expected}, given {pointer:p}");
+    let message = format!("{what}: expected a multiple of {alignment}, given {pointer:p}");
     Err(Failure::new(Status::Misaligned, message))
 }
 
@@ -39,12 +43,17 @@ pub(crate) fn at_least_one(what: &str, given: i64) -> Outcome<usize> {
 }
 
 /// The addresses of `count` elements from `data` on, if they fit the address space. Null is fine for none.
-pub(crate) fn extent<T>(what: &str, data: *const T, count: usize) -> Outcome<Range<usize>> {
+pub(crate) fn extent<T: Element>(what: &str, data: *const T, count: usize) -> Outcome<Range<usize>> {
+    addresses(what, data.cast_mut().cast(), count, T::TYPE)
+}
+
+/// As [`extent`], with a type that is known at run time. Elements are aligned to their size.
+fn addresses(what: &str, data: *mut c_void, count: usize, element: ElementType) -> Outcome<Range<usize>> {
     if count == 0 {
         return Ok(0..0);
     }
-    let start = checked(what, data.cast_mut())?.addr().get();
-    let bytes = count.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok());
+    let start = aligned(what, data, element.bytes())?.addr().get();
+    let bytes = count.checked_mul(element.bytes()).filter(|&bytes| isize::try_from(bytes).is_ok());
     let end = bytes.and_then(|bytes| start.checked_add(bytes));
     // Programs have the lower half of a 64-bit address space.
     let end = end.filter(|&end| usize::BITS < 64 || isize::try_from(end).is_ok());
@@ -68,24 +77,12 @@ pub(crate) fn check_room(what: &str, factors: [Option<usize>; 3]) -> Outcome {
     reserved.map_err(|_| Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes")))
 }
 
-/// Types whose every bit pattern is a value.
-pub(crate) trait Plain: Copy {}
-impl Plain for u8 {}
-impl Plain for i8 {}
-impl Plain for i32 {}
-impl Plain for f32 {}
-impl Plain for f16 {}
-impl Plain for bf16 {}
-
-/// A type that matrices of the interface hold.
-pub(crate) trait Element: gemmill::Element + Plain {}
-impl<T: gemmill::Element + Plain> Element for T {}
-
 /// A matrix as C gives it: element `(i, j)` is `data[i * row_stride + j * col_stride]`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'n> {
     /// What messages call it.
     pub(crate) name: &'n str,
+    pub(crate) element: ElementType,
     /// Only written through if it is that of an output.
     pub(crate) data: *mut c_void,
     pub(crate) rows: usize,
@@ -96,22 +93,25 @@ pub(crate) struct Matrix<'n> {
 
 impl<'n> Matrix<'n> {
     /// A matrix to read.
-    pub(crate) fn input<T>(
-        name: &'n str, data: *const T, (rows, cols): (usize, usize), (row_stride, col_stride): (i64, i64),
+    pub(crate) fn input(
+        name: &'n str, (element, data): (ElementType, *const c_void), (rows, cols): (usize, usize),
+        (row_stride, col_stride): (i64, i64),
     ) -> Matrix<'n> {
-        Matrix { name, data: data.cast_mut().cast(), rows, cols, row_stride, col_stride }
+        Matrix { name, element, data: data.cast_mut(), rows, cols, row_stride, col_stride }
     }
 
     /// A matrix to write, whose rows have their elements side by side.
-    pub(crate) fn output<T>(name: &'n str, data: *mut T, shape: (usize, usize), row_stride: i64) -> Matrix<'n> {
-        Matrix::input(name, data, shape, (row_stride, 1))
+    pub(crate) fn output(
+        name: &'n str, elements: (ElementType, *mut c_void), shape: (usize, usize), row_stride: i64,
+    ) -> Matrix<'n> {
+        Matrix::input(name, (elements.0, elements.1), shape, (row_stride, 1))
     }
 
     /// Weights to read, with K rows and N columns.
-    pub(crate) fn weights<T>(
-        name: &'n str, data: *const T, (k, n): (i64, i64), strides: (i64, i64),
+    pub(crate) fn weights(
+        name: &'n str, elements: (ElementType, *const c_void), (k, n): (i64, i64), strides: (i64, i64),
     ) -> Outcome<Matrix<'n>> {
-        Ok(Matrix::input(name, data, (size("k", k)?, size("n", n)?), strides))
+        Ok(Matrix::input(name, elements, (size("k", k)?, size("n", n)?), strides))
     }
 
     /// From row to row and from column to column, in elements.
@@ -122,7 +122,7 @@ impl<'n> Matrix<'n> {
     }
 
     /// Elements from the first to the last, gaps included.
-    pub(crate) fn span(&self) -> Outcome<usize> {
+    fn span(&self) -> Outcome<usize> {
         let (row_stride, col_stride) = self.strides()?;
         let (Some(last_row), Some(last_col)) = (self.rows.checked_sub(1), self.cols.checked_sub(1)) else {
             return Ok(0);
@@ -133,11 +133,21 @@ impl<'n> Matrix<'n> {
         last.and_then(|last| last.checked_add(1)).ok_or_else(|| overflow(self.name))
     }
 
+    /// Its first element and its strides, checked.
+    ///
+    /// # Panics
+    /// If its elements have another type.
+    pub(crate) fn place<T: Element>(&self) -> Outcome<(*mut T, (usize, usize))> {
+        assert_eq!(self.element, T::TYPE, "{}", self.name);
+        addresses(self.name, self.data, self.span()?, self.element)?;
+        Ok((self.data.cast(), self.strides()?))
+    }
+
     /// The bytes of its elements.
-    pub(crate) fn footprint<T>(&self) -> Outcome<Footprint<'n>> {
+    pub(crate) fn footprint(&self) -> Outcome<Footprint<'n>> {
         let (row_stride, col_stride) = self.strides()?;
-        let extent = extent(self.name, self.data.cast::<T>(), self.span()?)?;
-        Ok(Footprint::new::<T>(self.name, extent, [(self.rows, row_stride), (self.cols, col_stride)]))
+        let extent = addresses(self.name, self.data, self.span()?, self.element)?;
+        Ok(Footprint::new(self.name, self.element, extent, [(self.rows, row_stride), (self.cols, col_stride)]))
     }
 }
 
@@ -156,13 +166,15 @@ pub(crate) struct Footprint<'n> {
 
 impl<'n> Footprint<'n> {
     /// An array.
-    pub(crate) fn array<T>(name: &'n str, data: *const T, count: usize) -> Outcome<Footprint<'n>> {
-        Ok(Footprint::new::<T>(name, extent(name, data, count)?, [(1, 0), (count, 1)]))
+    pub(crate) fn array<T: Element>(name: &'n str, data: *const T, count: usize) -> Outcome<Footprint<'n>> {
+        Ok(Footprint::new(name, T::TYPE, extent(name, data, count)?, [(1, 0), (count, 1)]))
     }
 
     /// A matrix with these addresses from its first element to its last: counts and strides, in elements, of its two
     /// directions.
-    fn new<T>(name: &'n str, extent: Range<usize>, directions: [(usize, usize); 2]) -> Footprint<'n> {
+    fn new(
+        name: &'n str, element: ElementType, extent: Range<usize>, directions: [(usize, usize); 2],
+    ) -> Footprint<'n> {
         let one_run = Footprint { name, start: extent.start, runs: 1, bytes: extent.len(), distance: 0 };
         if extent.is_empty() {
             return Footprint { runs: 0, ..one_run };
@@ -170,7 +182,7 @@ impl<'n> Footprint<'n> {
         let [rows, cols] = directions.map(|(count, stride)| (if stride == 0 { 1 } else { count }, stride));
         let dense = |(count, stride)| count == 1 || stride == 1;
         let ((elements, _), (runs, stride)) = if dense(cols) { (cols, rows) } else { (rows, cols) };
-        let (bytes, distance) = (elements * size_of::<T>(), stride * size_of::<T>());
+        let (bytes, distance) = (elements * element.bytes(), stride * element.bytes());
         if (dense(cols) || dense(rows)) && runs > 1 && bytes < distance {
             Footprint { runs, bytes, distance, ..one_run }
         } else {
@@ -217,17 +229,19 @@ mod tests {
     use super::*;
 
     /// A matrix of elements of `T` in a buffer that is never read: its footprint and the addresses of its bytes.
-    fn matrix<T>(at: usize, [rows, cols]: [usize; 2], [row, col]: [usize; 2]) -> (Footprint<'static>, BTreeSet<usize>) {
+    fn matrix<T: Element>(
+        at: usize, [rows, cols]: [usize; 2], [row, col]: [usize; 2],
+    ) -> (Footprint<'static>, BTreeSet<usize>) {
         const BUFFER: usize = 4096;
         let data = std::ptr::without_provenance::<T>(BUFFER + at * size_of::<T>());
-        let matrix = Matrix::input("m", data, (rows, cols), (row as i64, col as i64));
-        let footprint = matrix.footprint::<T>().unwrap();
+        let matrix = Matrix::input("m", (T::TYPE, data.cast()), (rows, cols), (row as i64, col as i64));
+        let footprint = matrix.footprint().unwrap();
         let elements = (0..rows).flat_map(|i| (0..cols).map(move |j| at + i * row + j * col));
         let bytes = elements.flat_map(|element| (0..size_of::<T>()).map(move |byte| element * size_of::<T>() + byte));
         (footprint, bytes.map(|byte| BUFFER + byte).collect())
     }
 
-    fn matrices<T>(starts: usize) -> Vec<(Footprint<'static>, BTreeSet<usize>)> {
+    fn matrices<T: Element>(starts: usize) -> Vec<(Footprint<'static>, BTreeSet<usize>)> {
         let mut all = Vec::new();
         for at in 0..starts {
             for shape in [[0, 2], [1, 1], [1, 3], [1, 9], [2, 1], [2, 2], [2, 5], [3, 1], [3, 2], [4, 3]] {

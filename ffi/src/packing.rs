@@ -2,15 +2,15 @@
 
 use std::sync::Mutex;
 
-use gemmill::{PackBuilder, PackEffort, PackedB, Tier, Weight};
+use gemmill::{Loader, PackBuilder, PackEffort, PackedB, Threads, Tier, Weight};
 
 use crate::call::{Failure, Outcome, unpoisoned};
 use crate::caller::{collects, entry, set};
-use crate::codes::{Code, Effort, TierCode, Values};
+use crate::codes::{Code, Effort, ThreadsCode, TierCode, Values};
 use crate::memory::at_least_one;
 use crate::status::Status;
 
-/// How weights are packed: groups, zero points, a bound of the activations, the tier.
+/// How weights are packed: groups, zero points, a bound of the activations, the tier, threads.
 #[derive(Debug, Default)]
 pub struct Packing {
     settings: Mutex<Settings>,
@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     effort: Option<PackEffort>,
     kc: Option<usize>,
     scales: Option<Values<f32>>,
+    threads: Threads,
 }
 
 collects!(Packing: Settings, |packing| Ok(unpoisoned(packing.settings.lock())));
@@ -35,9 +36,9 @@ impl Settings {
         Settings { effort: Some(PackEffort::Quick), ..Settings::default() }
     }
 
-    /// The tier, which is all that may be set where weights bring everything else.
-    pub(crate) fn only_tier(&self) -> Outcome<Option<Tier>> {
-        let Settings { groups, zero_points, activation_max, tier, effort, kc, scales } = self;
+    /// Weights from bytes, which bring all settings but the tier and the threads: no others may be set.
+    pub(crate) fn load(&self, loader: Loader<'_>) -> Outcome<PackedB> {
+        let Settings { groups, zero_points, activation_max, tier, effort, kc, scales, threads } = self;
         let others = groups.is_some()
             || zero_points.is_some()
             || activation_max.is_some()
@@ -45,12 +46,14 @@ impl Settings {
             || kc.is_some()
             || scales.is_some();
         if others {
-            return Err(Failure::unsupported("packing: bytes bring all settings but the tier"));
+            return Err(Failure::unsupported("packing: bytes bring all settings but the tier and the threads"));
         }
-        Ok(*tier)
+        let loader = loader.threads(*threads);
+        Ok(tier.map_or(loader, |tier| loader.tier(tier)).load()?)
     }
 
     pub(crate) fn pack<'a, T: Weight>(&'a self, mut builder: PackBuilder<'a, T>) -> Outcome<PackedB> {
+        builder = builder.threads(self.threads);
         if let Some(groups) = self.groups {
             builder = builder.groups(groups);
         }
@@ -76,7 +79,8 @@ impl Settings {
     }
 }
 
-/// *packing = new settings: one group, zero points of 0, activations of up to 255, the best tier, full effort.
+/// *packing = new settings: one group, zero points of 0, activations of up to 255, the best tier, full effort, the
+/// library's pool for many weights.
 ///
 /// Ownership: the caller's, to be given back to gemmill_packing_destroy; null after a failure. Threads: any.
 /// Errors: pointers.
@@ -88,11 +92,11 @@ pub unsafe extern "C" fn gemmill_packing_create(packing: *mut *mut Packing) -> S
     entry!("gemmill_packing_create", |c| c.create(packing, || Ok(Packing::default()))?)
 }
 
-/// Cuts the N columns of weights into groups of N / groups each: A has groups * K columns, and group g of C is the product
-/// of columns g * K to g * K + K - 1 of A with group g of B.
+/// Cuts the N columns of weights into groups of N / groups each: A has groups * K columns, and group g of C is the
+/// product of columns g * K to g * K + K - 1 of A with group g of B.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for groups below 1; pointers. (Whether N can be divided is seen when
-/// weights are packed.)
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for groups below 1; pointers. (Whether N can be divided is seen
+/// when weights are packed.)
 ///
 /// # Safety
 /// packing is a handle that is not destroyed meanwhile.
@@ -115,8 +119,8 @@ pub unsafe extern "C" fn gemmill_packing_set_zero_point(packing: *mut Packing, z
 
 /// B_zp[j] = zero_points[0], zero_points[group of j] or zero_points[j].
 ///
-/// per: a gemmill_per. count: 1, the number of groups, or N. As many as that, and the range, are checked when weights are
-/// packed. Ownership: values are copied. Threads: any.
+/// per: a gemmill_per. count: 1, the number of groups, or N. As many as that, and the range, are checked when weights
+/// are packed. Ownership: values are copied. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for per and count, GEMMILL_STATUS_MISMATCH for a count per tensor other than 1;
 /// pointers.
 ///
@@ -150,8 +154,8 @@ pub unsafe extern "C" fn gemmill_packing_set_activation_max(packing: *mut Packin
 
 /// Packs for this tier, a gemmill_tier, instead of the best one. Its bits are the same.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; pointers. (Whether this machine has it is
-/// seen when weights are packed.)
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; pointers. (Whether this machine has it
+/// is seen when weights are packed.)
 ///
 /// # Safety
 /// packing is a handle that is not destroyed meanwhile.
@@ -182,11 +186,11 @@ pub unsafe extern "C" fn gemmill_packing_set_kc(packing: *mut Packing, kc: i64) 
     set!("gemmill_packing_set_kc", packing.kc = Some(at_least_one("kc", kc)?))
 }
 
-/// B_scale[j] = scales[0], scales[group of j] or scales[j] that go with the weights, into bytes too, for gemmill_weights_scales to
-/// give back. Products take theirs from gemmill_gemm_set_b_scales.
+/// B_scale[j] = scales[0], scales[group of j] or scales[j] that go with the weights, into bytes too, for
+/// gemmill_weights_scales to give back. Products take theirs from gemmill_gemm_set_b_scales.
 ///
-/// per: a gemmill_per. count: 1, the number of groups, or N. As many as that, and that they are finite, above 0 and have a
-/// finite reciprocal, is checked when weights are packed. Ownership: values are copied. Threads: any.
+/// per: a gemmill_per. count: 1, the number of groups, or N. As many as that, and that they are finite, above 0 and
+/// have a finite reciprocal, is checked when weights are packed. Ownership: values are copied. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for per and count, GEMMILL_STATUS_MISMATCH for a count per tensor other than 1;
 /// pointers.
 ///
@@ -200,6 +204,19 @@ pub unsafe extern "C" fn gemmill_packing_set_scales(
         let mut settings = c.settings(packing)?;
         settings.scales = Some(Values::given(c, "scales", per, (scales, count))?);
     })
+}
+
+/// Whether the threads of the library's pool share the work of packing. The weights are the same.
+///
+/// how: a gemmill_threads. threads: 0 for GEMMILL_THREADS_AUTO, which holds until another is set; otherwise 1 or more.
+/// With 1, the calling thread packs alone, and no pool is started; with more, all of the pool's threads may. Holds for
+/// gemmill_weights_from_bytes too. Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE; pointers.
+///
+/// # Safety
+/// packing is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_packing_set_threads(packing: *mut Packing, how: i32, threads: i64) -> Status {
+    set!("gemmill_packing_set_threads", packing.threads = ThreadsCode::threads(how, threads)?)
 }
 
 /// Gives the settings back; null is nothing. Weights that were packed with them stay.

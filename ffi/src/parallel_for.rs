@@ -16,8 +16,8 @@ use crate::status::Status;
 /// One of the tasks of a run: called with the argument that came with it, and its index.
 pub type TaskFunction = unsafe extern "C" fn(argument: *mut c_void, index: i64);
 
-/// Calls task(argument, i) once for each i from 0 to tasks - 1, in any order and from any threads, and returns when all have
-/// returned. context is what was given to gemmill_run_options_set_parallel_for.
+/// Calls task(argument, i) once for each i from 0 to tasks - 1, in any order and from any threads, and returns when all
+/// have returned. context is what was given to gemmill_run_options_set_parallel_for.
 /// Threads: that which runs the product calls it. Errors: it can tell of none, and must not throw.
 pub type ParallelForFunction =
     Option<unsafe extern "C" fn(context: *mut c_void, tasks: i64, task: TaskFunction, argument: *mut c_void)>;
@@ -82,25 +82,25 @@ fn own_threads(run: ParallelForFunction, context: *mut c_void, threads: i64) -> 
     }
 }
 
-/// Runs with these options use threads of the caller's own, by calling parallel_for(context, tasks, task, argument), instead of
-/// a pool; null and 0 for a pool again.
+/// Runs with these options use threads of the caller's own, by calling parallel_for(context, tasks, task, argument),
+/// instead of a pool; null and 0 for a pool again.
 ///
-/// For all products. parallel_for calls task(argument, i) once for each i from 0 to tasks - 1, in any order and from any threads,
-/// and returns when all have returned: a loop of OpenMP, for example, or of a pool that the program has anyway. threads is how
-/// many can run at the same time; tasks is at most that, 1024, and what the operation's own setting of threads allows. A run that
-/// is worth one task only does not call parallel_for. No run with these options starts a thread or asks a pool for one. Caches
-/// are used best if i is the same thread from run to run.
+/// For all products. parallel_for calls task(argument, i) once for each i from 0 to tasks - 1, in any order and from
+/// any threads, and returns when all have returned: a loop of OpenMP, for example, or of a pool that the program has
+/// anyway. threads is how many can run at the same time; tasks is at most that, 1024, and what the operation's own
+/// setting of threads allows. A run that is worth one task only does not call parallel_for. No run with these options
+/// starts a thread or asks a pool for one. Caches are used best if i is the same thread from run to run.
 /// A second call of the same i, or of an i that is none, does nothing. If some i was not called, the run gives
 /// GEMMILL_STATUS_THREADS, and C is written in part. Results are the same with any order and number of threads.
 /// parallel_for must not unwind: a C++ exception that leaves it is undefined behaviour. Tasks throw nothing.
-/// Ownership: context is the caller's, and only handed on; both must be there in each run with these options. Threads: any; runs on
-/// several threads at once call parallel_for on each of them.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE unless threads is 1 to 65535, GEMMILL_STATUS_NULL_POINTER for a null function with
-/// threads; pointers.
+/// Ownership: context is the caller's, and only handed on; both must be there in each run with these options. Threads:
+/// any; runs on several threads at once call parallel_for on each of them.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE unless threads is 1 to 65535, GEMMILL_STATUS_NULL_POINTER for a null function
+/// with threads; pointers.
 ///
 /// # Safety
-/// options is a handle that is not destroyed meanwhile; parallel_for does as said, with this context, in each run with these
-/// options.
+/// options is a handle that is not destroyed meanwhile; parallel_for does as said, with this context, in each run with
+/// these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_parallel_for(
     options: *mut RunOptions, parallel_for: ParallelForFunction, context: *mut c_void, threads: i64,

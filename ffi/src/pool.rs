@@ -22,11 +22,11 @@ pub(crate) fn thread_count(given: i64) -> Outcome<usize> {
 
 /// *pool = as many new threads, which sleep until a product needs them.
 ///
-/// Without a pool, products use the library's own, which is started by the first large product with as many threads as the
-/// machine has cores, or as the environment variable RAYON_NUM_THREADS says. An operation that may use one thread only needs
-/// no pool and starts none. Pools don't survive fork(): a child that wants threads must create its own.
-/// Ownership: the caller's, to be given back to gemmill_pool_destroy; null after a failure. Operations that use the pool keep
-/// its threads. Threads: any; one pool may serve many at once.
+/// Without a pool, products use the library's own, which is started by the first large product with as many threads as
+/// the machine has cores, or as the environment variable RAYON_NUM_THREADS says. An operation that may use one thread
+/// only needs no pool and starts none. Pools don't survive fork(): a child that wants threads must create its own.
+/// Ownership: the caller's, to be given back to gemmill_pool_destroy; null after a failure. Operations that use the
+/// pool keep its threads. Threads: any; one pool may serve many at once.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE unless threads is 1 to 65535, GEMMILL_STATUS_THREADS if the system refuses them;
 /// pointers.
 ///

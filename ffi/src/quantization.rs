@@ -2,39 +2,24 @@
 
 use std::ffi::c_void;
 
-use gemmill::{Choose, MatRef, QuantParams, quant};
+use gemmill::{Choose, ElementType, MatRef, QuantParams, quant};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, entry};
-use crate::codes::{Code, Type};
+use crate::codes::{Code, Type, with_type};
 use crate::memory::{Footprint, Matrix, check_apart, overflow, size};
 use crate::status::Status;
 
-/// `$body` with `$byte` for the type of this code, u8 or i8.
-macro_rules! with_byte {
-    ($code:expr, $byte:ident => $body:expr) => {
-        match Type::of("type", $code)? {
-            Type::U8 => {
-                type $byte = u8;
-                $body
-            }
-            Type::I8 => {
-                type $byte = i8;
-                $body
-            }
-            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => {
-                return Err(Failure::unsupported("quantized elements: expected the type u8 or i8"));
-            }
-        }
-    };
+fn not_bytes<T>() -> Outcome<T> {
+    Err(Failure::unsupported("quantized elements: expected the type u8 or i8"))
 }
 
 /// *scale, *zero_point = parameters that represent the real numbers min to max, extended to contain 0:
 /// scale = (max - min) / 255, zero_point = the integer nearest to where 0 falls.
 ///
-/// q_type: GEMMILL_TYPE_U8 or GEMMILL_TYPE_I8. preserve_sparsity, unless 0: a range with both signs is widened until 0 lies in
-/// the middle of the integers. power_of_two, unless 0: the scale is raised to a power of two. A range of zero width gets the
-/// scale 0.1; scales below 6.1e-5 are raised to it. Threads: any.
+/// q_type: GEMMILL_TYPE_U8 or GEMMILL_TYPE_I8. preserve_sparsity, unless 0: a range with both signs is widened until 0
+/// lies in the middle of the integers. power_of_two, unless 0: the scale is raised to a power of two. A range of zero
+/// width gets the scale 0.1; scales below 6.1e-5 are raised to it. Threads: any.
 /// Errors: GEMMILL_STATUS_BAD_NUMBER if a bound is not finite or min > max, GEMMILL_STATUS_OUT_OF_RANGE and
 /// GEMMILL_STATUS_UNSUPPORTED for other types; pointers.
 ///
@@ -47,10 +32,10 @@ pub unsafe extern "C" fn gemmill_quantization_choose(
     entry!("gemmill_quantization_choose", |c| {
         let (scale, zero_point) = (c.out("scale", scale)?, c.out("zero point", zero_point)?);
         let how = Choose { preserve_sparsity: preserve_sparsity != 0, power_of_two: power_of_two != 0 };
-        let chosen = with_byte!(q_type, T => {
+        let chosen = with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
             let params = QuantParams::<T>::from_min_max(min, max, how)?;
             (params.scale(), params.zero_point())
-        });
+        }, else not_bytes()?);
         scale.set(chosen.0);
         zero_point.set(chosen.1);
     })
@@ -59,8 +44,8 @@ pub unsafe extern "C" fn gemmill_quantization_choose(
 /// *min, *max = the smallest and the largest of count numbers, NaN left out.
 ///
 /// Ownership: x is the caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_BAD_NUMBER if there is nothing but NaN, or nothing; GEMMILL_STATUS_OUT_OF_RANGE for a negative
-/// count; GEMMILL_STATUS_OVERFLOW; pointers.
+/// Errors: GEMMILL_STATUS_BAD_NUMBER if there is nothing but NaN, or nothing; GEMMILL_STATUS_OUT_OF_RANGE for a
+/// negative count; GEMMILL_STATUS_OVERFLOW; pointers.
 ///
 /// # Safety
 /// x has count elements; min and max point to a float each.
@@ -93,11 +78,11 @@ pub unsafe extern "C" fn gemmill_quantize(
     entry!("gemmill_quantize", |c| {
         let count = size("count", count)?;
         let x_at = Footprint::array("x", x, count)?;
-        with_byte!(q_type, T => {
+        with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
             let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
             check_apart(&Footprint::array("q", q, count)?, &x_at)?;
             params.quantize(c.elements("x", x, count)?, c.elements_mut("q", q, count)?)?
-        })
+        }, else not_bytes()?)
     })
 }
 
@@ -113,32 +98,34 @@ pub unsafe extern "C" fn gemmill_dequantize(
 ) -> Status {
     entry!("gemmill_dequantize", |c| {
         let count = size("count", count)?;
-        with_byte!(q_type, T => {
+        with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
             let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
             check_apart(&Footprint::array("x", x, count)?, &Footprint::array("q", q, count)?)?;
             params.dequantize(c.elements("q", q, count)?, c.elements_mut("x", x, count)?)?
-        })
+        }, else not_bytes()?)
     })
 }
 
 /// q[k * n + j] = rne(clamp(w * (1 / scales[j]), -127, 127)), w = weights[k * row_stride + j * col_stride],
 /// scales[j] = max over k of |w| / 127: weights as i8, each column by a scale of its own.
 ///
-/// Shapes: weights is k x n, q k x n and row-major, scales has n elements. A column of zeros gets the scale 1. Strides count
-/// elements. q and scales lie apart from each other and from the weights. Ownership: all memory is the caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_BAD_NUMBER if a weight is not finite, GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides,
+/// Shapes: weights is k x n, q k x n and row-major, scales has n elements. A column of zeros gets the scale 1. Strides
+/// count elements. q and scales lie apart from each other and from the weights. Ownership: all memory is the caller's.
+/// Threads: any.
+/// Errors: GEMMILL_STATUS_BAD_NUMBER if a weight is not finite, GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and
+/// strides,
 /// GEMMILL_STATUS_OVERFLOW, GEMMILL_STATUS_OVERLAP; pointers.
 ///
 /// # Safety
-/// weights, q and scales have the elements that sizes and strides reach; nobody writes to the weights', or uses those of q and
-/// scales, meanwhile.
+/// weights, q and scales have the elements that sizes and strides reach; nobody writes to the weights', or uses those
+/// of q and scales, meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
     weights: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, q: *mut i8, scales: *mut f32,
 ) -> Status {
     entry!("gemmill_quantize_weights_per_column", |c| {
         let places = QuantizedWeights { q, scales, count: size("n", n)? };
-        let weights = Matrix::weights("weights", weights, (k, n), (row_stride, col_stride))?;
+        let weights = Matrix::weights("weights", (ElementType::F32, weights.cast()), (k, n), (row_stride, col_stride))?;
         places.set(c, &weights, quant::symmetric_per_column)?
     })
 }
@@ -149,15 +136,15 @@ pub unsafe extern "C" fn gemmill_quantize_weights_per_column(
 /// Everything else as gemmill_quantize_weights_per_column.
 ///
 /// # Safety
-/// weights and q have the elements that sizes and strides reach; nobody writes to the weights', or uses those of q, meanwhile;
-/// scale points to a float.
+/// weights and q have the elements that sizes and strides reach; nobody writes to the weights', or uses those of q,
+/// meanwhile; scale points to a float.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_quantize_weights_per_tensor(
     weights: *const f32, k: i64, n: i64, row_stride: i64, col_stride: i64, q: *mut i8, scale: *mut f32,
 ) -> Status {
     entry!("gemmill_quantize_weights_per_tensor", |c| {
         let places = QuantizedWeights { q, scales: scale, count: 1 };
-        let weights = Matrix::weights("weights", weights, (k, n), (row_stride, col_stride))?;
+        let weights = Matrix::weights("weights", (ElementType::F32, weights.cast()), (k, n), (row_stride, col_stride))?;
         places.set(c, &weights, |weights| {
             let (quantized, scale) = quant::symmetric_per_tensor(weights)?;
             Ok((quantized, vec![scale]))
@@ -179,7 +166,7 @@ impl QuantizedWeights {
         quantize: impl FnOnce(MatRef<'_, f32>) -> gemmill::Result<(Vec<i8>, Vec<f32>)>,
     ) -> Outcome {
         let q_count = weights.rows.checked_mul(weights.cols).ok_or_else(|| overflow("q"))?;
-        let weights_at = weights.footprint::<f32>()?;
+        let weights_at = weights.footprint()?;
         let q_at = Footprint::array("q", self.q, q_count)?;
         let scales_at = Footprint::array("scales", self.scales, self.count)?;
         check_apart(&q_at, &weights_at)?;

@@ -3,12 +3,12 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 
-use gemmill::{Float, FloatRunOptions, FloatType, MatRef, RunOptions as Options};
+use gemmill::{Element, ElementType, RunOptions as Options};
 
-use crate::call::{Failure, Outcome, unpoisoned};
+use crate::call::{Outcome, unpoisoned};
 use crate::caller::{Caller, collects, entry, set};
-use crate::codes::{Type, with_float};
-use crate::memory::{Element, Footprint, Matrix, Plain, check_apart, checked, size};
+use crate::codes::{Type, with_type};
+use crate::memory::{Footprint, Matrix, aligned, check_apart, checked, size};
 use crate::parallel_for::OwnThreads;
 use crate::status::Status;
 
@@ -27,10 +27,10 @@ pub(crate) struct Arrays {
     pub(crate) own_threads: Option<OwnThreads>,
 }
 
-/// A matrix of C's shape and type.
+/// A matrix of C's shape, of floating-point numbers.
 #[derive(Debug, Clone, Copy)]
 struct Residual {
-    element: FloatType,
+    element: ElementType,
     data: *const c_void,
     row_stride: i64,
 }
@@ -41,7 +41,7 @@ struct Array<T> {
     count: usize,
 }
 
-impl<T: Plain> Array<T> {
+impl<T: Element> Array<T> {
     /// The elements, apart from an output. Asks for: [`Caller::elements`].
     fn given<'a>(self, caller: Caller<'a>, what: &str, output: &Footprint<'_>) -> Outcome<&'a [T]> {
         check_apart(output, &Footprint::array(what, self.data, self.count)?)?;
@@ -60,7 +60,7 @@ impl Arrays {
     ///
     /// Asks for: [`Caller::elements`] for the arrays and [`Caller::matrix`] for the residual.
     pub(crate) fn options<'a>(
-        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
+        &'a self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
     ) -> Outcome<Options<'a>> {
         let mut options = Options::new();
         if let Some(zero_points) = self.row_zero_points {
@@ -69,45 +69,16 @@ impl Arrays {
         if let Some(scales) = self.row_scales {
             options = options.row_scales(scales.given(caller, "row scales", output)?);
         }
-        if let Some(residual) = self.residual::<f32>(caller, shape, output)? {
-            options = options.residual(residual);
+        if let Some(Residual { element, data, row_stride }) = self.residual {
+            let residual = Matrix::input("residual", (element, data), shape, (row_stride, 1));
+            check_apart(output, &residual.footprint()?)?;
+            options = with_type!(element, T in [F32 F16 Bf16] => options.residual(caller.matrix::<T>(&residual)?),
+                else return Err(Type::not_float("residual", element)));
+        }
+        if let Some(own) = &self.own_threads {
+            options = options.parallel_for(own);
         }
         Ok(options)
-    }
-
-    /// The options of a floating-point run with an output of so many rows and columns at `output`.
-    ///
-    /// Asks for: [`Caller::matrix`] for the residual.
-    pub(crate) fn float_options<'a, C: Element + Float>(
-        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
-    ) -> Outcome<FloatRunOptions<'a, C>> {
-        if self.row_zero_points.is_some() || self.row_scales.is_some() {
-            let what = "options: zero points and scales of rows are for products of 8-bit integers";
-            return Err(Failure::unsupported(what));
-        }
-        let options = FloatRunOptions::new();
-        let residual = self.residual::<C>(caller, shape, output)?;
-        Ok(residual.map_or(options, |residual| options.residual(residual)))
-    }
-
-    pub(crate) fn has_residual(&self) -> bool {
-        self.residual.is_some()
-    }
-
-    /// Asks for: [`Caller::matrix`].
-    fn residual<'a, C: Element + Float>(
-        &self, caller: Caller<'a>, shape: (usize, usize), output: &Footprint<'_>,
-    ) -> Outcome<Option<MatRef<'a, C>>> {
-        let Some(Residual { element, data, row_stride }) = self.residual else { return Ok(None) };
-        if element != C::TYPE {
-            let expected = C::TYPE;
-            return Err(Failure::unsupported(format!(
-                "residual: expected {expected:?}, the type of C, given {element:?}"
-            )));
-        }
-        let residual = Matrix::input("residual", data, shape, (row_stride, 1));
-        check_apart(output, &residual.footprint::<C>()?)?;
-        Ok(Some(caller.matrix(&residual)?))
     }
 }
 
@@ -122,19 +93,19 @@ fn array<T>(what: &str, data: *const T, count: i64) -> Outcome<Option<Array<T>>>
 }
 
 /// A residual to be read later; `None` for null.
-fn given_residual(element: FloatType, data: *const c_void, row_stride: i64) -> Outcome<Option<Residual>> {
+fn given_residual(element: ElementType, data: *const c_void, row_stride: i64) -> Outcome<Option<Residual>> {
     size("row stride of residual", row_stride)?;
     if data.is_null() {
         return Ok(None);
     }
-    with_float!(element, T => checked("residual", data.cast_mut().cast::<T>()).map(drop))?;
+    aligned("residual", data.cast_mut(), element.bytes())?;
     Ok(Some(Residual { element, data, row_stride }))
 }
 
 /// *options = new options, none of them set.
 ///
-/// Ownership: the caller's, to be given back to gemmill_run_options_destroy; null after a failure. Threads: any; options that
-/// change from run to run are best created once for each thread. Errors: pointers.
+/// Ownership: the caller's, to be given back to gemmill_run_options_destroy; null after a failure. Threads: any;
+/// options that change from run to run are best created once for each thread. Errors: pointers.
 ///
 /// # Safety
 /// options points to a pointer.
@@ -145,8 +116,8 @@ pub unsafe extern "C" fn gemmill_run_options_create(options: *mut *mut RunOption
 
 /// A_zp[i] = zero_points[i], instead of the operation's zero point of A; null and 0 for the operation's again.
 ///
-/// For u8 and i8 activations. count: M of the runs to come, which check it and the range. Ownership: the array is not copied;
-/// it must be there in each run with these options. Threads: any.
+/// For u8 and i8 activations. count: M of the runs to come, which check it and the range. Ownership: the array is not
+/// copied; it must be there in each run with these options. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count; pointers.
 ///
 /// # Safety
@@ -163,8 +134,9 @@ pub unsafe extern "C" fn gemmill_run_options_set_row_zero_points(
 
 /// A_scale[i] = scales[i], instead of the operation's scale of A; null and 0 for the operation's again.
 ///
-/// For u8 and i8 activations and f32 outputs. count: M of the runs to come, which check it, and that scales are finite, above
-/// 0 and have a finite reciprocal. Ownership: the array is not copied; it must be there in each run with these options.
+/// For u8 and i8 activations and floating-point outputs. count: M of the runs to come, which check it, and that scales
+/// are finite, above 0 and have a finite reciprocal. Ownership: the array is not copied; it must be there in each run
+/// with these options.
 /// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count; pointers.
 ///
 /// # Safety
@@ -176,36 +148,38 @@ pub unsafe extern "C" fn gemmill_run_options_set_row_scales(
     set!("gemmill_run_options_set_row_scales", options.row_scales = array("row scales", scales, count)?)
 }
 
-/// C[i][j] = clamp(relu(product + residual[i * row_stride + j])): a matrix of C's shape that is added to an f32 output before
-/// ReLU and clamp; null for none.
+/// C[i][j] = clamp(relu(product + residual[i * row_stride + j])): a matrix of C's shape that is added to an f32 output
+/// before ReLU and clamp; null for none. gemmill_run_options_set_float_residual is for outputs of f16 and bf16.
 ///
-/// row_stride counts elements; 0 adds the same row to all. Ownership: the matrix is not copied; it must be there in each run
-/// with these options, apart from C. Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride; pointers.
+/// row_stride counts elements; 0 adds the same row to all. Ownership: the matrix is not copied; it must be there in
+/// each run with these options, apart from C. Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride;
+/// pointers.
 ///
 /// # Safety
-/// options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach, in each
-/// run with these options.
+/// options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach,
+/// in each run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_residual(
     options: *mut RunOptions, residual: *const f32, row_stride: i64,
 ) -> Status {
     set!(
         "gemmill_run_options_set_residual",
-        options.residual = given_residual(FloatType::F32, residual.cast(), row_stride)?
+        options.residual = given_residual(ElementType::F32, residual.cast(), row_stride)?
     )
 }
 
-/// C[i][j] = f(sum + bias[j] + residual[i * row_stride + j]): as gemmill_run_options_set_residual, for floating-point products,
-/// with elements of the type of C: GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16.
+/// C[i][j] = f(sum + bias[j] + residual[i * row_stride + j]): as gemmill_run_options_set_residual, with elements of the
+/// type of C, which is GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16. For all products.
 ///
-/// Runs with another type of C refuse it. row_stride counts elements; 0 adds the same row to all. Ownership: the matrix is not
-/// copied; it must be there in each run with these options, apart from C. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride and codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of
-/// integers; pointers.
+/// Runs with another type of C refuse it, and so do products with quantized activations and weights of few bits.
+/// row_stride counts elements; 0 adds the same row to all. Ownership: the matrix is not copied; it must be there in
+/// each run with these options, apart from C. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative stride and codes that no type has, GEMMILL_STATUS_UNSUPPORTED for
+/// types of integers; pointers.
 ///
 /// # Safety
-/// options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach, in each
-/// run with these options.
+/// options is a handle that is not destroyed meanwhile; residual has the elements that C's shape and row_stride reach,
+/// in each run with these options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_run_options_set_float_residual(
     options: *mut RunOptions, residual_type: i32, residual: *const c_void, row_stride: i64,

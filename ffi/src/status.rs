@@ -6,8 +6,9 @@ use gemmill::Error;
 
 use crate::call;
 
-/// What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what was
-/// given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS and GEMMILL_STATUS_INTERNAL (handles that would have been created are null).
+/// What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what
+/// was given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS and GEMMILL_STATUS_INTERNAL (handles
+/// that would have been created are null).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -17,8 +18,8 @@ pub enum Status {
     NullPointer = 1,
     /// A pointer is not a multiple of its type's alignment.
     Misaligned = 2,
-    /// An integer is outside its range: a negative size or stride, a zero point that is no value of its type, a code that no
-    /// enum has, an activation beyond the bound that packing was promised.
+    /// An integer is outside its range: a negative size or stride, a zero point that is no value of its type, a code
+    /// that no enum has, an activation beyond the bound that packing was promised.
     OutOfRange = 3,
     /// A matrix would not fit the address space.
     Overflow = 4,
@@ -32,8 +33,8 @@ pub enum Status {
     Groups = 8,
     /// Settings that do not go together, or one that is missing.
     Unsupported = 9,
-    /// The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one; or the CPU
-    /// or the tier lacks hardware dot products.
+    /// The CPU or its operating system lacks a tier, GEMMILL_TIER names none, or weights were packed for another one;
+    /// or the CPU or the tier lacks hardware dot products.
     Tier = 10,
     /// The system refused executable memory, or a kernel could not be generated.
     MachineCode = 11,

@@ -2,11 +2,11 @@
 
 use std::ffi::{c_char, c_void};
 
-use gemmill::{MatRef, PackedB, PerColumn};
+use gemmill::{PackedB, PerColumn};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, create, entry};
-use crate::codes::{Code, Per, TierCode, Type};
+use crate::codes::{Code, Per, TierCode, Type, with_type};
 use crate::memory::{Matrix, check_room, size};
 use crate::packing::{Packing, Settings};
 use crate::status::Status;
@@ -19,10 +19,13 @@ pub struct Weights {
 
 /// *weights = B, packed: element B[k][j] is b[k * row_stride + j * col_stride], for K rows and N columns.
 ///
-/// b_type: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8. Strides count elements: row-major weights have (n, 1), those of a layer that are
-/// stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b may be null if K or N is 0.
-/// Ownership: b is copied; the handle is the caller's, to be given back to gemmill_weights_destroy; null after a failure.
-/// Threads: any; the handle may serve many at once.
+/// b_type: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8. Strides count elements: row-major weights have (n, 1), those of a layer
+/// that are stored by output, N x K, have (1, k). packing: settings, or null for the usual ones. b may be null if K or
+/// N is 0.
+/// Ownership: b is copied; the handle is the caller's, to be given back to gemmill_weights_destroy; null after a
+/// failure.
+/// Threads: any; the handle may serve many at once. Unless gemmill_packing_set_threads says otherwise, the library's
+/// pool takes part from 2^18 weights on.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for negative sizes and strides and for zero points, GEMMILL_STATUS_OVERFLOW,
 /// GEMMILL_STATUS_OUT_OF_MEMORY, GEMMILL_STATUS_GROUPS, GEMMILL_STATUS_MISMATCH for the number of zero points,
 /// GEMMILL_STATUS_UNSUPPORTED for other types, GEMMILL_STATUS_TIER; pointers.
@@ -35,33 +38,29 @@ pub unsafe extern "C" fn gemmill_weights_create(
     weights: *mut *mut Weights,
 ) -> Status {
     create!("gemmill_weights_create", weights, |c| {
-        let b = Matrix::weights("b", b, (k, n), (row_stride, col_stride))?;
-        let settings = c.settings_or_default(packing)?;
-        Ok(Weights { packed: pack(c, Type::of("type", b_type)?, &b, &settings)? })
+        let b = Matrix::weights("b", (Type::of("type", b_type)?, b), (k, n), (row_stride, col_stride))?;
+        Ok(Weights { packed: pack(c, &b, &c.settings_or_default(packing)?)? })
     })
 }
 
 /// Asks for: [`Caller::matrix`].
-pub(crate) fn pack(caller: Caller<'_>, b_type: Type, b: &Matrix<'_>, settings: &Settings) -> Outcome<PackedB> {
-    fn affordable<'a, T: gemmill::Element>(b: MatRef<'a, T>) -> Outcome<MatRef<'a, T>> {
-        check_room("packed weights", [b.rows().checked_add(64), b.cols().checked_add(64), Some(2)])?;
-        Ok(b)
-    }
-    match b_type {
-        Type::I8 => settings.pack(PackedB::builder(affordable(caller.matrix::<i8>(b)?)?)),
-        Type::U8 => settings.pack(PackedB::builder(affordable(caller.matrix::<u8>(b)?)?)),
-        Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => Err(not_weights()),
-    }
+pub(crate) fn pack(caller: Caller<'_>, b: &Matrix<'_>, settings: &Settings) -> Outcome<PackedB> {
+    with_type!(b.element, T in [U8 I8] => {
+        let view = caller.matrix::<T>(b)?;
+        check_room("packed weights", [b.rows.checked_add(64), b.cols.checked_add(64), Some(2)])?;
+        settings.pack(PackedB::builder(view))
+    }, else not_weights())
 }
 
-fn not_weights() -> Failure {
-    Failure::unsupported("weights: expected the type i8 or u8")
+fn not_weights<T>() -> Outcome<T> {
+    Err(Failure::unsupported("weights: expected the type i8 or u8"))
 }
 
 /// *repacked = the same weights with the same settings, packed for another tier, or once more for this one.
 ///
 /// tier: a gemmill_tier. Ownership: the handle is the caller's; null after a failure. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number, GEMMILL_STATUS_TIER if this machine lacks it; pointers.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number, GEMMILL_STATUS_TIER if this machine lacks it;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; repacked points to a pointer.
@@ -180,7 +179,8 @@ pub unsafe extern "C" fn gemmill_weights_size(weights: *const Weights, value: *m
     entry!("gemmill_weights_size", |c| c.count(weights, value, |w| w.packed.size_in_bytes())?)
 }
 
-/// *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if not.
+/// *value = 1 if both pack the same weights with the same zero points, scales and settings, in the same layout, 0 if
+/// not.
 ///
 /// Threads: any. Errors: pointers.
 ///
@@ -195,13 +195,14 @@ pub unsafe extern "C" fn gemmill_weights_equal(
 
 /// *per, buffer = the scales that came with the weights, as gemmill_packing_set_scales was given them.
 ///
-/// *count = their number: 0 if none came, and *per is GEMMILL_PER_TENSOR then. It is set even if the buffer is too small. buffer
-/// may be null if capacity, in floats, is 0. Ownership: the buffer is the caller's. Threads: any.
-/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+/// *count = their number: 0 if none came, and *per is GEMMILL_PER_TENSOR then. It is set even if the buffer is too
+/// small. buffer may be null if capacity, in floats, is 0. Ownership: the buffer is the caller's. Threads: any.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
-/// weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t, count to an
-/// int64_t.
+/// weights is a handle that is not destroyed meanwhile; buffer has capacity floats; per points to an int32_t, count to
+/// an int64_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_scales(
     weights: *const Weights, per: *mut i32, buffer: *mut f32, capacity: i64, count: *mut i64,
@@ -224,12 +225,15 @@ pub unsafe extern "C" fn gemmill_weights_scales(
     })
 }
 
-/// buffer = the weights with their zero points, scales and settings as bytes, for gemmill_weights_from_bytes on any CPU.
+/// buffer = the weights with their zero points, scales and settings as bytes, for gemmill_weights_from_bytes on any
+/// CPU.
 ///
-/// *length = how many: one for each weight, and few more. It is set even if the buffer is too small; asking with a capacity of 0
-/// and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the buffer is the caller's.
+/// *length = how many: one for each weight, and few more. It is set even if the buffer is too small; asking with a
+/// capacity of 0 and a null buffer takes as long as writing. The format has a version and a checksum. Ownership: the
+/// buffer is the caller's.
 /// Threads: any.
-/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW; pointers.
+/// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity, GEMMILL_STATUS_OVERFLOW;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; buffer has capacity bytes; length points to an int64_t.
@@ -245,11 +249,11 @@ pub unsafe extern "C" fn gemmill_weights_to_bytes(
 
 /// *weights = the weights that gemmill_weights_to_bytes wrote, on this CPU or another, packed for this one.
 ///
-/// packing: settings of which the tier alone is used, and nothing else may be set, or null for the best tier. Whatever the
-/// bytes hold, the result is an error or weights whose products are exact. Ownership: bytes are not kept; the handle is the
-/// caller's; null after a failure. Threads: any.
-/// Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_weights_create for content that
-/// could not have been packed; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW,
+/// packing: settings of which the tier and the threads are used, and nothing else may be set, or null for the best
+/// tier. Whatever the bytes hold, the result is an error or weights whose products are exact. Ownership: bytes are not
+/// kept; the handle is the caller's; null after a failure. Threads: any; as gemmill_weights_create.
+/// Errors: GEMMILL_STATUS_BAD_DATA for bytes that are not what was written, and all of gemmill_weights_create for
+/// content that could not have been packed; GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_OVERFLOW,
 /// GEMMILL_STATUS_UNSUPPORTED for other settings, GEMMILL_STATUS_TIER; pointers.
 ///
 /// # Safety
@@ -260,15 +264,15 @@ pub unsafe extern "C" fn gemmill_weights_from_bytes(
 ) -> Status {
     create!("gemmill_weights_from_bytes", weights, |c| {
         let loader = PackedB::loader(c.elements("bytes", bytes, size("count", count)?)?);
-        let tier = c.settings_or_default(packing)?.only_tier()?;
-        Ok(Weights { packed: tier.map_or(loader, |tier| loader.tier(tier)).load()? })
+        Ok(Weights { packed: c.settings_or_default(packing)?.load(loader)? })
     })
 }
 
-/// buffer = the share of each multiplication sequence that the weights were proven fit for, as a text such as "sum2 100%".
+/// buffer = the share of each multiplication sequence that the weights were proven fit for, as a text such as "sum2
+/// 100%".
 ///
-/// *length = the length of the text, without the NUL that ends it; it is set even if the buffer is too small. buffer may be
-/// null if capacity is 0. Ownership: the buffer is the caller's. Threads: any.
+/// *length = the length of the text, without the NUL that ends it; it is set even if the buffer is too small. buffer
+/// may be null if capacity is 0. Ownership: the buffer is the caller's. Threads: any.
 /// Errors: GEMMILL_STATUS_TOO_SMALL, GEMMILL_STATUS_OUT_OF_RANGE for a negative capacity; pointers.
 ///
 /// # Safety
@@ -285,25 +289,22 @@ pub unsafe extern "C" fn gemmill_weights_sequences(
 
 /// b[k * row_stride + j] = B[k][j]: the weights as they were before packing.
 ///
-/// b_type: the type that was packed. Strides count elements. b may be null if K or N is 0. Ownership: b is the caller's.
+/// b_type: the type that was packed. Strides count elements. b may be null if K or N is 0. Ownership: b is the
+/// caller's.
 /// Threads: any.
 /// Errors: GEMMILL_STATUS_UNSUPPORTED for another type, GEMMILL_STATUS_OVERLAP if row_stride is below N,
 /// GEMMILL_STATUS_OUT_OF_RANGE, GEMMILL_STATUS_OVERFLOW; pointers.
 ///
 /// # Safety
-/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody else
-/// uses them meanwhile.
+/// weights is a handle that is not destroyed meanwhile; b has the elements that K, N and row_stride reach, and nobody
+/// else uses them meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_weights_unpack(
     weights: *const Weights, b_type: i32, b: *mut c_void, row_stride: i64,
 ) -> Status {
     entry!("gemmill_weights_unpack", |c| {
         let packed = &c.object(weights)?.packed;
-        let b = Matrix::output("b", b, (packed.k(), packed.n()), row_stride);
-        match Type::of("type", b_type)? {
-            Type::I8 => packed.unpack(&mut c.matrix_mut::<i8>(&b)?)?,
-            Type::U8 => packed.unpack(&mut c.matrix_mut::<u8>(&b)?)?,
-            Type::I32 | Type::F32 | Type::F16 | Type::Bf16 => return Err(not_weights()),
-        }
+        let b = Matrix::output("b", (Type::of("type", b_type)?, b), (packed.k(), packed.n()), row_stride);
+        with_type!(b.element, T in [U8 I8] => packed.unpack(&mut c.matrix_mut::<T>(&b)?)?, else not_weights()?)
     })
 }

@@ -11,7 +11,31 @@ fn generated(ffi: &Path) -> String {
     builder.generate().expect("the crate is well-formed").write(&mut text);
     let text = String::from_utf8(text).expect("cbindgen writes UTF-8");
     let text = text.replace(" * # Safety\n * ", " * Requires: ");
-    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    wrapped(&text)
+}
+
+/// The text with what goes beyond 120 characters of a comment's line at the beginning of its next one.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut beyond = String::new();
+    for line in text.lines() {
+        let mut line = line.trim_end().to_owned();
+        if !beyond.is_empty() {
+            match line.strip_prefix(" * ") {
+                Some(rest) => line = format!(" * {beyond} {rest}"),
+                None => wrapped += &format!(" * {beyond}\n"),
+            }
+            beyond.clear();
+        }
+        if line.starts_with(" * ")
+            && let Some(at) = line.get(..=120).and_then(|start| start.rfind(' '))
+        {
+            beyond = line.split_off(at)[1..].to_owned();
+        }
+        wrapped += &line;
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 #[test]
@@ -26,8 +50,8 @@ fn the_header_is_what_the_crate_says() {
     let first = checked_in.lines().zip(header.lines()).enumerate().find(|(_, (old, new))| old != new);
     assert!(
         checked_in == header,
-        "include/gemmill.h differs from the crate: look at the difference, then GEMMILL_BLESS=1 cargo test -p gemmill-ffi \
-         --test header. First: {first:?}"
+        "include/gemmill.h differs from the crate: look at the difference, then GEMMILL_BLESS=1 cargo test \
+         -p gemmill-ffi --test header. First: {first:?}"
     );
 }
 
@@ -57,8 +81,8 @@ fn every_function_s_comment_tells_threads_and_errors() {
     assert!(functions > 50, "{functions} functions");
 }
 
-/// What checks the pointers of an entry point relies on its `# Safety` section, so that only `unsafe` functions may use it;
-/// and messages begin with the name of the function that was called.
+/// What checks the pointers of an entry point relies on its `# Safety` section, so that only `unsafe` functions may use
+/// it; and messages begin with the name of the function that was called.
 #[test]
 fn entry_points_have_contracts_and_their_own_names() {
     let mut functions = 0;

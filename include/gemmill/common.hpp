@@ -107,7 +107,11 @@ inline gemmill_tier best_tier() {
 /** Threads for products. */
 class Pool {
 public:
-    explicit Pool(int64_t threads) { gemmill_pool *p = nullptr; check(gemmill_pool_create(threads, &p)); handle_.reset(p); }
+    explicit Pool(int64_t threads) {
+        gemmill_pool *p = nullptr;
+        check(gemmill_pool_create(threads, &p));
+        handle_.reset(p);
+    }
 
     int64_t threads() const {
         int64_t threads = 0;
@@ -138,7 +142,7 @@ public:
         check(gemmill_run_options_set_residual(get(), residual, row_stride));
         return *this;
     }
-    /** Of float, Float16 or BFloat16, for floating-point products with such a C. */
+    /** Of float, Float16 or BFloat16, for products with such a C. */
     template <class C> RunOptions &float_residual(const C *residual, int64_t row_stride) {
         check(gemmill_run_options_set_float_residual(get(), TypeOf<C>::code(), residual, row_stride));
         return *this;

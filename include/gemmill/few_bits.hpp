@@ -34,11 +34,11 @@ public:
     static GroupwiseWeights round_to_nearest(const float *b, int64_t k, int64_t n, GroupwiseFormat format) {
         return round_to_nearest(b, k, n, n, 1, format);
     }
-    static GroupwiseWeights round_to_nearest(const float *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride,
-                                             GroupwiseFormat f) {
+    static GroupwiseWeights round_to_nearest(const float *b, int64_t k, int64_t n, int64_t row_stride,
+                                             int64_t col_stride, GroupwiseFormat f) {
         gemmill_groupwise_weights *weights = nullptr;
-        check(gemmill_groupwise_weights_round_to_nearest(b, k, n, row_stride, col_stride, f.bits, f.group_size, f.zero_points,
-                                                         &weights));
+        check(gemmill_groupwise_weights_round_to_nearest(b, k, n, row_stride, col_stride, f.bits, f.group_size,
+                                                         f.zero_points, &weights));
         return GroupwiseWeights(weights);
     }
     /** importance: k numbers, or null. */
@@ -49,16 +49,16 @@ public:
     static GroupwiseWeights search(const float *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride,
                                    GroupwiseFormat f, const float *importance = nullptr) {
         gemmill_groupwise_weights *weights = nullptr;
-        check(gemmill_groupwise_weights_search(b, k, n, row_stride, col_stride, f.bits, f.group_size, f.zero_points, importance,
-                                               importance ? k : 0, &weights));
+        check(gemmill_groupwise_weights_search(b, k, n, row_stride, col_stride, f.bits, f.group_size, f.zero_points,
+                                               importance, importance ? k : 0, &weights));
         return GroupwiseWeights(weights);
     }
     /** Values, bfloat16 scales and, with GEMMILL_ZERO_POINTS_EACH, zero points that were made elsewhere. */
-    static GroupwiseWeights from_parts(int64_t k, int64_t n, GroupwiseFormat f, const uint8_t *values, const uint16_t *scales,
-                                       const uint8_t *zero_points = nullptr) {
+    static GroupwiseWeights from_parts(int64_t k, int64_t n, GroupwiseFormat f, const uint8_t *values,
+                                       const uint16_t *scales, const uint8_t *zero_points = nullptr) {
         gemmill_groupwise_weights *weights = nullptr;
-        check(gemmill_groupwise_weights_from_parts(k, n, f.bits, f.group_size, f.zero_points, values, scales, zero_points,
-                                                   &weights));
+        check(gemmill_groupwise_weights_from_parts(k, n, f.bits, f.group_size, f.zero_points, values, scales,
+                                                   zero_points, &weights));
         return GroupwiseWeights(weights);
     }
     /** What to_bytes gave, on any CPU. */
@@ -90,7 +90,8 @@ public:
     /** How far the weights lie from a matrix of their size. */
     Distance error(const float *b, int64_t row_stride, int64_t col_stride) const {
         Distance distance = {0.0, 0.0};
-        check(gemmill_groupwise_weights_error(get(), b, row_stride, col_stride, &distance.largest, &distance.mean_squared));
+        check(gemmill_groupwise_weights_error(get(), b, row_stride, col_stride, &distance.largest,
+                                              &distance.mean_squared));
         return distance;
     }
 
@@ -122,7 +123,8 @@ private:
 /** Weights of 4 or 2 bits as kernels read them. They never change. */
 class GroupwisePacked {
 public:
-    explicit GroupwisePacked(const GroupwiseWeights &weights, gemmill_threads how = GEMMILL_THREADS_AUTO, int64_t threads = 0) {
+    explicit GroupwisePacked(const GroupwiseWeights &weights, gemmill_threads how = GEMMILL_THREADS_AUTO,
+                             int64_t threads = 0) {
         gemmill_groupwise_packed *packed = nullptr;
         check(gemmill_groupwise_packed_create(weights.get(), how, threads, &packed));
         handle_.reset(packed);

@@ -26,9 +26,11 @@ inline gemmill_hardware_dot best_hardware_dot(gemmill_tier tier) {
 }
 
 /** Throws unless kernels of a tier can have these hardware dot products on this machine. */
-inline void require_hardware_dot(gemmill_hardware_dot dot, gemmill_tier tier) { check(gemmill_hardware_dot_require(dot, tier)); }
+inline void require_hardware_dot(gemmill_hardware_dot dot, gemmill_tier tier) {
+    check(gemmill_hardware_dot_require(dot, tier));
+}
 
-/** How far a sum of k products is off at most, by hardware dot products that are named; magnitude: of all that is summed. */
+/** How far a sum of k products is off at most, by hardware dot products that are named; magnitude: of all summands. */
 inline double hardware_dot_error_bound(gemmill_hardware_dot dot, int64_t k, double magnitude) {
     double bound = 0.0;
     check(gemmill_hardware_dot_error_bound(dot, k, magnitude, &bound));

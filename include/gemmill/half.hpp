@@ -42,7 +42,8 @@ public:
         create(b, k, n, row_stride, col_stride, nullptr);
     }
     template <class B>
-    FloatWeights(const B *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride, const FloatPacking &packing) {
+    FloatWeights(const B *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride,
+                 const FloatPacking &packing) {
         create(b, k, n, row_stride, col_stride, packing.get());
     }
 

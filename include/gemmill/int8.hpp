@@ -30,6 +30,10 @@ public:
         return *this;
     }
     Packing &kc(int64_t kc) { check(gemmill_packing_set_kc(get(), kc)); return *this; }
+    Packing &threads(gemmill_threads how, int64_t threads) {
+        check(gemmill_packing_set_threads(get(), how, threads));
+        return *this;
+    }
 
     gemmill_packing *get() const noexcept { return handle_.get(); }
 
@@ -56,7 +60,7 @@ public:
 
     /** What to_bytes gave, on any CPU. */
     static Weights from_bytes(const std::vector<uint8_t> &bytes) { return from_bytes(bytes, nullptr); }
-    /** Of the settings, the tier alone may be set. */
+    /** Of the settings, the tier and the threads alone may be set. */
     static Weights from_bytes(const std::vector<uint8_t> &bytes, const Packing &packing) {
         return from_bytes(bytes, packing.get());
     }
@@ -129,7 +133,8 @@ private:
     }
 
     template <class B>
-    void create(const B *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride, const gemmill_packing *packing) {
+    void create(const B *b, int64_t k, int64_t n, int64_t row_stride, int64_t col_stride,
+                const gemmill_packing *packing) {
         gemmill_weights *w = nullptr;
         check(gemmill_weights_create(TypeOf<B>::code(), b, k, n, row_stride, col_stride, packing, &w));
         handle_.reset(w);
@@ -142,7 +147,17 @@ private:
     detail::Handle<gemmill_weights> handle_;
 };
 
-/** A product C = epilogue(A * B): A of uint8_t, int8_t or float, C of int32_t, uint8_t, int8_t or float. */
+namespace detail {
+
+/** The type of limits of C. */
+template <class C> struct Limit { typedef float Type; };
+template <> struct Limit<uint8_t> { typedef uint8_t Type; };
+template <> struct Limit<int8_t> { typedef int8_t Type; };
+template <> struct Limit<int32_t> { typedef int32_t Type; };
+
+} // namespace detail
+
+/** A product C = epilogue(A * B): A of uint8_t, int8_t, float, Float16 or BFloat16, C of any of these or int32_t. */
 template <class A, class C> class Gemm {
 public:
     explicit Gemm(const Weights &weights) : n_(weights.n()), depth_(weights.k() * weights.groups()) {
@@ -169,7 +184,10 @@ public:
     Gemm &bias(const int32_t *bias, int64_t count) { return set(gemmill_gemm_set_bias_i32(get(), bias, count)); }
     Gemm &bias(const float *bias, int64_t count) { return set(gemmill_gemm_set_bias_f32(get(), bias, count)); }
     Gemm &relu(bool on = true) { return set(gemmill_gemm_set_relu(get(), on)); }
-    Gemm &clamp(C low, C high) { return set(clamped(low, high)); }
+    /** By limits of C's type; of float for types of 16 bits. */
+    Gemm &clamp(typename detail::Limit<C>::Type low, typename detail::Limit<C>::Type high) {
+        return set(clamped(low, high));
+    }
     Gemm &accumulate(bool on = true) { return set(gemmill_gemm_set_accumulate(get(), on)); }
     Gemm &threads(gemmill_threads how, int64_t threads) { return set(gemmill_gemm_set_threads(get(), how, threads)); }
     /** Insists on the tier that the weights were packed for. */

@@ -1,11 +1,10 @@
 /*
- * Products of all types, settings and tiers against loops over single elements: the same bits, with random and with extreme
- * numbers. What lies between the rows of C is left as it was.
+ * Products of all types, settings and tiers against loops over single elements: the same bits, with random and with
+ * extreme numbers. What lies between the rows of C is left as it was.
  *
  *     exact [CASES] [SEED]
  */
-#include "check.h"
-#include <math.h>
+#include "floats.h"
 
 enum { MAX_M = 24, MAX_N = 72, MAX_K = 700 };
 
@@ -57,16 +56,17 @@ static int one_case(Random *random, int number)
     c.m = between(random, 0, 40) ? between(random, 1, MAX_M) : 0;
     c.n = between(random, 1, MAX_N / c.groups) * c.groups;
     c.k = between(random, 0, 5) ? between(random, 1, 130) : between(random, 0, MAX_K);
-    const int32_t activations[] = {GEMMILL_TYPE_U8, GEMMILL_TYPE_U8, GEMMILL_TYPE_I8, GEMMILL_TYPE_F32};
-    c.a_type = activations[between(random, 0, 3)];
+    const int32_t activations[] = {GEMMILL_TYPE_U8, GEMMILL_TYPE_U8, GEMMILL_TYPE_I8, F32, F16, BF16};
+    c.a_type = activations[between(random, 0, 5)];
     c.b_type = between(random, 0, 2) ? GEMMILL_TYPE_I8 : GEMMILL_TYPE_U8;
-    c.c_type = (int32_t)between(random, 0, 3);
+    c.c_type = (int32_t)between(random, 0, 5);
     const char *missing = NULL;
     do {
         c.tier = (int32_t)between(random, 0, GEMMILL_TIER_AMX);
         OK(gemmill_tier_missing_feature(c.tier, &missing));
     } while (missing);
-    const int extreme = (int)between(random, 0, 2), is_float = c.a_type == GEMMILL_TYPE_F32;
+    const int extreme = (int)between(random, 0, 2), is_float = is_float_type(c.a_type);
+    const int gives_float = is_float_type(c.c_type);
     const int a_signed = c.a_type == GEMMILL_TYPE_I8, b_signed = c.b_type == GEMMILL_TYPE_I8;
     const int64_t depth = c.k * c.groups, low_a = a_signed ? -128 : 0, low_b = b_signed ? -128 : 0;
 
@@ -118,6 +118,8 @@ static int one_case(Random *random, int number)
     OK(gemmill_packing_set_tier(packing, c.tier));
     if (!between(random, 0, 3)) OK(gemmill_packing_set_kc(packing, between(random, 1, 200)));
     if (!between(random, 0, 1)) OK(gemmill_packing_set_effort(packing, GEMMILL_EFFORT_QUICK));
+    const int32_t packers = (int32_t)between(random, 0, 2);
+    OK(gemmill_packing_set_threads(packing, packers, packers ? between(random, 1, 3) : 0));
     OK(gemmill_weights_create(c.b_type, b_bytes, c.k, c.n, c.b_row_stride, c.b_col_stride, packing, &weights));
     OK(gemmill_packing_destroy(packing));
     memset(b_bytes, 77, b_size); /* weights are a copy */
@@ -138,8 +140,8 @@ static int one_case(Random *random, int number)
     OK(gemmill_weights_destroy(weights));
 
     /* A and its zero points and scales, by row or for all. */
-    const int by_row = !is_float && !between(random, 0, 2), scales_by_row = by_row && c.c_type == GEMMILL_TYPE_F32;
-    const int dynamic = is_float && c.c_type == GEMMILL_TYPE_F32 && between(random, 0, 1);
+    const int by_row = !is_float && !between(random, 0, 2), scales_by_row = by_row && gives_float;
+    const int dynamic = is_float && gives_float && between(random, 0, 1);
     const int32_t a_zero_point = (int32_t)between(random, low_a, low_a + 255);
     const float a_scale = 0.03125f * (float)between(random, 1, 9);
     for (int64_t i = 0; i < c.m; i++) {
@@ -148,9 +150,9 @@ static int one_case(Random *random, int number)
         c.a_scales[i] = scales_by_row ? (float)between(random, 1, 99) * 0.01f : a_scale;
         for (int64_t k = 0; k < depth; k++) {
             if (is_float) {
-                row[k] = (float)between(random, -4000, 4000) * 0.01f;
+                row[k] = rounded(c.a_type, (float)between(random, -4000, 4000) * 0.01f);
                 if (!between(random, 0, 50)) row[k] = NAN;
-                a_floats[i * c.a_row_stride + k * c.a_col_stride] = row[k];
+                put(c.a_type, a_floats, (size_t)(i * c.a_row_stride + k * c.a_col_stride), row[k]);
             } else {
                 c.a[i * depth + k] = draw(random, a_signed, extreme);
                 a_bytes[i * c.a_row_stride + k * c.a_col_stride] = (uint8_t)c.a[i * depth + k];
@@ -198,22 +200,26 @@ static int one_case(Random *random, int number)
         }
         if (relu && low < c_zero_point) low = c_zero_point;
     }
-    float residual[MAX_M * MAX_N];
-    const int has_residual = c.c_type == GEMMILL_TYPE_F32 && between(random, 0, 1);
-    if (c.c_type == GEMMILL_TYPE_F32) {
+    float residual[MAX_M * MAX_N]; /* of the type of C */
+    const int has_residual = gives_float && between(random, 0, 1);
+    if (gives_float) {
         if (clamp) {
             low_f32 = -50.0f, high_f32 = 700.0f;
             OK(gemmill_gemm_set_clamp_f32(gemm, low_f32, high_f32));
         }
         if (relu && low_f32 < 0.0f) low_f32 = 0.0f;
-        for (int64_t i = 0; i < c.m * c.n; i++) residual[i] = (float)between(random, -1000, 1000);
-        if (has_residual) OK(gemmill_run_options_set_residual(options, residual, c.n));
+        for (int64_t i = 0; i < c.m * c.n; i++)
+            put(c.c_type, residual, (size_t)i, rounded(c.c_type, (float)between(random, -1000, 1000)));
+        if (has_residual && c.c_type == F32 && between(random, 0, 1))
+            OK(gemmill_run_options_set_residual(options, residual, c.n));
+        else if (has_residual)
+            OK(gemmill_run_options_set_float_residual(options, c.c_type, residual, c.n));
     }
     const int32_t how = (int32_t)between(random, 0, 2);
     OK(gemmill_gemm_set_threads(gemm, how, how ? between(random, 1, 3) : 0));
 
     /* C starts as some bytes: sums are added to them, all others are to be written over, gaps to be left. */
-    const size_t element = c.c_type == GEMMILL_TYPE_I32 || c.c_type == GEMMILL_TYPE_F32 ? 4 : 1;
+    const size_t element = gives_float ? bytes_of(c.c_type) : c.c_type == GEMMILL_TYPE_I32 ? 4 : 1;
     uint8_t *got = allocate(c_size, element), *expected = allocate(c_size, element);
     for (size_t i = 0; i < c_size * element; i++) got[i] = (uint8_t)next(random);
     memcpy(expected, got, c_size * element);
@@ -226,12 +232,11 @@ static int one_case(Random *random, int number)
                 memcpy(&before, expected + 4 * at, 4);
                 before = add ? wrap((int64_t)before + raw) : raw;
                 memcpy(expected + 4 * at, &before, 4);
-            } else if (c.c_type == GEMMILL_TYPE_F32) {
+            } else if (gives_float) {
                 const float scale = c.a_scales[i] * VALUE(b_scales, j);
                 float y = bias == 2 ? fmaf((float)raw, scale, bias_f32[j]) : (float)raw * scale;
-                if (has_residual) y += residual[i * c.n + j];
-                y = limited(y, low_f32, high_f32);
-                memcpy(expected + 4 * at, &y, 4);
+                if (has_residual) y += get(c.c_type, residual, (size_t)(i * c.n + j));
+                put(c.c_type, expected, at, rounded(c.c_type, limited(y, low_f32, high_f32)));
             } else {
                 float y = (float)(bias == 1 ? wrap((int64_t)raw + bias_i32[j]) : raw);
                 if (bias == 2) y = (float)raw + bias_f32[j] / (a_scale * VALUE(b_scales, j));
@@ -249,11 +254,13 @@ static int one_case(Random *random, int number)
         for (size_t i = 0; i < c_size && !wrong; i++) {
             /* Zeros may differ in their sign: 0 is neither above nor below -0. */
             float x = 0.0f, y = 1.0f;
-            if (c.c_type == GEMMILL_TYPE_F32) memcpy(&x, out + 4 * i, 4), memcpy(&y, expected + 4 * i, 4);
+            if (gives_float) x = get(c.c_type, out, i), y = get(c.c_type, expected, i);
             wrong = memcmp(out + i * element, expected + i * element, element) != 0 && !(x == 0.0f && y == 0.0f);
             if (wrong)
-                printf("case %d: %lld x %lld x %lld, %lld groups, A %d, B %d, C %d, tier %s: element %lld of row %lld\n", number,
-                       (long long)c.m, (long long)c.n, (long long)c.k, (long long)c.groups, c.a_type, c.b_type, c.c_type,
+                printf("case %d: %lld x %lld x %lld, %lld groups, A %d, B %d, C %d, tier %s: "
+                       "element %lld of row %lld\n",
+                       number, (long long)c.m, (long long)c.n, (long long)c.k, (long long)c.groups, c.a_type,
+                       c.b_type, c.c_type,
                        gemmill_tier_name(c.tier), (long long)i % c.c_row_stride, (long long)i / c.c_row_stride);
         }
         free(out);
@@ -264,7 +271,8 @@ static int one_case(Random *random, int number)
     if (c.c_type == GEMMILL_TYPE_I32 && !is_float && zero && c.groups == 1 && !wrong) {
         for (int64_t i = 0; i < c.m; i++) c.a_zero_points[i] = 0;
         for (int64_t k = 0; k < c.k; k++)
-            for (int64_t j = 0; j < c.n; j++) b_bytes[k * c.b_row_stride + j * c.b_col_stride] = (uint8_t)c.b[k * c.n + j];
+            for (int64_t j = 0; j < c.n; j++)
+                b_bytes[k * c.b_row_stride + j * c.b_col_stride] = (uint8_t)c.b[k * c.n + j];
         int32_t *sums = (int32_t *)(void *)got;
         OK(gemmill_multiply(c.a_type, c.b_type, c.m, c.n, c.k, a_bytes, c.a_row_stride, c.a_col_stride, b_bytes,
                             c.b_row_stride, c.b_col_stride, sums, c.c_row_stride));
@@ -280,12 +288,63 @@ static int one_case(Random *random, int number)
     return wrong;
 }
 
+/* A and C as column blocks of one buffer: apart, though each lies between the other's rows. */
+static void column_blocks(void)
+{
+    enum { M = 70, K = 24, N = 40, ROW = 64 };
+    static float buffer[M * ROW];
+    int8_t b[K * N];
+    float b_floats[K * N];
+    for (int i = 0; i < K * N; i++) b_floats[i] = b[i] = (int8_t)(i * 29 % 251);
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < ROW; j++) buffer[i * ROW + j] = (float)((i * 31 + j * 17) % 61 - 30);
+    gemmill_weights *weights = NULL;
+    gemmill_float_weights *float_weights = NULL;
+    gemmill_gemm *gemm = NULL;
+    gemmill_float_gemm *float_gemm = NULL;
+    OK(gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, N, 1, NULL, &weights));
+    OK(gemmill_float_weights_create(F32, b_floats, K, N, N, 1, NULL, &float_weights));
+    OK(gemmill_gemm_create(weights, F32, F32, &gemm));
+    OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
+    OK(gemmill_gemm_set_a_quantization(gemm, 1.0f, 128));
+    OK(gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_EXACTLY, 2));
+    OK(gemmill_float_gemm_create(float_weights, F32, F32, &float_gemm));
+    OK(gemmill_float_gemm_set_threads(float_gemm, GEMMILL_THREADS_EXACTLY, 2));
+    for (int which = 0; which < 2; which++) {
+        float *const c = buffer + (which ? 0 : K), *const a = buffer + (which ? N : 0);
+        if (which)
+            for (int i = 0; i < M; i++)
+                for (int k = 0; k < K; k++) a[i * ROW + k] = (float)((i * 13 + k * 7) % 50 - 25);
+        EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, a, ROW, 1, c + (which ? 1 : -1), ROW, NULL));
+        EXPECT(OVERLAP, gemmill_float_gemm_run(float_gemm, M, a, ROW, 1, c + (which ? 1 : -1), ROW, NULL));
+        for (int of_floats = 0; of_floats < 2; of_floats++) {
+            if (of_floats) OK(gemmill_float_gemm_run(float_gemm, M, a, ROW, 1, c, ROW, NULL));
+            else OK(gemmill_gemm_run(gemm, M, a, ROW, 1, c, ROW, NULL));
+            int wrong = 0;
+            for (int i = 0; i < M; i++) {
+                for (int j = 0; j < N; j++) {
+                    float sum = 0.0f; /* of small integers, exact in any order */
+                    for (int k = 0; k < K; k++) sum += a[i * ROW + k] * b_floats[k * N + j];
+                    wrong |= c[i * ROW + j] != sum;
+                    c[i * ROW + j] = 77.0f;
+                }
+            }
+            TRUE(!wrong);
+        }
+    }
+    OK(gemmill_float_gemm_destroy(float_gemm));
+    OK(gemmill_gemm_destroy(gemm));
+    OK(gemmill_float_weights_destroy(float_weights));
+    OK(gemmill_weights_destroy(weights));
+}
+
 int main(int count, char **arguments)
 {
     const int cases = count > 1 ? atoi(arguments[1]) : 2000;
     Random random = {count > 2 ? strtoull(arguments[2], NULL, 0) : 20240611};
     int wrong = 0;
     for (int i = 0; i < cases; i++) wrong += one_case(&random, i);
+    column_blocks();
     printf("exact: %d products, %d wrong\n", cases, wrong);
     return verdict("exact") || wrong;
 }

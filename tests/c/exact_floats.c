@@ -1,90 +1,14 @@
 /*
- * Floating-point products, products with weights of few bits, and conversions against loops over single elements in C: the same
- * bits, for all types, settings and tiers, with gaussian-like, extreme and special numbers. GELU and SiLU are compared within their
- * documented bound. Hardware dot products are compared with their formulas, on the portable tier at least, and with their bound. What
- * lies between the rows of C is left as it was.
+ * Floating-point products, products with weights of few bits, and conversions against loops over single elements in C:
+ * the same bits, for all types, settings and tiers, with gaussian-like, extreme and special numbers. GELU and SiLU are
+ * compared within their documented bound. Hardware dot products are compared with their formulas, on the portable tier
+ * at least, and with their bound. What lies between the rows of C is left as it was.
  *
  *     exact_floats [CASES] [SEED]
  */
-#include "check.h"
-#include <math.h>
+#include "floats.h"
 
-enum { MAX_M = 20, MAX_N = 80, MAX_K = 400, F32 = GEMMILL_TYPE_F32, F16 = GEMMILL_TYPE_F16, BF16 = GEMMILL_TYPE_BF16 };
-
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float with_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* The number of a type, 16 bits of it or 32, as float. */
-static float decode(int32_t type, uint32_t bits)
-{
-    if (type == F32) return with_bits(bits);
-    if (type == BF16) return with_bits(bits << 16);
-    const int exponent = (int)(bits >> 10 & 31), fraction = (int)(bits & 1023);
-    float x = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(1024 + fraction), exponent - 25);
-    if (exponent == 31) x = fraction ? NAN : INFINITY;
-    return bits & 0x8000 ? -x : x;
-}
-
-/* The nearest number of a type, ties to even: the step of the type at x divides, rint rounds. */
-static float rounded(int32_t type, float x)
-{
-    if (type == F32 || isnan(x) || isinf(x) || x == 0.0f) return x;
-    const int digits = type == F16 ? 11 : 8, lowest = type == F16 ? -24 : -133, most = type == F16 ? 16 : 128;
-    int exponent;
-    frexpf(x, &exponent);
-    const int step = exponent - digits > lowest ? exponent - digits : lowest;
-    const double y = ldexp(rint(ldexp((double)x, -step)), step);
-    return fabs(y) >= ldexp(1.0, most) ? (x > 0 ? INFINITY : -INFINITY) : (float)y;
-}
-
-static float largest(int32_t type)
-{
-    return type == F16 ? 65504.0f : type == BF16 ? with_bits(0x7f7f0000) : with_bits(0x7f7fffff);
-}
-
-/* The bits of a float that is a number of the type; NaN is a quiet one. */
-static uint32_t encode(int32_t type, float x)
-{
-    if (type == F32) return bits_of(x);
-    if (type == BF16) return isnan(x) ? 0x7fc0 : bits_of(x) >> 16;
-    const uint32_t sign = signbit(x) ? 0x8000 : 0;
-    if (isnan(x)) return 0x7e00;
-    if (isinf(x)) return sign | 0x7c00;
-    int exponent;
-    const float fraction = frexpf(fabsf(x), &exponent);
-    if (x == 0.0f) return sign;
-    if (exponent <= -14) return sign | (uint32_t)ldexpf(fabsf(x), 24);
-    return sign | (uint32_t)(exponent + 14) << 10 | ((uint32_t)ldexpf(fraction, 11) & 1023);
-}
-
-static size_t bytes_of(int32_t type) { return type == F32 ? 4 : 2; }
-
-static void put(int32_t type, void *array, size_t at, float x)
-{
-    const uint32_t bits = encode(type, x);
-    const uint16_t half = (uint16_t)bits;
-    memcpy((char *)array + at * bytes_of(type), type == F32 ? (const void *)&bits : &half, bytes_of(type));
-}
-
-static float get(int32_t type, const void *array, size_t at)
-{
-    uint32_t bits = 0;
-    uint16_t half = 0;
-    if (type == F32) memcpy(&bits, (const char *)array + 4 * at, 4);
-    else memcpy(&half, (const char *)array + 2 * at, 2), bits = half;
-    return decode(type, bits);
-}
+enum { MAX_M = 20, MAX_N = 80, MAX_K = 400 };
 
 /* Whether two floats are the same: of NaN it is not specified which. */
 static int same(float x, float y) { return (isnan(x) && isnan(y)) || bits_of(x) == bits_of(y); }
@@ -92,9 +16,11 @@ static int same(float x, float y) { return (isnan(x) && isnan(y)) || bits_of(x) 
 static float draw(Random *random, int kind)
 {
     const float x = (float)between(random, -100000, 100000) * 1e-5f;
-    const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 1e-40f, 65504.0f, 65520.0f, 6e-8f, 1.0f};
+    const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 3e38f, -3e38f, 1e-40f, 65504.0f, 65520.0f, 6e-8f,
+                             1.0f};
     if (kind == 1) return x * ldexpf(1.0f, (int)between(random, -20, 10));
-    if (kind == 3) return x * ldexpf(1.0f, (int)between(random, -72, -56)); /* products are about as small as numbers can be */
+    /* Products are about as small as numbers can be. */
+    if (kind == 3) return x * ldexpf(1.0f, (int)between(random, -72, -56));
     if (kind == 2 && !between(random, 0, 40)) return special[between(random, 0, 11)];
     return x;
 }
@@ -126,7 +52,8 @@ static int is_near(int32_t function, float y, float x, int32_t c_type)
         ? x : 2 * sqrt(2 / 3.14159265358979323846) * ((double)x + 0.044715 * (double)x * (double)x * (double)x);
     const double exact = (double)x / (1 + exp(-t));
     if (isinf(rounded(c_type, (float)exact))) return fabsf(y) >= largest(c_type);
-    return fabs((double)y - exact) <= ldexp(fabs((double)x), -22) + 1e-36 + c_step * fabs(exact) + (c_step > 0 ? 1e-7 : 0);
+    return fabs((double)y - exact)
+        <= ldexp(fabs((double)x), -22) + 1e-36 + c_step * fabs(exact) + (c_step > 0 ? 1e-7 : 0);
 }
 
 enum { IDENTITY, RELU, GELU, SILU, CLAMP };
@@ -160,7 +87,7 @@ typedef struct {
 /* Zero of the same sign for a subnormal number. */
 static float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
 
-/* fma of numbers that are not subnormal. What were below the smallest normal number, if exponents had no lower limit, is zero. */
+/* fma of numbers that are not subnormal. What is below the smallest normal number, with unlimited exponents, is 0. */
 static float flushed_fma(float a, float b, float sum)
 {
     const float y = fmaf(a, b, sum), large = fabsf(a) > fabsf(b) ? a : b, small = fabsf(a) > fabsf(b) ? b : a;
@@ -225,7 +152,8 @@ static float quantized_sum(const Case *c, int64_t i, int64_t j, float *scale)
 static int check_product(Random *random, Case *c, gemmill_float_gemm *gemm, int number)
 {
     const int64_t c_stride = c->n + between(random, 0, 5), by_column = !between(random, 0, 3);
-    const int64_t a_row = by_column ? 1 : c->k + between(random, 0, 3), a_col = by_column ? c->m + between(random, 0, 2) : 1;
+    const int64_t a_row = by_column ? 1 : c->k + between(random, 0, 3);
+    const int64_t a_col = by_column ? c->m + between(random, 0, 2) : 1;
     const size_t a_size = (size_t)((c->m + 3) * (c->k + 4)), c_size = (size_t)(c->m * c_stride);
     const size_t c_bytes = bytes_of(c->c_type), a_bytes = bytes_of(c->a_type);
     void *a = allocate(a_size, a_bytes), *before = allocate(c_size, c_bytes), *out = allocate(c_size, c_bytes);
@@ -273,12 +201,14 @@ static int check_product(Random *random, Case *c, gemmill_float_gemm *gemm, int 
                 const float y = rounded(c->c_type, apply(c->function, x));
                 const int smooth = c->function == GELU || c->function == SILU;
                 /* ReLU and clamp of -0 may give a zero of either sign. */
-                wrong = smooth ? !is_near(c->function, got, x, c->c_type) : !(same(got, y) || (got == 0.0f && y == 0.0f));
+                wrong = smooth ? !is_near(c->function, got, x, c->c_type)
+                    : !(same(got, y) || (got == 0.0f && y == 0.0f));
                 if (wrong)
-                    printf("case %d: %lld x %lld x %lld, A %d, C %d, tier %s, dot %s, function %d, quantized %d: row %lld, column %lld: "
-                           "expected %.9g, given %.9g\n", number, (long long)c->m, (long long)c->n, (long long)c->k, c->a_type,
-                           c->c_type, gemmill_tier_name(c->tier), gemmill_hardware_dot_name(c->dot), c->function, c->quantized,
-                           (long long)i, (long long)j, (double)y, (double)got);
+                    printf("case %d: %lld x %lld x %lld, A %d, C %d, tier %s, dot %s, function %d, quantized %d: "
+                           "row %lld, column %lld: expected %.9g, given %.9g\n", number, (long long)c->m,
+                           (long long)c->n, (long long)c->k, c->a_type, c->c_type, gemmill_tier_name(c->tier),
+                           gemmill_hardware_dot_name(c->dot), c->function, c->quantized, (long long)i,
+                           (long long)j, (double)y, (double)got);
             }
         }
     }
@@ -394,24 +324,28 @@ static void smallest_sums(void)
 static int groupwise_case(Random *random, int number)
 {
     Case c = any_case(random, (int)between(random, 0, 1));
-    const int32_t bits = between(random, 0, 1) ? 4 : 2, highest = bits == 4 ? 15 : 3, points = (int32_t)between(random, 0, 1);
+    const int32_t bits = between(random, 0, 1) ? 4 : 2, highest = bits == 4 ? 15 : 3,
+        points = (int32_t)between(random, 0, 1);
     c.group_size = 32 << between(random, 0, 2);
     const int64_t groups = (c.k + c.group_size - 1) / c.group_size;
     for (int64_t i = 0; i < c.k * c.n; i++) c.b[i] = draw(random, 0);
     gemmill_groupwise_weights *weights = NULL, *again = NULL;
     if (between(random, 0, 1)) {
-        OK(gemmill_groupwise_weights_round_to_nearest(c.b, c.k, c.n, c.n, 1, bits, (int32_t)c.group_size, points, &weights));
+        OK(gemmill_groupwise_weights_round_to_nearest(c.b, c.k, c.n, c.n, 1, bits, (int32_t)c.group_size, points,
+                                                      &weights));
     } else {
         float importance[MAX_K];
         for (int64_t k = 0; k < c.k; k++) importance[k] = (float)between(random, 0, 9);
-        OK(gemmill_groupwise_weights_search(c.b, c.k, c.n, c.n, 1, bits, (int32_t)c.group_size, points, importance, c.k, &weights));
+        OK(gemmill_groupwise_weights_search(c.b, c.k, c.n, c.n, 1, bits, (int32_t)c.group_size, points, importance,
+                                            c.k, &weights));
     }
     /* What it consists of makes the same weights again, and so do its bytes. */
     int64_t count = 0, length = 0;
     int32_t equal = 0;
     uint8_t *values = allocate((size_t)(c.k * c.n), 1), *zero_points = allocate((size_t)(groups * c.n), 1);
     uint16_t *halves = allocate((size_t)(groups * c.n), 2);
-    float *scales = allocate((size_t)(groups * c.n), sizeof(float)), *back = allocate((size_t)(c.k * c.n), sizeof(float));
+    float *scales = allocate((size_t)(groups * c.n), sizeof(float)),
+        *back = allocate((size_t)(c.k * c.n), sizeof(float));
     int32_t *steps = allocate((size_t)(c.k * c.n), sizeof(int32_t));
     OK(gemmill_groupwise_weights_values(weights, values, c.k * c.n, &count));
     TRUE(count == c.k * c.n);

@@ -1,7 +1,7 @@
 /*
- * What the tests of misuse share. They call every function with pointers that are null or misaligned, sizes that are negative or
- * overflow, codes that nothing has, and settings that make no sense: a status each time, with a message of the call, and outputs
- * as they were.
+ * What the tests of misuse share. They call every function with pointers that are null or misaligned, sizes that are
+ * negative or overflow, codes that nothing has, and settings that make no sense: a status each time, with a message of
+ * the call, and outputs as they were.
  */
 #ifndef GEMMILL_TESTS_MISUSE_H
 #define GEMMILL_TESTS_MISUSE_H

@@ -1,7 +1,8 @@
 /* Misuse of weights of few bits and their products: see misuse.h. */
 #include "misuse.h"
 
-enum { F32 = GEMMILL_TYPE_F32, F16 = GEMMILL_TYPE_F16, MIDDLE = GEMMILL_ZERO_POINTS_MIDDLE, EACH = GEMMILL_ZERO_POINTS_EACH };
+enum { F32 = GEMMILL_TYPE_F32, F16 = GEMMILL_TYPE_F16, MIDDLE = GEMMILL_ZERO_POINTS_MIDDLE,
+      EACH = GEMMILL_ZERO_POINTS_EACH };
 
 static float w[K * N];
 
@@ -83,7 +84,8 @@ static void parts(void)
     EXPECT(OUT_OF_RANGE, gemmill_groupwise_weights_from_parts(K, N, 4, 48, EACH, values, scales, points, &made));
     EACH_BAD_CODE(code)
         EXPECT(OUT_OF_RANGE, gemmill_groupwise_weights_from_parts(K, N, 4, 32, code, values, scales, points, &made));
-    EXPECT(OVERFLOW, gemmill_groupwise_weights_from_parts(INT64_MAX, INT64_MAX, 4, 32, EACH, values, scales, points, &made));
+    EXPECT(OVERFLOW, gemmill_groupwise_weights_from_parts(INT64_MAX, INT64_MAX, 4, 32, EACH, values, scales, points,
+                                                          &made));
     EXPECT(OVERFLOW, gemmill_groupwise_weights_from_parts(1, INT64_MAX, 4, 32, EACH, values, scales, points, &made));
     values[5] = 16;
     EXPECT(OUT_OF_RANGE, gemmill_groupwise_weights_from_parts(K, N, 4, 32, EACH, values, scales, points, &made));

@@ -52,6 +52,7 @@ static void packing(void)
         REFUSED(gemmill_packing_set_tier(bad[i], GEMMILL_TIER_PORTABLE));
         REFUSED(gemmill_packing_set_effort(bad[i], GEMMILL_EFFORT_QUICK));
         REFUSED(gemmill_packing_set_kc(bad[i], 1));
+        REFUSED(gemmill_packing_set_threads(bad[i], GEMMILL_THREADS_MAX, 1));
     }
     const int64_t bad_counts[] = {0, -1, INT64_MIN};
     for (int i = 0; i < 3; i++) {
@@ -63,6 +64,7 @@ static void packing(void)
         EXPECT(OUT_OF_RANGE, gemmill_packing_set_tier(packing, code));
         EXPECT(OUT_OF_RANGE, gemmill_packing_set_effort(packing, code));
     }
+    REFUSES_THREADS(gemmill_packing_set_threads, packing);
     EXPECT(NULL_POINTER, gemmill_packing_set_zero_points(packing, GEMMILL_PER_COLUMN, NULL, 1));
     EXPECT(MISALIGNED, gemmill_packing_set_zero_points(packing, GEMMILL_PER_COLUMN, odd(integers), 1));
     EXPECT(OUT_OF_RANGE, gemmill_packing_set_zero_points(packing, GEMMILL_PER_COLUMN, integers, -1));
@@ -135,7 +137,8 @@ static void weights(void)
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, INT64_MAX, 1, NULL, &made));
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, b, K, N, N, INT64_MAX, NULL, &made));
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, b, INT64_C(1) << 40, INT64_C(1) << 40, 0, 0, NULL, &made));
-    EXPECT(OUT_OF_MEMORY, gemmill_weights_create(GEMMILL_TYPE_U8, b, INT64_C(1) << 30, INT64_C(1) << 30, 0, 0, NULL, &made));
+    EXPECT(OUT_OF_MEMORY,
+           gemmill_weights_create(GEMMILL_TYPE_U8, b, INT64_C(1) << 30, INT64_C(1) << 30, 0, 0, NULL, &made));
     EXPECT(UNSUPPORTED, gemmill_weights_create(GEMMILL_TYPE_I32, integers, K, N, N, 1, NULL, &made));
     EXPECT(UNSUPPORTED, gemmill_weights_create(GEMMILL_TYPE_F32, x, K, N, N, 1, NULL, &made));
     EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_weights_create(code, b, K, N, N, 1, NULL, &made));
@@ -257,7 +260,8 @@ static void bytes(void)
     EXPECT(MISALIGNED, gemmill_weights_from_bytes(written, length, NULL, odd(x)));
     EXPECT(OUT_OF_RANGE, gemmill_weights_from_bytes(written, -1, NULL, &loaded));
     EXPECT(OVERFLOW, gemmill_weights_from_bytes(written, INT64_MAX, NULL, &loaded));
-    for (int64_t part = 0; part < length; part++) EXPECT(BAD_DATA, gemmill_weights_from_bytes(written, part, NULL, &loaded));
+    for (int64_t part = 0; part < length; part++)
+        EXPECT(BAD_DATA, gemmill_weights_from_bytes(written, part, NULL, &loaded));
     for (int64_t i = 0; i < length; i++) {
         memcpy(again, written, sizeof again);
         again[i] ^= 1;
@@ -266,6 +270,7 @@ static void bytes(void)
     TRUE(loaded == NULL);
     OK(gemmill_packing_create(&packing));
     OK(gemmill_packing_set_tier(packing, GEMMILL_TIER_PORTABLE));
+    OK(gemmill_packing_set_threads(packing, GEMMILL_THREADS_EXACTLY, 2));
     OK(gemmill_weights_from_bytes(written, length, packing, &loaded));
     OK(gemmill_weights_tier(loaded, &code));
     TRUE(code == GEMMILL_TIER_PORTABLE);

@@ -159,6 +159,36 @@ static void settings(void)
     OK(gemmill_gemm_set_relu(gemm, 0));
     OK(gemmill_gemm_prepare(gemm));
     OK(gemmill_gemm_destroy(gemm));
+    /* 16 bits in and out are as float. */
+    const int32_t halves[] = {GEMMILL_TYPE_F16, GEMMILL_TYPE_BF16};
+    for (int i = 0; i < 2; i++) {
+        gemm = operation(weights, halves[i], halves[1 - i]);
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_a_zero_point(gemm, 0));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_a_scale(gemm, 1.0f));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_multiplier(gemm, 1.0f));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_c_zero_point(gemm, 0));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_bias_i32(gemm, integers, N));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_clamp_i32(gemm, 0, 1));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_accumulate(gemm, 1));
+        EXPECT(UNSUPPORTED, gemmill_gemm_prepare(gemm));
+        OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
+        EXPECT(UNSUPPORTED, gemmill_gemm_prepare(gemm));
+        OK(gemmill_gemm_set_a_quantization_per_row(gemm));
+        OK(gemmill_gemm_set_clamp_f32(gemm, NAN, 1.0f));
+        EXPECT(BAD_NUMBER, gemmill_gemm_prepare(gemm));
+        OK(gemmill_gemm_set_clamp_f32(gemm, -1.0f, 1.0f));
+        OK(gemmill_gemm_set_bias_f32(gemm, x, N));
+        OK(gemmill_gemm_prepare(gemm));
+        OK(gemmill_gemm_destroy(gemm));
+        gemm = operation(weights, GEMMILL_TYPE_U8, halves[i]);
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_a_quantization_per_row(gemm));
+        OK(gemmill_gemm_set_a_scale(gemm, 1.0f));
+        OK(gemmill_gemm_destroy(gemm));
+        gemm = operation(weights, halves[i], GEMMILL_TYPE_I32);
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_a_quantization_per_row(gemm));
+        EXPECT(UNSUPPORTED, gemmill_gemm_set_clamp_f32(gemm, 0.0f, 1.0f));
+        OK(gemmill_gemm_destroy(gemm));
+    }
     gemm = operation(weights, GEMMILL_TYPE_F32, GEMMILL_TYPE_I8);
     EXPECT(UNSUPPORTED, gemmill_gemm_set_a_quantization_per_row(gemm));
     EXPECT(OUT_OF_RANGE, gemmill_gemm_set_c_zero_point(gemm, 128));
@@ -250,6 +280,27 @@ static void runs(void)
     int32_t c_sums[M * N];
     EXPECT(UNSUPPORTED, gemmill_gemm_run(sums, M, a, K, 1, c_sums, N, options));
     OK(gemmill_gemm_destroy(sums));
+
+    /* A residual has the type of C. */
+    const int32_t floats[] = {GEMMILL_TYPE_F32, GEMMILL_TYPE_F16, GEMMILL_TYPE_BF16};
+    float c_floats[M * N];
+    for (int i = 0; i < M * N; i++) c_floats[i] = 77.0f;
+    for (int i = 0; i < 3; i++) {
+        gemmill_gemm *half = operation(weights, GEMMILL_TYPE_U8, floats[i]);
+        OK(gemmill_gemm_set_b_scale(half, 1.0f));
+        for (int j = 0; j < 3; j++) {
+            OK(gemmill_run_options_set_float_residual(options, floats[j], x, N));
+            if (i != j) EXPECT(UNSUPPORTED, gemmill_gemm_run(half, M, a, K, 1, c_floats, N, options));
+            OK(gemmill_run_options_set_float_residual(options, floats[j], (char *)c_floats + 4, N));
+            EXPECT(OVERLAP, gemmill_gemm_run(half, M, a, K, 1, c_floats, N, options));
+        }
+        EXPECT(MISALIGNED, gemmill_gemm_run(half, M, a, K, 1, odd(c_floats), N, NULL));
+        for (int at = 0; at < M * N; at++) TRUE(c_floats[at] == 77.0f);
+        OK(gemmill_run_options_set_float_residual(options, floats[i], x, N));
+        OK(gemmill_gemm_run(half, M, a, K, 1, c_floats, N, options));
+        for (int at = 0; at < M * N; at++) c_floats[at] = 77.0f;
+        OK(gemmill_gemm_destroy(half));
+    }
     EXPECT(MISALIGNED, gemmill_run_options_destroy(odd(options)));
     OK(gemmill_run_options_destroy(NULL));
     OK(gemmill_run_options_destroy(options));
@@ -382,7 +433,8 @@ static void quantization(void)
     float scales[4] = {77.0f, 77.0f, 77.0f, 77.0f};
     typedef gemmill_status Quantize(const float *, int64_t, int64_t, int64_t, int64_t, int8_t *, float *);
     for (int i = 0; i < 2; i++) {
-        Quantize *const gemmill_quantize_weights = i ? gemmill_quantize_weights_per_tensor : gemmill_quantize_weights_per_column;
+        Quantize *const gemmill_quantize_weights =
+            i ? gemmill_quantize_weights_per_tensor : gemmill_quantize_weights_per_column;
 #define IS(status, call) TRUE((call) == GEMMILL_STATUS_##status)
         IS(NULL_POINTER, gemmill_quantize_weights(NULL, 2, 4, 4, 1, w, scales));
         IS(NULL_POINTER, gemmill_quantize_weights(x, 2, 4, 4, 1, NULL, scales));

@@ -1,6 +1,6 @@
 /*
- * Threads of the caller's own: what is refused, and that products have the same bits whatever they do with tasks, or tell that
- * some were not run.
+ * Threads of the caller's own: what is refused, and that products have the same bits whatever they do with tasks, or
+ * tell that some were not run.
  */
 #include "misuse.h"
 #include <pthread.h>
@@ -162,7 +162,8 @@ static void products(void)
     gemmill_groupwise_weights *few_bits = NULL;
     gemmill_groupwise_packed *packed_few = NULL;
     OK(gemmill_float_weights_create(GEMMILL_TYPE_F32, weights_f32, DEPTH, COLUMNS, COLUMNS, 1, NULL, &float_weights));
-    OK(gemmill_groupwise_weights_round_to_nearest(weights_f32, DEPTH, COLUMNS, COLUMNS, 1, 4, 32, GEMMILL_ZERO_POINTS_EACH, &few_bits));
+    OK(gemmill_groupwise_weights_round_to_nearest(weights_f32, DEPTH, COLUMNS, COLUMNS, 1, 4, 32,
+                                                  GEMMILL_ZERO_POINTS_EACH, &few_bits));
     OK(gemmill_groupwise_packed_create(few_bits, GEMMILL_THREADS_MAX, 1, &packed_few));
     OK(gemmill_float_gemm_create(float_weights, GEMMILL_TYPE_F32, GEMMILL_TYPE_F32, &floats[0]));
     OK(gemmill_float_gemm_create_groupwise(packed_few, GEMMILL_TYPE_F32, GEMMILL_TYPE_F32, &floats[1]));

@@ -1,6 +1,6 @@
 /*
- * Threads that each make weights of new shapes, operations and products of them, all at once, with threads of their own,
- * shared pools and the library's pool: no deadlock, no wrong result.
+ * Threads that each make weights of new shapes, operations and products of them, all at once, with threads of their
+ * own, shared pools and the library's pool: no deadlock, no wrong result.
  *
  *     stress [SECONDS] [THREADS]
  */
@@ -94,7 +94,8 @@ static void *run(void *argument)
         uint8_t a[MAX_M * MAX_K];
         int32_t c[MAX_M * MAX_N];
         const int extreme = (int)between(&random, 0, 1);
-        for (int64_t i = 0; i < k * n; i++) b[i] = (int8_t)(extreme ? -128 + 255 * (next(&random) >> 40 & 1) : next(&random) >> 40);
+        for (int64_t i = 0; i < k * n; i++)
+            b[i] = (int8_t)(extreme ? -128 + 255 * (next(&random) >> 40 & 1) : next(&random) >> 40);
         for (int64_t i = 0; i < m * k; i++) a[i] = (uint8_t)(extreme ? 255 : next(&random) >> 40);
         gemmill_weights *weights = NULL;
         gemmill_gemm *gemm = NULL;
@@ -127,7 +128,8 @@ static void *run(void *argument)
         work->wrong += memcmp(c, shared_c, sizeof c) != 0;
         work->products++;
         /* A refused call, for messages that are the threads' own. */
-        if (gemmill_gemm_run(shared, -(int64_t)(work->seed % 1000) - 1, a, k, 1, c, n, NULL) != GEMMILL_STATUS_OUT_OF_RANGE) work->wrong++;
+        const int64_t rows = -(int64_t)(work->seed % 1000) - 1;
+        if (gemmill_gemm_run(shared, rows, a, k, 1, c, n, NULL) != GEMMILL_STATUS_OUT_OF_RANGE) work->wrong++;
         char number[32];
         snprintf(number, sizeof number, "given -%d", (int)(work->seed % 1000) + 1);
         work->wrong += strstr(gemmill_last_error(), number) == NULL;

@@ -37,7 +37,8 @@ int main() {
     /* Weights. */
     const gemmill::Weights weights(b.data(), k, n);
     TRUE(weights.k() == k && weights.n() == n && weights.groups() == 1 && weights.size_in_bytes() > 0);
-    TRUE(weights.type() == GEMMILL_TYPE_I8 && weights.tier() == gemmill::best_tier() && weights.activation_max() == 255);
+    TRUE(weights.type() == GEMMILL_TYPE_I8 && weights.tier() == gemmill::best_tier()
+         && weights.activation_max() == 255);
     TRUE(!weights.sequences().empty());
     std::vector<int8_t> back(b.size());
     weights.unpack(back.data(), n);
@@ -50,7 +51,8 @@ int main() {
 
     gemmill::Packing packing;
     const int32_t zero_points[] = {1, 2};
-    packing.groups(2).zero_point(3).zero_points(GEMMILL_PER_GROUP, zero_points, 2).activation_max(100).effort(GEMMILL_EFFORT_QUICK);
+    packing.groups(2).zero_point(3).zero_points(GEMMILL_PER_GROUP, zero_points,
+                                                2).activation_max(100).effort(GEMMILL_EFFORT_QUICK);
     packing.tier(GEMMILL_TIER_PORTABLE).kc(64).scales(GEMMILL_PER_COLUMN, scales.data(), n);
     gemmill::Weights grouped(b.data(), k, n, packing);
     TRUE(grouped.groups() == 2 && grouped.activation_max() == 100 && grouped.tier() == GEMMILL_TIER_PORTABLE);
@@ -58,7 +60,7 @@ int main() {
     gemmill_per per = GEMMILL_PER_TENSOR;
     TRUE(grouped.scales(per) == scales && per == GEMMILL_PER_COLUMN && weights.scales(per).empty());
     gemmill::Packing portable;
-    portable.tier(GEMMILL_TIER_PORTABLE);
+    portable.tier(GEMMILL_TIER_PORTABLE).threads(GEMMILL_THREADS_MAX, 1);
     const std::vector<uint8_t> bytes = weights.to_bytes();
     TRUE(gemmill::Weights::from_bytes(bytes) == weights);
     TRUE(gemmill::Weights::from_bytes(bytes, portable) == weights.repack(GEMMILL_TIER_PORTABLE));
@@ -121,6 +123,27 @@ int main() {
     by_row.a_quantization_per_row().b_scale(1.0f).run(m, float_a.data(), out.data());
     for (int64_t i = 0; i < m * n; i++) TRUE(std::abs(out[i] - static_cast<float>(sums[i])) < 1.0f);
 
+    /* 16 bits in and out, as float. */
+    std::vector<gemmill::BFloat16> half_a(m * k), half_out(m * n);
+    std::vector<gemmill::Float16> half_residual(n);
+    gemmill::convert(float_a.data(), half_a.data(), m * k);
+    gemmill::Gemm<gemmill::BFloat16, gemmill::BFloat16> halves(weights);
+    halves.a_quantization(1.0f, 7).b_scale(1.0f).clamp(-90.0f, 100.0f).relu();
+    halves.run(m, half_a.data(), half_out.data());
+    gemmill::Gemm<float, gemmill::BFloat16> rounded(weights);
+    std::vector<gemmill::BFloat16> rounded_out(m * n);
+    rounded.a_quantization(1.0f, 7).b_scale(1.0f).clamp(-90.0f, 100.0f).relu().run(m, float_a.data(),
+        rounded_out.data());
+    for (int64_t i = 0; i < m * n; i++) {
+        const float limited = sums[i] < 0 ? 0.0f : sums[i] > 100 ? 100.0f : static_cast<float>(sums[i]);
+        float got = 0.0f;
+        gemmill::convert(&half_out[i], &got, 1);
+        TRUE(std::abs(got - limited) <= limited / 256.0f && half_out[i].bits == rounded_out[i].bits);
+    }
+    gemmill::RunOptions half_options;
+    half_options.float_residual(half_residual.data(), 0);
+    TRUE(refused(GEMMILL_STATUS_UNSUPPORTED, [&] { halves.run(m, half_a.data(), half_out.data(), half_options); }));
+
     const auto quantization = gemmill::Quantization<uint8_t>::choose(-1.0f, 4.1f);
     TRUE(quantization.scale == 0.02f && quantization.zero_point == 50);
     uint8_t q = 0;
@@ -139,7 +162,8 @@ static void floats() {
     using gemmill::BFloat16;
     using gemmill::Float16;
     const int64_t m = 2, n = 3, k = 2;
-    const std::vector<float> a = {1.0f, 2.0f, -3.0f, 0.5f}, b = {1.0f, 0.0f, 2.0f, 0.5f, -1.0f, 4.0f}, bias = {0.0f, 1.0f, 0.0f};
+    const std::vector<float> a = {1.0f, 2.0f, -3.0f, 0.5f}, b = {1.0f, 0.0f, 2.0f, 0.5f, -1.0f, 4.0f},
+        bias = {0.0f, 1.0f, 0.0f};
     const gemmill::FloatWeights plain(b.data(), k, n);
     TRUE(plain.k() == k && plain.n() == n && plain.type() == GEMMILL_TYPE_F32 && plain.size_in_bytes() >= 4 * k * n);
     gemmill::FloatPacking packing;
@@ -157,7 +181,8 @@ static void floats() {
     std::vector<float> c(m * n, 100.0f), residual(n, 10.0f);
     const gemmill::Pool pool(2);
     gemmill::FloatGemm<float, float> gemm(plain);
-    gemm.beta(0.5f).bias(bias.data(), n).function(GEMMILL_FUNCTION_SILU).clamp(-1e6f, 1e6f).threads(GEMMILL_THREADS_EXACTLY, 2);
+    gemm.beta(0.5f).bias(bias.data(),
+                         n).function(GEMMILL_FUNCTION_SILU).clamp(-1e6f, 1e6f).threads(GEMMILL_THREADS_EXACTLY, 2);
     gemm.pool(pool).tier(GEMMILL_TIER_PORTABLE).prepare();
     TRUE(gemm.tier() == GEMMILL_TIER_PORTABLE);
     TRUE(refused(GEMMILL_STATUS_FROZEN, [&] { gemm.beta(0.0f); }));

@@ -1,5 +1,6 @@
-// Packed weights live in tensors of bytes, gemmill's own file formats, so that they can be saved, copied and exported like any
-// other tensor. The form that kernels read is made once for each tensor, and found again by the tensor's storage.
+// Packed weights live in tensors of bytes, gemmill's own file formats, so that they can be saved, copied and exported
+// like any other tensor. The form that kernels read is made once for each tensor, and found again by the tensor's
+// storage. So are the operations with it, by their settings.
 #pragma once
 
 #include "common.hpp"
@@ -7,6 +8,7 @@
 #include <c10/util/intrusive_ptr.h>
 
 #include <cstring>
+#include <list>
 #include <map>
 #include <mutex>
 
@@ -30,7 +32,8 @@ public:
         const uint8_t *const bytes = packed.const_data_ptr<uint8_t>();
         const int64_t length = packed.numel();
         uint64_t checksum = 0;
-        if (length >= static_cast<int64_t>(sizeof checksum)) std::memcpy(&checksum, bytes + length - sizeof checksum, sizeof checksum);
+        if (length >= static_cast<int64_t>(sizeof checksum))
+            std::memcpy(&checksum, bytes + length - sizeof checksum, sizeof checksum);
         const Place place{packed.storage().unsafeGetStorageImpl(), bytes};
         {
             std::lock_guard<std::mutex> lock(mutex_);
@@ -49,13 +52,13 @@ public:
     }
 
 private:
-    /** Where bytes lie. The storage is known by its address, which nobody else gets while the entry's weak pointer is there. */
+    /** Where bytes lie. Nobody else gets the storage's address while the entry's weak pointer is there. */
     using Place = std::pair<const c10::StorageImpl *, const uint8_t *>;
 
     struct Entry {
         c10::weak_intrusive_ptr<c10::StorageImpl> storage;
         int64_t length;
-        /** The last eight bytes: the format's checksum of all others. Bytes that were replaced in place have another one. */
+        /** The last eight bytes: the format's checksum of all others, which tells of bytes replaced in place. */
         uint64_t checksum;
         std::shared_ptr<Loaded> weights;
     };
@@ -73,6 +76,46 @@ private:
     std::mutex mutex_;
     std::map<Place, Entry> entries_;
     unsigned lookups_ = 0;
+};
+
+/** The operations of a layer that were used last, by their settings. A setting is equal to another one by ==. */
+template <class Settings, class Operation> class Operations {
+public:
+    /** The operation with these settings and this bias of n elements, or null; `create()` makes one that is not kept. */
+    template <class Create>
+    std::shared_ptr<const Operation> get(const Settings &settings, const float *bias, int64_t n, Create create) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        for (auto kept = list_.begin(); kept != list_.end(); ++kept) {
+            if (!(kept->settings == settings && kept->has(bias))) continue;
+            list_.splice(list_.begin(), list_, kept);
+            return list_.front().operation;
+        }
+        Kept made{settings, bias != nullptr, {}, create()};
+        if (bias) made.bias.assign(bias, bias + n);
+        list_.push_front(std::move(made));
+        if (list_.size() > MOST) list_.pop_back();
+        return list_.front().operation;
+    }
+
+private:
+    struct Kept {
+        Settings settings;
+        bool has_bias;
+        std::vector<float> bias;
+        std::shared_ptr<const Operation> operation;
+
+        /** Biases are compared by content: they are tensors that may change in place. */
+        bool has(const float *given) const {
+            return has_bias == (given != nullptr)
+                && (bias.empty() || std::memcmp(bias.data(), given, bias.size() * sizeof(float)) == 0);
+        }
+    };
+    /** A layer has one for each type of x and each number of threads. */
+    static constexpr std::size_t MOST = 8;
+
+    std::mutex mutex_;
+    /** The one used last comes first. */
+    std::list<Kept> list_;
 };
 
 } // namespace gemmill_torch

@@ -1,5 +1,5 @@
-// int8_mm: the product of two plain int8 tensors. B has to be packed first, which takes longer than many a product: the packed
-// form is kept, together with a copy of B, and used again while B still has the copy's content.
+// int8_mm: the product of two plain int8 tensors. B has to be packed first, which takes longer than many a product: the
+// packed form is kept, together with a copy of B, and used again while B still has the copy's content.
 
 #include "common.hpp"
 
@@ -22,7 +22,8 @@ struct Matrix {
     int64_t k, n, row_stride, col_stride;
 
     bool is_at(const Matrix &other) const {
-        return data == other.data && k == other.k && n == other.n && row_stride == other.row_stride && col_stride == other.col_stride;
+        return data == other.data && k == other.k && n == other.n && row_stride == other.row_stride
+            && col_stride == other.col_stride;
     }
 
     /** Calls f(offset, source, count) for all runs of elements that lie side by side, until it gives false. */
@@ -41,7 +42,8 @@ struct Matrix {
 /** Whether so many bytes are the same; torch's threads share them. */
 bool are_equal(const int8_t *left, const int8_t *right, int64_t count) {
     constexpr int64_t BYTES_PER_THREAD = 256 << 10;
-    if (count < 2 * BYTES_PER_THREAD) return count == 0 || std::memcmp(left, right, static_cast<std::size_t>(count)) == 0;
+    if (count < 2 * BYTES_PER_THREAD)
+        return count == 0 || std::memcmp(left, right, static_cast<std::size_t>(count)) == 0;
     std::atomic<bool> equal{true};
     at::parallel_for(0, count, BYTES_PER_THREAD, [&](int64_t begin, int64_t end) {
         if (std::memcmp(left + begin, right + begin, static_cast<std::size_t>(end - begin)) != 0) equal = false;
@@ -53,7 +55,7 @@ bool are_equal(const int8_t *left, const int8_t *right, int64_t count) {
 class PackedMatrix {
 public:
     explicit PackedMatrix(const Matrix &b)
-        : weights_(b.data, b.k, b.n, b.row_stride, b.col_stride, gemmill::Packing().effort(GEMMILL_EFFORT_QUICK)) {}
+        : weights_(b.data, b.k, b.n, b.row_stride, b.col_stride, packing_here().effort(GEMMILL_EFFORT_QUICK)) {}
 
     std::shared_ptr<const IntProduct> product(int threads) {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -104,7 +106,8 @@ private:
                 std::memcpy(copy.data() + at, from, count);
                 return true;
             });
-            // The copy is what is packed: B may be written to by another thread, whose product is then undefined, but not later ones.
+            // The copy is what is packed: B may be written to by another thread, whose product is then undefined, but
+            // not later ones.
             Matrix from = b;
             from.data = copy.data();
             if (b.col_stride == 1) from.row_stride = b.n;
@@ -128,7 +131,8 @@ private:
 
     std::shared_ptr<Entry> find(const Matrix &b) {
         std::lock_guard<std::mutex> lock(mutex_);
-        const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto &e) { return e->matrix.is_at(b); });
+        const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                        [&](const auto &e) { return e->matrix.is_at(b); });
         if (found == entries_.end()) return nullptr;
         entries_.splice(entries_.begin(), entries_, found);
         return *found;
@@ -170,8 +174,8 @@ template <class Weights> at::Tensor multiplied(const at::Tensor &a, Weights &wei
     const int8_t *const from = a.const_data_ptr<int8_t>();
     int32_t *const to = c.mutable_data_ptr<int32_t>();
     share.run([&](int64_t first, int64_t count, const gemmill_run_options *options) {
-        gemmill::check(gemmill_gemm_run(product->get(), count, from + first * a.stride(0), a.stride(0), a.stride(1), to + first * n, n,
-                                        options));
+        gemmill::check(gemmill_gemm_run(product->get(), count, from + first * a.stride(0), a.stride(0), a.stride(1),
+                                        to + first * n, n, options));
     });
     return c;
 }
@@ -186,7 +190,8 @@ at::Tensor int8_mm(const at::Tensor &a, const at::Tensor &b) {
     check_dim(op, "a", a, 2);
     check_dim(op, "b", b, 2);
     const int64_t m = a.size(0), n = b.size(1), k = a.size(1);
-    TORCH_CHECK(b.size(0) == k, op, ": expected a and b with the same inner size, but they are ", m, "x", k, " and ", b.size(0), "x", n);
+    TORCH_CHECK(b.size(0) == k, op, ": expected a and b with the same inner size, but they are ", m, "x", k, " and ",
+                b.size(0), "x", n);
     return refused_as_torch_error(op, [&] {
         const Matrix matrix{b.const_data_ptr<int8_t>(), k, n, b.stride(0), b.stride(1)};
         return multiplied(a, *cache().get(matrix), n);
@@ -200,7 +205,8 @@ at::Tensor pack_int8(const at::Tensor &b) {
     check_type(op, "b", b, at::kChar);
     check_dim(op, "b", b, 2);
     return refused_as_torch_error(op, [&] {
-        const gemmill::Weights weights(b.const_data_ptr<int8_t>(), b.size(0), b.size(1), b.stride(0), b.stride(1));
+        const gemmill::Weights weights(b.const_data_ptr<int8_t>(), b.size(0), b.size(1), b.stride(0), b.stride(1),
+                                       packing_here());
         return tensor_of(weights.to_bytes());
     });
 }
@@ -214,8 +220,8 @@ at::Tensor int8_mm_packed(const at::Tensor &a, const at::Tensor &packed, int64_t
     return refused_as_torch_error(op, [&] {
         const auto weights = loaded(op, packed);
         TORCH_CHECK(n == weights->out_features(), op, ": B has ", weights->out_features(), " columns, but n is ", n);
-        TORCH_CHECK(a.size(1) == weights->in_features(), op, ": expected a with ", weights->in_features(), " columns, but it has ",
-                    a.size(1));
+        TORCH_CHECK(a.size(1) == weights->in_features(), op, ": expected a with ", weights->in_features(),
+                    " columns, but it has ", a.size(1));
         return multiplied(a, *weights, n);
     });
 }

@@ -2,69 +2,32 @@
 
 #include "common.hpp"
 
-#include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <optional>
 #include <tuple>
 
 namespace gemmill_torch {
 namespace {
 
-/** y = x W^T + bias, with activations quantized to u8 on the fly: by the given scale and zero point, or row by row. */
-at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias, int64_t out_features,
-                       std::optional<double> x_scale, int64_t x_zero_point) {
+/** y = x W^T + bias of the type of x, whose elements become u8 by the given scale and zero point, or row by row. */
+at::Tensor linear_int8(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias,
+                       int64_t out_features, std::optional<double> x_scale, int64_t x_zero_point) {
     static constexpr const char *op = "linear_int8";
     check_cpu(op, "x", x);
-    const auto type = x.scalar_type();
-    TORCH_CHECK(type == at::kFloat || type == at::kBFloat16, op, ": expected x to have dtype float or bfloat16, but it has ", type);
-    TORCH_CHECK(x.dim() >= 1, op, ": expected x to have at least one dimension");
     return refused_as_torch_error(op, [&] {
         const auto weights = loaded(op, packed);
-        TORCH_CHECK(out_features == weights->out_features(), op, ": the weights have ", weights->out_features(),
-                    " output features, but out_features is ", out_features);
-        TORCH_CHECK(x.size(-1) == weights->in_features(), op, ": expected x to have ", weights->in_features(),
-                    " features, but it has ", x.size(-1));
-
-        LinearSettings settings{nullptr, static_cast<int32_t>(x_zero_point), nullptr, 1};
-        float scale = 0;
-        if (x_scale) {
-            TORCH_CHECK(x_zero_point >= 0 && x_zero_point <= 255, op, ": expected x_zero_point in 0 to 255, but it is ", x_zero_point);
-            scale = static_cast<float>(*x_scale);
-            settings.x_scale = &scale;
-        }
-        at::Tensor bias_f32;
-        if (bias) {
-            check_cpu(op, "bias", *bias);
-            TORCH_CHECK(bias->scalar_type() == at::kFloat || bias->scalar_type() == at::kBFloat16, op,
-                        ": expected bias to have dtype float or bfloat16, but it has ", bias->scalar_type());
-            TORCH_CHECK(bias->dim() == 1 && bias->size(0) == out_features, op, ": expected bias to have shape [", out_features,
-                        "], but it has ", bias->sizes());
-            const bool usable = bias->scalar_type() == at::kFloat && bias->is_contiguous();
-            if (!usable) bias_f32 = bias->to(at::kFloat).contiguous();
-            static const float none = 0;
-            settings.bias = out_features > 0 ? (usable ? *bias : bias_f32).const_data_ptr<float>() : &none;
-        }
-        // Leading dimensions become rows: a view, unless their strides have no common one.
-        int64_t rows = 1;
-        for (int64_t d = 0; d + 1 < x.dim(); d++) rows *= x.size(d);
-        const Share share(rows, weights->in_features(), out_features);
-        settings.threads = share.threads;
-        const auto gemm = weights->linear(settings);
-        at::Tensor a = type == at::kFloat ? x : x.to(at::kFloat);
-        if (a.dim() != 2) a = a.reshape({rows, weights->in_features()});
-        at::DimVector shape(x.sizes());
-        shape.back() = out_features;
-        at::Tensor y = at::detail::empty_cpu(shape, at::kFloat);
-        const float *const from = a.const_data_ptr<float>();
-        float *const to = y.mutable_data_ptr<float>();
-        share.run([&](int64_t first, int64_t count, const gemmill_run_options *options) {
-            gemmill::check(gemmill_gemm_run(gemm->get(), count, from + first * a.stride(0), a.stride(0), a.stride(1),
-                                            to + first * out_features, out_features, options));
-        });
-        return type == at::kFloat ? y : y.to(type);
+        const int64_t n = weights->out_features();
+        const Bias bias_f32(op, bias, n);
+        TORCH_CHECK(!x_scale || (x_zero_point >= 0 && x_zero_point <= 255), op,
+                    ": expected x_zero_point in 0 to 255, but it is ", x_zero_point);
+        const auto operation = [&](int32_t type, int threads) {
+            const float scale = static_cast<float>(x_scale.value_or(1.0));
+            return weights->linear({type, threads, !x_scale, scale, static_cast<int32_t>(x_zero_point)},
+                                   bias_f32.data());
+        };
+        return linear_of(op, x, weights->in_features(), n, out_features, operation, gemmill_gemm_run);
     });
 }
 
@@ -73,7 +36,8 @@ std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor &weight, boo
     static constexpr const char *op = "quantize_weight";
     check_cpu(op, "weight", weight);
     check_dim(op, "weight", weight, 2);
-    TORCH_CHECK(at::isFloatingType(weight.scalar_type()), op, ": expected floating-point weights, but they have dtype ", weight.scalar_type());
+    TORCH_CHECK(at::isFloatingType(weight.scalar_type()), op,
+                ": expected floating-point weights, but they have dtype ", weight.scalar_type());
     return refused_as_torch_error(op, [&] {
         const at::Tensor w = weight.to(at::kFloat);
         const int64_t n = w.size(0), k = w.size(1);
@@ -97,12 +61,15 @@ at::Tensor pack_weight(const at::Tensor &weight, const at::Tensor &scales) {
     check_type(op, "scales", scales, at::kFloat);
     check_dim(op, "scales", scales, 1);
     const int64_t n = weight.size(0), k = weight.size(1);
-    TORCH_CHECK(scales.numel() == n || scales.numel() == 1, op, ": expected 1 or ", n, " scales, but there are ", scales.numel());
+    TORCH_CHECK(scales.numel() == n || scales.numel() == 1, op, ": expected 1 or ", n, " scales, but there are ",
+                scales.numel());
     return refused_as_torch_error(op, [&] {
         const at::Tensor values = scales.contiguous();
-        gemmill::Packing packing;
-        packing.scales(scales.numel() == n ? GEMMILL_PER_COLUMN : GEMMILL_PER_TENSOR, values.const_data_ptr<float>(), scales.numel());
-        const gemmill::Weights weights(weight.const_data_ptr<int8_t>(), k, n, weight.stride(1), weight.stride(0), packing);
+        gemmill::Packing packing = packing_here();
+        packing.scales(scales.numel() == n ? GEMMILL_PER_COLUMN : GEMMILL_PER_TENSOR, values.const_data_ptr<float>(),
+                       scales.numel());
+        const gemmill::Weights weights(weight.const_data_ptr<int8_t>(), k, n, weight.stride(1), weight.stride(0),
+                                       packing);
         return tensor_of(weights.to_bytes());
     });
 }
@@ -116,7 +83,8 @@ std::tuple<at::Tensor, at::Tensor> unpack_weight(const at::Tensor &packed) {
     return refused_as_torch_error(op, [&] {
         const at::Tensor bytes = packed.contiguous();
         const uint8_t *const first = bytes.const_data_ptr<uint8_t>();
-        const auto weights = gemmill::Weights::from_bytes(std::vector<uint8_t>(first, first + bytes.numel()));
+        const auto weights = gemmill::Weights::from_bytes(std::vector<uint8_t>(first, first + bytes.numel()),
+                                                          packing_here());
         TORCH_CHECK(weights.type() == GEMMILL_TYPE_I8, op, ": expected weights that were packed from int8");
         at::Tensor q = at::empty({weights.k(), weights.n()}, packed.options().dtype(at::kChar));
         weights.unpack(q.mutable_data_ptr<int8_t>(), weights.n());
@@ -139,7 +107,8 @@ std::tuple<double, int64_t> choose_quantization(double min, double max) {
 } // namespace
 
 TORCH_LIBRARY_FRAGMENT(gemmill, m) {
-    m.def("linear_int8(Tensor x, Tensor packed, Tensor? bias, int out_features, float? x_scale=None, int x_zero_point=0) -> Tensor",
+    m.def("linear_int8(Tensor x, Tensor packed, Tensor? bias, int out_features, float? x_scale=None, "
+          "int x_zero_point=0) -> Tensor",
           {at::Tag::pt2_compliant_tag});
     m.def("quantize_weight(Tensor weight, bool per_channel=True) -> (Tensor, Tensor)", {at::Tag::pt2_compliant_tag});
     m.def("pack_weight(Tensor weight, Tensor scales) -> Tensor", {at::Tag::pt2_compliant_tag});

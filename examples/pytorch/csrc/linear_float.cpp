@@ -20,8 +20,8 @@ public:
     int64_t out_features() const { return out_features_; }
     gemmill_type type() const { return type_; }
 
-    std::shared_ptr<const FloatOperation> operation(const FloatSettings &settings) {
-        return operations_.get(settings, out_features_, [&](gemmill_float_gemm **gemm) {
+    std::shared_ptr<const FloatOperation> operation(const FloatSettings &settings, const float *bias) {
+        return operations_.get(settings, bias, out_features_, [&](gemmill_float_gemm **gemm) {
             return gemmill_float_gemm_create(weights_.get(), settings.type, settings.type, gemm);
         });
     }
@@ -43,17 +43,19 @@ at::Tensor linear(const char *op, gemmill_type type, const at::Tensor &x, const 
     check_cpu(op, "x", x);
     return refused_as_torch_error(op, [&] {
         const auto weights = Cache<LoadedFloatWeights>::instance().get(op, packed);
-        TORCH_CHECK(weights->type() == type, op, ": expected weights that were packed as ", scalar_type(type), ", but they are ",
-                    scalar_type(weights->type()));
+        TORCH_CHECK(weights->type() == type, op, ": expected weights that were packed as ", scalar_type(type),
+                    ", but they are ", scalar_type(weights->type()));
         return float_linear(op, x, *weights, bias, out_features, false);
     });
 }
 
-at::Tensor linear_bf16(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias, int64_t out_features) {
+at::Tensor linear_bf16(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias,
+                       int64_t out_features) {
     return linear("linear_bf16", GEMMILL_TYPE_BF16, x, packed, bias, out_features);
 }
 
-at::Tensor linear_f16(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias, int64_t out_features) {
+at::Tensor linear_f16(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias,
+                      int64_t out_features) {
     return linear("linear_f16", GEMMILL_TYPE_F16, x, packed, bias, out_features);
 }
 
@@ -63,14 +65,16 @@ at::Tensor pack_float_weight(const at::Tensor &weight, at::ScalarType dtype) {
     check_cpu(op, "weight", weight);
     check_dim(op, "weight", weight, 2);
     const int32_t code = float_code(op, "weight", weight.scalar_type());
-    TORCH_CHECK(dtype == at::kHalf || dtype == at::kBFloat16, op, ": expected dtype to be bfloat16 or half, but it is ", dtype);
+    TORCH_CHECK(dtype == at::kHalf || dtype == at::kBFloat16, op,
+                ": expected dtype to be bfloat16 or half, but it is ", dtype);
     return refused_as_torch_error(op, [&] {
         gemmill::FloatPacking packing;
-        packing.type(dtype == at::kHalf ? GEMMILL_TYPE_F16 : GEMMILL_TYPE_BF16).threads(GEMMILL_THREADS_MAX, threads_allowed());
+        packing.type(dtype == at::kHalf ? GEMMILL_TYPE_F16 : GEMMILL_TYPE_BF16);
+        packing.threads(GEMMILL_THREADS_MAX, threads_allowed());
         const int64_t n = weight.size(0), k = weight.size(1);
         gemmill_float_weights *made = nullptr;
-        gemmill::check(gemmill_float_weights_create(code, weight.const_data_ptr(), k, n, weight.stride(1), weight.stride(0),
-                                                    packing.get(), &made));
+        gemmill::check(gemmill_float_weights_create(code, weight.const_data_ptr(), k, n, weight.stride(1),
+                                                    weight.stride(0), packing.get(), &made));
         const gemmill::detail::Handle<gemmill_float_weights> owned(made);
         return written_bytes([made](uint8_t *buffer, int64_t capacity, int64_t *length) {
             return gemmill_float_weights_to_bytes(made, buffer, capacity, length);
@@ -100,11 +104,14 @@ double time_linear_bf16(const at::Tensor &x, const at::Tensor &packed, const at:
         const at::Tensor bias_f32 = bias.contiguous();
         const int64_t n = weights->out_features();
         TORCH_CHECK(x.size(1) == weights->in_features() && bias.numel() == n, op, ": expected the layer's sizes");
-        const auto operation = weights->operation({GEMMILL_TYPE_F32, false, bias_f32.const_data_ptr<float>(), threads_allowed()});
+        const auto operation = weights->operation({GEMMILL_TYPE_F32, threads_allowed(), false},
+                                                  bias_f32.const_data_ptr<float>());
         std::vector<float> y(static_cast<std::size_t>(x.size(0) * n));
         const float *const data = x.const_data_ptr<float>();
         const auto start = std::chrono::steady_clock::now();
-        for (int64_t i = 0; i < runs; i++) operation->run(x.size(0), data, x.stride(0), x.stride(1), y.data(), n);
+        for (int64_t i = 0; i < runs; i++)
+            gemmill::check(gemmill_float_gemm_run(operation->get(), x.size(0), data, x.stride(0), x.stride(1),
+                                                  y.data(), n, nullptr));
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     });
 }
@@ -113,8 +120,10 @@ double time_linear_bf16(const at::Tensor &x, const at::Tensor &packed, const at:
 
 TORCH_LIBRARY_FRAGMENT(gemmill, m) {
     m.def("time_linear_bf16(Tensor x, Tensor packed, Tensor bias, int runs) -> float");
-    m.def("linear_bf16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor", {at::Tag::pt2_compliant_tag});
-    m.def("linear_f16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor", {at::Tag::pt2_compliant_tag});
+    m.def("linear_bf16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor",
+          {at::Tag::pt2_compliant_tag});
+    m.def("linear_f16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor",
+          {at::Tag::pt2_compliant_tag});
     m.def("pack_float_weight(Tensor weight, ScalarType dtype) -> Tensor", {at::Tag::pt2_compliant_tag});
     m.def("unpack_float_weight(Tensor packed) -> Tensor", {at::Tag::pt2_compliant_tag});
 }

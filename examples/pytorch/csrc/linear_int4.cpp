@@ -1,4 +1,5 @@
-// Linear layers with weights of 4 bits, a scale for every few input features, and how the weights are quantized and packed.
+// Linear layers with weights of 4 bits, a scale for every few input features, and how the weights are quantized and
+// packed.
 
 #include "float.hpp"
 
@@ -17,9 +18,10 @@ public:
     int64_t in_features() const { return in_features_; }
     int64_t out_features() const { return out_features_; }
 
-    std::shared_ptr<const FloatOperation> operation(const FloatSettings &settings) {
-        const auto create = settings.quantize_x ? gemmill_float_gemm_create_groupwise_a8 : gemmill_float_gemm_create_groupwise;
-        return operations_.get(settings, out_features_, [&](gemmill_float_gemm **gemm) {
+    std::shared_ptr<const FloatOperation> operation(const FloatSettings &settings, const float *bias) {
+        const auto create =
+            settings.quantize_x ? gemmill_float_gemm_create_groupwise_a8 : gemmill_float_gemm_create_groupwise;
+        return operations_.get(settings, bias, out_features_, [&](gemmill_float_gemm **gemm) {
             return create(packed_.get(), settings.type, settings.type, gemm);
         });
     }
@@ -31,8 +33,8 @@ private:
     FloatOperations operations_;
 };
 
-at::Tensor linear_int4(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias, int64_t out_features,
-                       bool quantize_x) {
+at::Tensor linear_int4(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias,
+                       int64_t out_features, bool quantize_x) {
     static constexpr const char *op = "linear_int4";
     check_cpu(op, "x", x);
     return refused_as_torch_error(op, [&] {
@@ -47,7 +49,8 @@ at::Tensor pack_int4_weight(const at::Tensor &weight, int64_t group_size, bool s
     check_cpu(op, "weight", weight);
     check_dim(op, "weight", weight, 2);
     float_code(op, "weight", weight.scalar_type());
-    TORCH_CHECK(group_size == 32 || group_size == 64 || group_size == 128, op, ": expected group_size to be 32, 64 or 128, but it is ",
+    TORCH_CHECK(group_size == 32 || group_size == 64 || group_size == 128, op,
+                ": expected group_size to be 32, 64 or 128, but it is ",
                 group_size);
     return refused_as_torch_error(op, [&] {
         const at::Tensor w = weight.to(at::kFloat);
@@ -55,8 +58,10 @@ at::Tensor pack_int4_weight(const at::Tensor &weight, int64_t group_size, bool s
         const gemmill::GroupwiseFormat format{4, static_cast<int32_t>(group_size),
                                               symmetric ? GEMMILL_ZERO_POINTS_MIDDLE : GEMMILL_ZERO_POINTS_EACH};
         const float *const data = w.const_data_ptr<float>();
-        const auto weights = search ? gemmill::GroupwiseWeights::search(data, k, n, w.stride(1), w.stride(0), format)
-                                    : gemmill::GroupwiseWeights::round_to_nearest(data, k, n, w.stride(1), w.stride(0), format);
+        using gemmill::GroupwiseWeights;
+        const auto weights = search
+            ? GroupwiseWeights::search(data, k, n, w.stride(1), w.stride(0), format)
+            : GroupwiseWeights::round_to_nearest(data, k, n, w.stride(1), w.stride(0), format);
         return written_bytes([&](uint8_t *buffer, int64_t capacity, int64_t *length) {
             return gemmill_groupwise_weights_to_bytes(weights.get(), buffer, capacity, length);
         });

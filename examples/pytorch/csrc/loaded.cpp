@@ -5,76 +5,45 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <cstring>
-#include <list>
 #include <map>
 #include <mutex>
 
 namespace gemmill_torch {
 
-struct LoadedWeights::Operations {
-    struct Operation {
-        bool per_row;
-        float x_scale;
-        int32_t x_zero_point;
-        int threads;
-        bool has_bias;
-        std::vector<float> bias;
-        std::shared_ptr<const gemmill::Gemm<float, float>> gemm;
-
-        /** Biases are compared by content: they are tensors that may change in place. */
-        bool is(const LinearSettings &s) const {
-            return threads == s.threads && has_bias == (s.bias != nullptr) && per_row == (s.x_scale == nullptr)
-                && (per_row || (x_scale == *s.x_scale && x_zero_point == s.x_zero_point))
-                && (!has_bias || bias.empty() || std::memcmp(bias.data(), s.bias, bias.size() * sizeof(float)) == 0);
-        }
-    };
-    /** A layer has one, and another one for each number of threads. */
-    static constexpr std::size_t MOST = 8;
-
+struct LoadedWeights::Kept {
+    Operations<LinearSettings, Operation<gemmill_gemm>> layers;
     std::mutex mutex;
-    /** The one used last comes first. */
-    std::list<Operation> list;
     std::map<int, std::shared_ptr<const IntProduct>> products;
 };
 
 LoadedWeights::LoadedWeights(const std::vector<uint8_t> &bytes)
-    : weights_(gemmill::Weights::from_bytes(bytes)), in_features_(weights_.k() * weights_.groups()),
-      out_features_(weights_.n()), scales_(weights_.scales(scales_per_)), operations_(new Operations) {}
+    : weights_(gemmill::Weights::from_bytes(bytes, packing_here())), in_features_(weights_.k() * weights_.groups()),
+      out_features_(weights_.n()), scales_(weights_.scales(scales_per_)), kept_(new Kept) {}
 
 LoadedWeights::~LoadedWeights() = default;
 
-std::shared_ptr<const gemmill::Gemm<float, float>> LoadedWeights::linear(const LinearSettings &settings) {
-    std::lock_guard<std::mutex> lock(operations_->mutex);
-    auto &list = operations_->list;
-    const auto found = std::find_if(list.begin(), list.end(), [&](const Operations::Operation &o) { return o.is(settings); });
-    if (found != list.end()) {
-        list.splice(list.begin(), list, found);
-        return found->gemm;
-    }
-    TORCH_CHECK(!scales_.empty() || out_features_ == 0, "linear_int8: expected packed weights with scales");
-    const auto gemm = std::make_shared<gemmill::Gemm<float, float>>(weights_);
-    if (scales_.empty()) gemm->b_scale(1.0f);
-    else gemm->b_scales(scales_per_, scales_.data(), static_cast<int64_t>(scales_.size()));
-    gemm->threads(GEMMILL_THREADS_MAX, settings.threads);
-    if (settings.x_scale) gemm->a_quantization(*settings.x_scale, settings.x_zero_point);
-    else gemm->a_quantization_per_row();
-    std::vector<float> bias;
-    if (settings.bias) {
-        bias.assign(settings.bias, settings.bias + out_features_);
-        gemm->bias(bias.data(), out_features_);
-    }
-    gemm->prepare();
-    const float x_scale = settings.x_scale ? *settings.x_scale : 0.0f;
-    list.push_front({settings.x_scale == nullptr, x_scale, settings.x_zero_point, settings.threads, settings.bias != nullptr,
-                     std::move(bias), gemm});
-    if (list.size() > Operations::MOST) list.pop_back();
-    return gemm;
+std::shared_ptr<const Operation<gemmill_gemm>> LoadedWeights::linear(const LinearSettings &settings,
+                                                                     const float *bias) {
+    return kept_->layers.get(settings, bias, out_features_, [&] {
+        TORCH_CHECK(!scales_.empty() || out_features_ == 0, "linear_int8: expected packed weights with scales");
+        gemmill_gemm *gemm = nullptr;
+        gemmill::check(gemmill_gemm_create(weights_.get(), settings.type, settings.type, &gemm));
+        auto operation = std::make_shared<const Operation<gemmill_gemm>>(gemm);
+        const auto scales = static_cast<int64_t>(scales_.size());
+        if (scales == 0) gemmill::check(gemmill_gemm_set_b_scale(gemm, 1.0f));
+        else gemmill::check(gemmill_gemm_set_b_scales(gemm, scales_per_, scales_.data(), scales));
+        gemmill::check(gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, settings.threads));
+        if (settings.per_row) gemmill::check(gemmill_gemm_set_a_quantization_per_row(gemm));
+        else gemmill::check(gemmill_gemm_set_a_quantization(gemm, settings.x_scale, settings.x_zero_point));
+        if (bias) gemmill::check(gemmill_gemm_set_bias_f32(gemm, bias, out_features_));
+        gemmill::check(gemmill_gemm_prepare(gemm));
+        return operation;
+    });
 }
 
 std::shared_ptr<const IntProduct> LoadedWeights::product(int threads) {
-    std::lock_guard<std::mutex> lock(operations_->mutex);
-    auto &product = operations_->products[threads];
+    std::lock_guard<std::mutex> lock(kept_->mutex);
+    auto &product = kept_->products[threads];
     if (!product) {
         const auto made = std::make_shared<IntProduct>(weights_);
         made->threads(GEMMILL_THREADS_MAX, threads);

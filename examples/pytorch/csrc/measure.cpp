@@ -22,12 +22,17 @@ double time_linear_int8(const at::Tensor &x, const at::Tensor &packed, const at:
         check_type(op, "bias", bias, at::kFloat);
         const auto weights = loaded(op, packed);
         const at::Tensor bias_f32 = bias.contiguous();
-        TORCH_CHECK(x.size(1) == weights->in_features() && bias.numel() == weights->out_features(), op, ": expected the layer's sizes");
-        const auto gemm = weights->linear({nullptr, 0, bias_f32.const_data_ptr<float>(), threads_allowed()});
-        std::vector<float> y(static_cast<std::size_t>(x.size(0) * weights->out_features()));
+        TORCH_CHECK(x.size(1) == weights->in_features() && bias.numel() == weights->out_features(), op,
+                    ": expected the layer's sizes");
+        const auto gemm = weights->linear({GEMMILL_TYPE_F32, threads_allowed(), true, 1.0f, 0},
+                                          bias_f32.const_data_ptr<float>());
+        const int64_t n = weights->out_features();
+        std::vector<float> y(static_cast<std::size_t>(x.size(0) * n));
         const float *const data = x.const_data_ptr<float>();
         const auto start = std::chrono::steady_clock::now();
-        for (int64_t i = 0; i < runs; i++) gemm->run(x.size(0), data, x.stride(0), x.stride(1), y.data(), weights->out_features());
+        for (int64_t i = 0; i < runs; i++)
+            gemmill::check(gemmill_gemm_run(gemm->get(), x.size(0), data, x.stride(0), x.stride(1), y.data(), n,
+                                            nullptr));
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     });
 }

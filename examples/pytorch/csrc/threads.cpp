@@ -5,7 +5,7 @@
 namespace gemmill_torch {
 namespace {
 
-/** gemmill_parallel_for by torch's: task i is always the same thread of OpenMP. Nothing may leave it, so what throws ends the process. */
+/** gemmill_parallel_for by torch's: task i is always the same thread of OpenMP. What throws here ends the process. */
 void parallel_for(void *, int64_t tasks, gemmill_task task, void *argument) noexcept {
     at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) task(argument, i);

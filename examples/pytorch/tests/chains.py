@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """a * b + c in float32, rounded once: the product is exact in float64, the sum is rounded to odd, then to float32."""
+    """a * b + c in float32, rounded once: the product is exact in float64, the sum is rounded to odd, then to
+    float32."""
     product, c = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
     total = product + c
     # What rounding took away: Knuth's two-sum.

@@ -1,4 +1,5 @@
-"""int8_mm against int64 products: every kind of data, shape and stride; what it refuses; its cache of second operands."""
+"""int8_mm against int64 products: every kind of data, shape and stride; what it refuses; its cache of second
+operands."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def constant(value: int, *shape: int) -> Tensor:
 
 
 SHAPES = [
-    (1, 1, 1), (1, 1, 3), (2, 3, 4), (3, 17, 5), (5, 16, 31), (6, 33, 32), (7, 63, 65), (13, 64, 100), (16, 1, 300), (17, 2, 257),
+    (1, 1, 1), (1, 1, 3), (2, 3, 4), (3, 17, 5), (5, 16, 31), (6, 33, 32), (7, 63, 65), (13, 64, 100), (16, 1, 300),
+    (17, 2, 257),
     (4, 4, 129), (31, 100, 1), (64, 48, 480), (1, 4096, 64), (100, 130, 1025), (3, 7, 5000),
 ]  # fmt: skip
 
@@ -155,7 +157,13 @@ def test_threads_share_operands() -> None:
 
 def test_packed_refusals() -> None:
     a, packed = random(2, 24), pack_int8(random(24, 8))
-    for bad in (a.int(), packed, 8), (a[:, :5], packed, 8), (a, packed, 9), (a, packed.int(), 8), (a, packed[:-1].clone(), 8):
+    for bad in (
+        (a.int(), packed, 8),
+        (a[:, :5], packed, 8),
+        (a, packed, 9),
+        (a, packed.int(), 8),
+        (a, packed[:-1].clone(), 8),
+    ):
         with pytest.raises(RuntimeError, match="int8_mm_packed: "):
             int8_mm_packed(*bad)
     with pytest.raises(RuntimeError, match="scales"):
@@ -167,7 +175,8 @@ def test_packed_refusals() -> None:
 def test_refusals() -> None:
     a, b = random(2, 3), random(3, 4)
     for bad in (
-        (a.int(), b), (a, b.to(torch.uint8)), (a.float(), b.float()), (a, random(4, 4)), (a, random(3)), (random(1, 2, 3), b),
+        (a.int(), b), (a, b.to(torch.uint8)), (a.float(), b.float()), (a, random(4, 4)), (a, random(3)),
+        (random(1, 2, 3), b),
     ):  # fmt: skip
         with pytest.raises(RuntimeError, match="int8_mm: expected"):
             int8_mm(*bad)

@@ -107,14 +107,24 @@ def test_no_features() -> None:
     assert linear_int8(torch.randn(3, 5), packed, torch.empty(0), 0).shape == (3, 0)
 
 
-def test_bfloat16() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("quantization", [(), (0.03, 120)])
+@pytest.mark.parametrize("rows", [(2, 7), (1,), (64,)])
+def test_16_bits(dtype: torch.dtype, quantization: tuple[float, int], rows: tuple[int, ...]) -> None:
+    """x and y are read and written as they are: y is the float32 result of the same numbers, rounded once."""
     packed, _, bias = layer(64, 128)
-    x = torch.randn(2, 7, 128).bfloat16()
-    y = linear_int8(x, packed, bias, 64)
-    assert y.dtype == torch.bfloat16
-    assert torch.equal(y, linear_int8(x.float(), packed, bias, 64).bfloat16())
-    assert torch.equal(linear_int8(x, packed, bias.bfloat16(), 64), linear_int8(x, packed, bias.bfloat16().float(), 64))
-    assert torch.equal(linear_int8(x.transpose(0, 1), packed, bias, 64), y.transpose(0, 1))
+    x = (torch.randn(*rows, 128) * 2).to(dtype)
+    with torch.profiler.profile() as profile:
+        y = linear_int8(x, packed, bias, 64, *quantization)
+    called = {event.key for event in profile.key_averages()}
+    assert "gemmill::linear_int8" in called and not called & {"aten::to", "aten::_to_copy", "aten::copy_"}, called
+    assert y.dtype == dtype
+    assert torch.equal(y, linear_int8(x.float(), packed, bias, 64, *quantization).to(dtype))
+    assert torch.equal(
+        linear_int8(x, packed, bias.to(dtype), 64, *quantization),
+        linear_int8(x, packed, bias.to(dtype).float(), 64, *quantization),
+    )
+    assert torch.equal(linear_int8(x.mT.contiguous().mT if x.dim() > 1 else x, packed, bias, 64, *quantization), y)
 
 
 def test_packing_keeps_weights() -> None:
@@ -185,8 +195,9 @@ def test_refusals() -> None:
     packed, _, bias = layer(8, 16)
     x = torch.randn(2, 16)
     for bad in (
-        (x.half(), packed, bias, 8), (x.int(), packed, bias, 8), (x, packed.float(), bias, 8), (x, packed.view(1, -1), bias, 8),
-        (x, packed, bias.half(), 8), (x, packed, bias[:5], 8), (x, packed, bias, 9), (x[:, :7], packed, bias, 8),
+        (x.double(), packed, bias, 8), (x.int(), packed, bias, 8), (x, packed.float(), bias, 8),
+        (x, packed.view(1, -1), bias, 8),
+        (x, packed, bias.double(), 8), (x, packed, bias[:5], 8), (x, packed, bias, 9), (x[:, :7], packed, bias, 8),
         (torch.tensor(1.0), packed, bias, 8), (x, packed, bias, 8, 0.1, 256), (x, packed, bias, 8, 0.1, -1),
         (x, packed.repeat_interleave(2)[::2], bias, 8),
     ):  # fmt: skip
@@ -226,3 +237,24 @@ assert threads() == before, f"{before} threads became {threads()}"
 
 def test_one_thread_starts_no_other() -> None:
     subprocess.run([sys.executable, "-c", ONE_THREAD], check=True)
+
+
+PACKING = """
+import os, torch, gemmill_torch as g
+threads = lambda: len(os.listdir("/proc/self/task"))
+torch.set_num_threads(2)
+torch.ones(1 << 20).add(1)  # torch's own threads
+b = torch.zeros(1024, 1024, dtype=torch.int8)
+before = threads()
+packed, other = g.pack_weight(b, torch.ones(1024)), g.pack_int8(b)
+g.unpack_weight(packed)
+g.int8_mm(b[:1], b)
+g.int8_mm_packed(b[:1], other, 1024)
+g.linear_int8(torch.ones(1, 1024), packed, None, 1024)
+assert threads() == before, f"{before} threads became {threads()}"
+"""
+
+
+def test_packing_starts_no_threads() -> None:
+    """So that a process that forks afterwards has none that the child lacks."""
+    subprocess.run([sys.executable, "-c", PACKING], check=True)

@@ -1,4 +1,5 @@
-"""linear_bf16 and linear_f16: bit by bit against chains of fused multiply-adds, against float64; packing; what is refused."""
+"""linear_bf16 and linear_f16: bit by bit against chains of fused multiply-adds, against float64; packing; what is
+refused."""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ from chains import chain, same_bits
 from torch import Tensor, nn
 
 import gemmill_torch
-from gemmill_torch import LinearBf16, LinearF16, convert, linear_bf16, linear_f16, pack_float_weight, unpack_float_weight
+from gemmill_torch import (
+    LinearBf16,
+    LinearF16,
+    convert,
+    linear_bf16,
+    linear_f16,
+    pack_float_weight,
+    unpack_float_weight,
+)
 
 OPS = {torch.bfloat16: linear_bf16, torch.float16: linear_f16}
 WEIGHTS = list(OPS)
@@ -163,9 +172,11 @@ def test_refusals(dtype: torch.dtype) -> None:
     op = OPS[dtype]
     packed, bias, x = pack_float_weight(torch.randn(8, 16), dtype), torch.randn(8), torch.randn(2, 16)
     for bad in (
-        (x.double(), packed, bias, 8), (x.int(), packed, bias, 8), (x, packed.float(), bias, 8), (x, packed.view(1, -1), bias, 8),
+        (x.double(), packed, bias, 8), (x.int(), packed, bias, 8), (x, packed.float(), bias, 8),
+        (x, packed.view(1, -1), bias, 8),
         (x, packed, bias.double(), 8), (x, packed, bias[:5], 8), (x, packed, bias.view(2, 4), 8), (x, packed, bias, 9),
-        (x[:, :7], packed, bias, 8), (torch.tensor(1.0), packed, bias, 8), (x, packed.repeat_interleave(2)[::2], bias, 8),
+        (x[:, :7], packed, bias, 8), (torch.tensor(1.0), packed, bias, 8),
+        (x, packed.repeat_interleave(2)[::2], bias, 8),
         (x.to_sparse(), packed, bias, 8),
     ):  # fmt: skip
         with pytest.raises((RuntimeError, NotImplementedError), match="linear_b?f16"):
@@ -181,13 +192,19 @@ def test_refusals(dtype: torch.dtype) -> None:
         op(x, int8, bias, 8)
     with pytest.raises((RuntimeError, NotImplementedError), match="device|backend|Meta"):
         op(x, packed.to("meta"), bias, 8)
-    for weight, to in (torch.randn(3, 4, 5), dtype), (torch.randn(3, 4).double(), dtype), (torch.randn(3, 4), torch.float32):
+    for weight, to in (
+        (torch.randn(3, 4, 5), dtype),
+        (torch.randn(3, 4).double(), dtype),
+        (torch.randn(3, 4), torch.float32),
+    ):
         with pytest.raises(RuntimeError, match="pack_float_weight: "):
             pack_float_weight(weight, to)
 
 
 def network() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.GELU(), nn.Linear(64, 10)).eval()
+    return nn.Sequential(
+        nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.GELU(), nn.Linear(64, 10)
+    ).eval()
 
 
 @pytest.mark.parametrize(("dtype", "layer"), [(torch.bfloat16, LinearBf16), (torch.float16, LinearF16)])
@@ -228,7 +245,9 @@ def test_transformer_encoder() -> None:
     layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
     model, x = nn.TransformerEncoder(layer, 2).eval(), torch.randn(3, 10, 64)
     with torch.no_grad():
-        similarity = nn.functional.cosine_similarity(convert(model, dtype=torch.bfloat16)(x).flatten(), model(x).flatten(), dim=0)
+        similarity = nn.functional.cosine_similarity(
+            convert(model, dtype=torch.bfloat16)(x).flatten(), model(x).flatten(), dim=0
+        )
     assert similarity > 0.9999
 
 

@@ -17,7 +17,9 @@ from gemmill_torch import LinearInt8, convert
 
 
 def network() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.GELU(), nn.Linear(64, 10)).eval()
+    return nn.Sequential(
+        nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.GELU(), nn.Linear(64, 10)
+    ).eval()
 
 
 def similar(y: Tensor, expected: Tensor) -> None:

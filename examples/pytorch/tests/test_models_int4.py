@@ -15,7 +15,9 @@ from gemmill_torch import LinearInt4, convert, linear_int4, pack_int4_weight, un
 
 def network() -> nn.Sequential:
     """Numbers of features that groups divide, and that none does."""
-    return nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 131, bias=False), nn.GELU(), nn.Linear(131, 10)).eval()
+    return nn.Sequential(
+        nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 131, bias=False), nn.GELU(), nn.Linear(131, 10)
+    ).eval()
 
 
 def similarity(y: Tensor, expected: Tensor) -> float:
@@ -62,7 +64,9 @@ def test_one_layer_and_its_settings() -> None:
         errors.append((unpack_int4_weight(converted.packed) - linear.weight).square().mean().item())
     assert errors[0] < errors[1]
     shared = nn.Linear(8, 8)
-    converted = convert(nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(8, 3)), dtype="int4", skip=lambda name, _: name == "3")
+    converted = convert(
+        nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(8, 3)), dtype="int4", skip=lambda name, _: name == "3"
+    )
     assert converted[0] is converted[2] and isinstance(converted[0], LinearInt4) and type(converted[3]) is nn.Linear
 
 

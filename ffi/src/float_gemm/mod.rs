@@ -4,25 +4,22 @@
 mod set;
 mod run;
 
-use std::sync::Arc;
-
-use gemmill::{FloatType, Function, GroupwiseGemm, PackedFloat, PackedGroupwise};
-use rayon::ThreadPool;
+use gemmill::{AnyGemm, Function, GroupwiseGemm, PackedFloat, PackedGroupwise};
 
 use crate::call::Outcome;
 use crate::caller::{collects, entry};
 use crate::codes::{HardwareDotCode, Type};
 use crate::float_weights::FloatWeights;
 use crate::groupwise_packed::GroupwisePacked;
-use crate::operation::{Execution, Stages};
+use crate::operation::{Execution, Prepared, Stages, Types};
 use crate::status::Status;
 
-/// A product C = f(A * B + ...) of floating-point A and C with packed weights: created, set, run any number of times, destroyed.
+/// A product C = f(A * B + ...) of floating-point A and C with packed weights: created, set, run any number of times,
+/// destroyed.
 pub struct FloatGemm {
     weights: Weights,
-    a: FloatType,
-    c: FloatType,
-    stages: Stages<Settings, Prepared>,
+    types: Types,
+    stages: Stages<Settings>,
 }
 
 /// What A is multiplied by, and how.
@@ -32,17 +29,6 @@ enum Weights {
     Expanded(PackedGroupwise),
     /// In integers: A is quantized row by row.
     Integer(PackedGroupwise),
-}
-
-/// What runs use.
-pub(crate) struct Prepared {
-    product: Product,
-    pool: Option<Arc<ThreadPool>>,
-}
-
-enum Product {
-    Float(gemmill::FloatGemm),
-    Integer(GroupwiseGemm),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -60,18 +46,20 @@ impl FloatGemm {
     /// What runs use.
     fn prepared(&self) -> Outcome<&Prepared> {
         self.stages.prepared(|settings| {
-            let product = match &self.weights {
-                Weights::Float(packed) => Product::Float(settings.product(gemmill::FloatGemm::builder(packed))?),
-                Weights::Expanded(packed) => Product::Float(settings.product(gemmill::FloatGemm::groupwise(packed))?),
-                Weights::Integer(packed) => Product::Integer(settings.integer_product(packed)?),
+            let (gemm, dot) = match &self.weights {
+                Weights::Float(packed) => settings.product(gemmill::FloatGemm::builder(packed))?,
+                Weights::Expanded(packed) => settings.product(gemmill::FloatGemm::groupwise(packed))?,
+                Weights::Integer(packed) => (settings.integer_product(packed)?, None),
             };
-            Ok(Prepared { product, pool: settings.execution.pool.clone() })
+            Ok(Prepared { gemm, dot, pool: settings.execution.pool.clone() })
         })
     }
 }
 
 impl Settings {
-    fn product<'a>(&'a self, builder: gemmill::FloatGemmBuilder<'a>) -> Outcome<gemmill::FloatGemm> {
+    fn product<'a>(
+        &'a self, builder: gemmill::FloatGemmBuilder<'a>,
+    ) -> Outcome<(AnyGemm, Option<gemmill::HardwareDot>)> {
         let mut builder = builder.beta(self.beta).function(self.function).threads(self.execution.threads);
         if let Some(bias) = &self.bias {
             builder = builder.bias(bias);
@@ -79,13 +67,14 @@ impl Settings {
         if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
         }
-        if let Some(dot) = self.hardware_dot.resolve(self.execution.tier)? {
+        let dot = self.hardware_dot.resolve(self.execution.tier)?;
+        if let Some(dot) = dot {
             builder = builder.hardware_dot(dot);
         }
-        Ok(builder.build()?)
+        Ok((builder.build()?.into(), dot))
     }
 
-    fn integer_product(&self, packed: &PackedGroupwise) -> Outcome<GroupwiseGemm> {
+    fn integer_product(&self, packed: &PackedGroupwise) -> Outcome<AnyGemm> {
         let mut builder = GroupwiseGemm::builder(packed).function(self.function).threads(self.execution.threads);
         if let Some(bias) = &self.bias {
             builder = builder.bias(bias);
@@ -93,14 +82,14 @@ impl Settings {
         if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
         }
-        Ok(builder.build()?)
+        Ok(builder.build()?.into())
     }
 }
 
 /// An operation with these weights.
 fn operation(weights: Weights, a_type: i32, c_type: i32) -> Outcome<FloatGemm> {
-    let (a, c) = (Type::float("type of A", a_type)?, Type::float("type of C", c_type)?);
-    Ok(FloatGemm { weights, a, c, stages: Stages::default() })
+    let types = Types { a: Type::float("type of A", a_type)?, c: Type::float("type of C", c_type)? };
+    Ok(FloatGemm { weights, types, stages: Stages::default() })
 }
 
 /// *gemm = a floating-point product: A is M x K, B the weights, C is M x N, all sums in f32:
@@ -109,12 +98,13 @@ fn operation(weights: Weights, a_type: i32, c_type: i32) -> Outcome<FloatGemm> {
 ///   for k in 0..K: x = fma(A[i][k], B[k][j], x)          ascending, one chain
 ///   C[i][j] = round(f(x + bias[j] + residual[i][j]))     bias and residual as far as given, one rounding each
 ///
-/// a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C has the same
-/// bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no bias, and f(x) = x until
-/// they are set. Only gemmill_float_gemm_set_hardware_dot makes the chain another one.
-/// Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It keeps what it
-/// needs of the weights, whose own handle may be destroyed. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers; pointers.
+/// a_type and c_type are GEMMILL_TYPE_F32, GEMMILL_TYPE_F16 or GEMMILL_TYPE_BF16, whatever the weights are. A row of C
+/// has the same bits however many rows A has, on every tier and with every number of threads. beta is 0, there is no
+/// bias, and f(x) = x until they are set. Only gemmill_float_gemm_set_hardware_dot makes the chain another one.
+/// Ownership: the handle is the caller's, to be given back to gemmill_float_gemm_destroy; null after a failure. It
+/// keeps what it needs of the weights, whose own handle may be destroyed. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for types of integers;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
@@ -128,8 +118,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_create(
     })
 }
 
-/// *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) in registers while it
-/// runs: B[k][j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size.
+/// *gemm = a product as gemmill_float_gemm_create, with weights of few bits, which become f32 (exactly) in registers
+/// while it runs: B[k][j] = scale[g][j] * (q[k][j] - zero_point[g][j]), g = k / group size.
 ///
 /// Everything else as gemmill_float_gemm_create.
 ///
@@ -145,7 +135,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_create_groupwise(
     })
 }
 
-/// *gemm = a product of A, quantized to i8 row by row while it runs, and weights of few bits, in integers within each group:
+/// *gemm = a product of A, quantized to i8 row by row while it runs, and weights of few bits, in integers within each
+/// group:
 ///
 ///   scale[i] = max over k of |A[i][k]| / 127;  qa[i][k] = rne(A[i][k] * (1 / scale[i]))
 ///   s[g]     = sum over k in g of qa[i][k] * (q[k][j] - zero_point[g][j])       exact

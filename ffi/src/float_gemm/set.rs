@@ -27,7 +27,8 @@ impl Weights {
 /// x = beta == 0 ? 0 : beta * C[i][j] before the sum: with 0, C is not read.
 ///
 /// That it is finite is checked by gemmill_float_gemm_prepare. Threads: any.
-/// Errors: GEMMILL_STATUS_UNSUPPORTED for products with quantized activations; GEMMILL_STATUS_FROZEN after the first run; pointers.
+/// Errors: GEMMILL_STATUS_UNSUPPORTED for products with quantized activations; GEMMILL_STATUS_FROZEN after the first
+/// run; pointers.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile.
@@ -45,7 +46,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_beta(gemm: *mut FloatGemm, beta:
 /// x = x + bias[j] after the sum; null and 0 for no bias.
 ///
 /// count: N. Ownership: values are copied. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_MISMATCH for another one; GEMMILL_STATUS_OVERFLOW;
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for a negative count, GEMMILL_STATUS_MISMATCH for another one;
+/// GEMMILL_STATUS_OVERFLOW;
 /// GEMMILL_STATUS_FROZEN after the first run; pointers.
 ///
 /// # Safety
@@ -60,7 +62,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_bias(gemm: *mut FloatGemm, bias:
 
 /// f, what is stored of a sum: a gemmill_function. Replaces a clamp.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run; pointers.
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run;
+/// pointers.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile.
@@ -81,22 +84,25 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_clamp(gemm: *mut FloatGemm, low:
     set!("gemmill_float_gemm_set_clamp", gemm.function = Function::Clamp { low, high })
 }
 
-/// Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise: nothing has them
-/// without asking.
+/// Has the CPU's own dot products of bf16 multiply, a gemmill_hardware_dot. They are faster, and round otherwise:
+/// nothing has them without asking.
 ///
-/// Weights must be packed as bf16; A is rounded to bf16 first, to nearest, ties to even. x is summed by groups of k then, ascending,
-/// missing numbers of the last group being zero:
+/// Weights must be packed as bf16; A is rounded to bf16 first, to nearest, ties to even. x is summed by groups of k
+/// then, ascending, missing numbers of the last group being zero:
 ///
 ///   GEMMILL_HARDWARE_DOT_AVX512_BF16   2 k:   x = fma(a[1], b[1], x); x = fma(a[0], b[0], x)
 ///   GEMMILL_HARDWARE_DOT_AMX_BF16     32 k:   even = odd = 0
-///                                             for p in 0..16: even = fma(a[2p], b[2p], even); odd = fma(a[2p+1], b[2p+1], odd)
+///                                             for p in 0..16: even = fma(a[2p], b[2p], even)
+///                                                             odd = fma(a[2p+1], b[2p+1], odd)
 ///                                             x = x + (even + odd)
 ///
-/// Each of these operations rounds to nearest, ties to even, takes subnormal numbers as zero, and gives zero for a subnormal result.
-/// Bits depend on the instruction that is meant, and on nothing else; gemmill_hardware_dot_error_bound has a bound. Whether CPU and
-/// tier have it is for gemmill_float_gemm_prepare to say. GEMMILL_TIER_PORTABLE, if gemmill_float_gemm_set_tier names it, carries
-/// out either one on every CPU, slowly; GEMMILL_HARDWARE_DOT_BEST never means that.
-/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for any but GEMMILL_HARDWARE_DOT_NONE with weights that are not bf16;
+/// Each of these operations rounds to nearest, ties to even, takes subnormal numbers as zero, and gives zero for a
+/// subnormal result. Bits depend on the instruction that is meant, and on nothing else;
+/// gemmill_hardware_dot_error_bound has a bound. Whether CPU and tier have it is for gemmill_float_gemm_prepare to say.
+/// GEMMILL_TIER_PORTABLE, if gemmill_float_gemm_set_tier names it, carries out either one on every CPU, slowly;
+/// GEMMILL_HARDWARE_DOT_BEST never means that.
+/// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for any but GEMMILL_HARDWARE_DOT_NONE with weights that are not
+/// bf16;
 /// GEMMILL_STATUS_OUT_OF_RANGE for another number; GEMMILL_STATUS_FROZEN after the first run; pointers.
 ///
 /// # Safety
@@ -128,8 +134,8 @@ pub unsafe extern "C" fn gemmill_float_gemm_set_threads(gemm: *mut FloatGemm, ho
 
 /// The tier of kernels, a gemmill_tier, instead of the best one. Its bits are the same.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; GEMMILL_STATUS_FROZEN after the first run;
-/// pointers. (Whether this machine has it is for gemmill_float_gemm_prepare to say.)
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; GEMMILL_STATUS_FROZEN after the first
+/// run; pointers. (Whether this machine has it is for gemmill_float_gemm_prepare to say.)
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile.

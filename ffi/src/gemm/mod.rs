@@ -5,41 +5,28 @@
 mod set;
 mod run;
 
-use std::sync::Arc;
-
-use gemmill::{
-    Activation, ActivationQuantization, Dequantize, GemmBuilder, IntOutput, OutputStage, PackedB, QuantParams,
-    Requantize, quant::QuantElement,
-};
-use rayon::ThreadPool;
+use gemmill::half::{bf16, f16};
+use gemmill::quant::QuantElement;
+use gemmill::{ActivationQuantization, AnyGemm, Dequantize, ElementType, IntOutput, OutputStage, PackedB, Requantize};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{collects, create, entry};
 use crate::codes::{Code, Type, Values};
-use crate::memory::Element;
-use crate::operation::{Execution, Stages};
+use crate::operation::{Execution, Prepared, Stages, Types};
 use crate::status::Status;
 use crate::weights::Weights;
-use run::Product;
 
 /// A product C = epilogue(A * B) with packed weights: created, set, run any number of times, destroyed.
 pub struct Gemm {
     packed: PackedB,
-    a: Type,
-    c: Type,
-    stages: Stages<Settings, Prepared>,
-}
-
-/// What runs use.
-pub(crate) struct Prepared {
-    product: Box<dyn Product>,
-    pool: Option<Arc<ThreadPool>>,
+    types: Types,
+    stages: Stages<Settings>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     a_zero_point: i32,
-    a_quantization: Option<Quantization>,
+    a_quantization: Option<ActivationQuantization>,
     a_scale: Option<f32>,
     b_scale: Option<Values<f32>>,
     multiplier: Option<Values<f32>>,
@@ -50,13 +37,6 @@ pub(crate) struct Settings {
     float_clamp: Option<(f32, f32)>,
     accumulate: bool,
     execution: Execution,
-}
-
-/// How f32 activations become u8.
-#[derive(Debug, Clone, Copy)]
-enum Quantization {
-    Static(QuantParams<u8>),
-    PerRow,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -73,55 +53,34 @@ impl Gemm {
     /// What runs use.
     fn prepared(&self) -> Outcome<&Prepared> {
         self.stages.prepared(|settings| {
-            let product = match self.a {
-                Type::U8 => settings.product_of::<u8>(&self.packed, self.c),
-                Type::I8 => settings.product_of::<i8>(&self.packed, self.c),
-                Type::F32 => settings.product_of::<f32>(&self.packed, self.c),
-                Type::I32 | Type::F16 | Type::Bf16 => Err(not_activations()),
-            }?;
-            Ok(Prepared { product, pool: settings.execution.pool.clone() })
+            let gemm = settings.product(&self.packed, self.types)?;
+            Ok(Prepared { gemm, dot: None, pool: settings.execution.pool.clone() })
         })
     }
 }
 
-fn not_activations() -> Failure {
-    Failure::unsupported("activations: expected the type u8, i8 or f32")
-}
-
-fn not_outputs() -> Failure {
-    Failure::unsupported("C: expected the type i32, u8, i8 or f32")
-}
-
 impl Settings {
-    fn product_of<A: Activation + Element>(&self, packed: &PackedB, c: Type) -> Outcome<Box<dyn Product>> {
+    fn product(&self, packed: &PackedB, Types { a, c }: Types) -> Outcome<AnyGemm> {
         match c {
-            Type::I32 => {
-                let output = if self.accumulate { IntOutput::Add } else { IntOutput::Store };
-                self.product::<A, _>(packed, output)
-            }
-            Type::U8 => self.product::<A, _>(packed, self.requantize::<u8>()?),
-            Type::I8 => self.product::<A, _>(packed, self.requantize::<i8>()?),
-            Type::F32 => self.product::<A, _>(packed, self.dequantize()?),
-            Type::F16 | Type::Bf16 => Err(not_outputs()),
+            ElementType::I32 => self.with(packed, a, if self.accumulate { IntOutput::Add } else { IntOutput::Store }),
+            ElementType::U8 => self.with(packed, a, self.requantize::<u8>()?),
+            ElementType::I8 => self.with(packed, a, self.requantize::<i8>()?),
+            ElementType::F32 => self.with(packed, a, self.dequantize()?),
+            ElementType::F16 => self.with(packed, a, self.dequantize()?.to::<f16>()),
+            ElementType::Bf16 => self.with(packed, a, self.dequantize()?.to::<bf16>()),
         }
     }
 
-    fn product<A: Activation + Element, O: OutputStage>(&self, packed: &PackedB, output: O) -> Outcome<Box<dyn Product>>
-    where
-        O::Element: Element,
-    {
-        let builder: GemmBuilder<'_, A, O> = gemmill::Gemm::builder(packed, output);
+    fn with(&self, packed: &PackedB, a: ElementType, output: impl OutputStage) -> Outcome<AnyGemm> {
+        let builder = AnyGemm::int8(packed, a, output);
         let mut builder = builder.a_zero_point(self.a_zero_point).threads(self.execution.threads);
         if let Some(quantization) = self.a_quantization {
-            builder = builder.a_quantization(match quantization {
-                Quantization::Static(params) => ActivationQuantization::Static(params),
-                Quantization::PerRow => ActivationQuantization::DynamicPerRow,
-            });
+            builder = builder.a_quantization(quantization);
         }
         if let Some(tier) = self.execution.tier {
             builder = builder.tier(tier);
         }
-        Ok(Box::new(builder.build()?))
+        Ok(builder.build_any()?)
     }
 
     fn requantize<T: QuantElement + TryFrom<i32>>(&self) -> Outcome<Requantize<'_, T>> {
@@ -134,7 +93,7 @@ impl Settings {
             Bias::Int(bias) => output = output.bias_i32(bias),
             Bias::Float(bias) => {
                 let a_scale = match self.a_quantization {
-                    Some(Quantization::Static(params)) => Some(params.scale()),
+                    Some(ActivationQuantization::Static(params)) => Some(params.scale()),
                     _ => self.a_scale,
                 };
                 let (Some(a_scale), Some(b_scale)) = (a_scale, &self.b_scale) else {
@@ -156,7 +115,7 @@ impl Settings {
 
     fn dequantize(&self) -> Outcome<Dequantize<'_>> {
         let Some(b_scale) = &self.b_scale else {
-            return Err(Failure::unsupported("f32 outputs need gemmill_gemm_set_b_scale"));
+            return Err(Failure::unsupported("floating-point outputs need gemmill_gemm_set_b_scale"));
         };
         let mut output = Dequantize::new(b_scale.per_column());
         if let Some(a_scale) = self.a_scale {
@@ -182,22 +141,26 @@ fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
 
 /// *gemm = a product C = epilogue(A * B): A is M x (K * groups), B the weights, C is M x N.
 ///
-/// raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact modulo 2^32. a_type is GEMMILL_TYPE_U8,
-/// GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32 for activations that are quantized to u8 on the fly. c_type decides what C is:
+/// raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact modulo 2^32. a_type is GEMMILL_TYPE_U8 or
+/// GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32, _F16 or _BF16 for activations that are quantized to u8 on the fly, as f32.
+/// c_type decides what C is:
 ///
 ///   GEMMILL_TYPE_I32            C = raw, or C + raw
 ///   GEMMILL_TYPE_U8, _I8        C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp)),
-///                               x = f32(raw + bias[j]) with an i32 bias, f32(raw) + bias[j] / (A_scale * B_scale[j]) with an
-///                               f32 one; rne rounds to nearest, ties to even
-///   GEMMILL_TYPE_F32            C = fma(f32(raw), A_scale[i] * B_scale[j], bias[j]), without a bias f32(raw) * that product;
+///                               x = f32(raw + bias[j]) with an i32 bias,
+///                               f32(raw) + bias[j] / (A_scale * B_scale[j]) with an f32 one;
+///                               rne rounds to nearest, ties to even
+///   GEMMILL_TYPE_F32            C = fma(f32(raw), A_scale[i] * B_scale[j], bias[j]),
+///                               without a bias f32(raw) * that product;
 ///                               plus the residual of a run, then ReLU and clamp
+///   GEMMILL_TYPE_F16, _BF16     that, rounded to nearest, ties to even
 ///
-/// Zero points are 0 and scales of A are 1 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of B for
-/// f32 outputs, a quantization for f32 activations.
-/// Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what it
-/// needs of the weights, whose own handle may be destroyed. Threads: any.
-/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32, f16 and bf16
-/// activations and for f16 and bf16 outputs; pointers.
+/// Zero points are 0 and scales of A are 1 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of
+/// B for floating-point outputs, a quantization for floating-point activations.
+/// Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what
+/// it needs of the weights, whose own handle may be destroyed. Threads: any.
+/// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32 activations;
+/// pointers.
 ///
 /// # Safety
 /// weights is a handle that is not destroyed meanwhile; gemm points to a pointer.
@@ -207,14 +170,11 @@ pub unsafe extern "C" fn gemmill_gemm_create(
 ) -> Status {
     create!("gemmill_gemm_create", gemm, |c| {
         let packed = c.object(weights)?.packed.clone();
-        let (a, c) = (Type::of("type of A", a_type)?, Type::of("type of C", c_type)?);
-        if matches!(a, Type::I32 | Type::F16 | Type::Bf16) {
-            return Err(not_activations());
+        let types = Types { a: Type::of("type of A", a_type)?, c: Type::of("type of C", c_type)? };
+        if types.a == ElementType::I32 {
+            return Err(Failure::unsupported("activations: expected the type u8, i8, f32, f16 or bf16, given i32"));
         }
-        if matches!(c, Type::F16 | Type::Bf16) {
-            return Err(not_outputs());
-        }
-        Ok(Gemm { packed, a, c, stages: Stages::default() })
+        Ok(Gemm { packed, types, stages: Stages::default() })
     })
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::MutexGuard;
 
-use gemmill::QuantParams;
+use gemmill::{ActivationQuantization, ElementType, QuantParams};
 
-use super::{Bias, Gemm, Quantization, Settings, limit};
+use super::{Bias, Gemm, Settings, limit};
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, entry, set};
-use crate::codes::{Code, ThreadsCode, TierCode, Type, Values};
+use crate::codes::{Code, ThreadsCode, TierCode, Values};
 use crate::operation::optional_columns;
 use crate::pool::Pool;
 use crate::status::Status;
@@ -15,12 +15,22 @@ use crate::status::Status;
 impl Gemm {
     /// Whether C is requantized.
     fn gives_bytes(&self) -> bool {
-        matches!(self.c, Type::U8 | Type::I8)
+        matches!(self.types.c, ElementType::U8 | ElementType::I8)
     }
 
     /// Whether C is requantized or dequantized.
     fn is_scaled(&self) -> bool {
-        self.c != Type::I32
+        self.types.c != ElementType::I32
+    }
+
+    /// Whether A is quantized inside the call.
+    fn quantizes(&self) -> bool {
+        self.types.a.float().is_some()
+    }
+
+    /// Whether C is dequantized.
+    fn gives_floats(&self) -> bool {
+        self.types.c.float().is_some()
     }
 }
 
@@ -47,17 +57,17 @@ fn columns(
 }
 
 /// Refuses what is no value of 8 bits of this type.
-fn check_byte(of: Type, what: &str, given: i32) -> Outcome {
-    if of == Type::I8 { limit::<i8>(what, given).map(drop) } else { limit::<u8>(what, given).map(drop) }
+fn check_byte(of: ElementType, what: &str, given: i32) -> Outcome {
+    if of == ElementType::I8 { limit::<i8>(what, given).map(drop) } else { limit::<u8>(what, given).map(drop) }
 }
 
-const QUANTIZATION: &str = "a quantization is for f32 activations";
-const SCALES: &str = "scales are for u8, i8 and f32 outputs";
+const QUANTIZATION: &str = "a quantization is for floating-point activations";
+const SCALES: &str = "scales are for all outputs but i32";
 const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
 
 /// A_zp[i] = zero_point, in the range of A's type, for u8 and i8 activations.
 ///
-/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for f32 activations;
+/// Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for floating-point activations;
 /// GEMMILL_STATUS_FROZEN after the first run; pointers.
 ///
 /// # Safety
@@ -65,19 +75,15 @@ const MULTIPLIERS: &str = "multipliers are for u8 and i8 outputs";
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
     entry!("gemmill_gemm_set_a_zero_point", |c| {
-        let (gemm, mut settings) = change(
-            c,
-            gemm,
-            |gemm| gemm.a != Type::F32,
-            "f32 activations take their zero point from their quantization",
-        )?;
-        check_byte(gemm.a, "zero point of A", zero_point)?;
+        let what = "floating-point activations take their zero point from their quantization";
+        let (gemm, mut settings) = change(c, gemm, |gemm| !gemm.quantizes(), what)?;
+        check_byte(gemm.types.a, "zero point of A", zero_point)?;
         settings.a_zero_point = zero_point;
     })
 }
 
-/// A becomes zero_point + rne(clamp(a * (1 / scale), -zero_point, 255 - zero_point)), for f32 activations; NaN becomes
-/// zero_point.
+/// A becomes zero_point + rne(clamp(a * (1 / scale), -zero_point, 255 - zero_point)), for floating-point activations,
+/// as f32; NaN becomes zero_point.
 ///
 /// The scale is finite, above 0 and has a finite reciprocal; the zero point is 0 to 255. Threads: any.
 /// Errors: GEMMILL_STATUS_BAD_NUMBER, GEMMILL_STATUS_OUT_OF_RANGE; GEMMILL_STATUS_UNSUPPORTED for other activations;
@@ -88,13 +94,13 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_zero_point(gemm: *mut Gemm, zero_poi
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale: f32, zero_point: i32) -> Status {
     entry!("gemmill_gemm_set_a_quantization", |c| {
-        let mut settings = settings(c, gemm, |gemm| gemm.a == Type::F32, QUANTIZATION)?;
-        settings.a_quantization = Some(Quantization::Static(QuantParams::new(scale, zero_point)?));
+        let mut settings = settings(c, gemm, Gemm::quantizes, QUANTIZATION)?;
+        settings.a_quantization = Some(ActivationQuantization::Static(QuantParams::new(scale, zero_point)?));
     })
 }
 
 /// As gemmill_gemm_set_a_quantization, with a scale and a zero point for each row, from its smallest and largest
-/// element as gemmill_quantization_choose gives them; for f32 activations and outputs.
+/// element as gemmill_quantization_choose gives them; for floating-point activations and outputs.
 ///
 /// NaN is left out of the range; a row that holds an infinity is refused by the run. Threads: any. Errors:
 /// GEMMILL_STATUS_UNSUPPORTED for other activations or outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
@@ -104,26 +110,27 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_quantization(gemm: *mut Gemm, scale:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_quantization_per_row(gemm: *mut Gemm) -> Status {
     entry!("gemmill_gemm_set_a_quantization_per_row", |c| {
-        let (gemm, mut settings) = change(c, gemm, |gemm| gemm.a == Type::F32, QUANTIZATION)?;
-        if gemm.c != Type::F32 {
-            return Err(Failure::unsupported("only f32 outputs can take scales of rows into account"));
+        let (gemm, mut settings) = change(c, gemm, Gemm::quantizes, QUANTIZATION)?;
+        if !gemm.gives_floats() {
+            return Err(Failure::unsupported("only floating-point outputs can take scales of rows into account"));
         }
-        settings.a_quantization = Some(Quantization::PerRow);
+        settings.a_quantization = Some(ActivationQuantization::DynamicPerRow);
     })
 }
 
-/// A_scale[i] = scale, for u8 and i8 activations: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
+/// A_scale[i] = scale, for u8 and i8 activations: of floating-point outputs, and of u8 and i8 ones with an f32 bias.
 ///
 /// The scale is finite, above 0 and has a finite reciprocal: checked by gemmill_gemm_prepare. Threads: any. Errors:
-/// GEMMILL_STATUS_UNSUPPORTED for f32 activations or i32 outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
+/// GEMMILL_STATUS_UNSUPPORTED for floating-point activations or i32 outputs; GEMMILL_STATUS_FROZEN after the first run;
+/// pointers.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -> Status {
     entry!("gemmill_gemm_set_a_scale", |c| {
-        let what = "f32 activations take their scale from their quantization";
-        let (gemm, mut settings) = change(c, gemm, |gemm| gemm.a != Type::F32, what)?;
+        let what = "floating-point activations take their scale from their quantization";
+        let (gemm, mut settings) = change(c, gemm, |gemm| !gemm.quantizes(), what)?;
         if !gemm.is_scaled() {
             return Err(Failure::unsupported(SCALES));
         }
@@ -131,7 +138,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_a_scale(gemm: *mut Gemm, scale: f32) -
     })
 }
 
-/// B_scale[j] = scale for all columns: of f32 outputs, and of u8 and i8 outputs with an f32 bias.
+/// B_scale[j] = scale for all columns: of floating-point outputs, and of u8 and i8 ones with an f32 bias.
 ///
 /// The scale is finite, above 0 and has a finite reciprocal: checked by gemmill_gemm_prepare. Threads: any.
 /// Errors: GEMMILL_STATUS_UNSUPPORTED for i32 outputs; GEMMILL_STATUS_FROZEN after the first run; pointers.
@@ -206,7 +213,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_multipliers(
 pub unsafe extern "C" fn gemmill_gemm_set_c_zero_point(gemm: *mut Gemm, zero_point: i32) -> Status {
     entry!("gemmill_gemm_set_c_zero_point", |c| {
         let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "a zero point of C is for u8 and i8 outputs")?;
-        check_byte(gemm.c, "zero point of C", zero_point)?;
+        check_byte(gemm.types.c, "zero point of C", zero_point)?;
         settings.c_zero_point = zero_point;
     })
 }
@@ -228,8 +235,8 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const
     })
 }
 
-/// bias[j] is added to f32 outputs; for u8 and i8 outputs, bias[j] / (A_scale * B_scale[j]), rounded to f32, is added
-/// to f32(raw). Null and 0 for no bias.
+/// bias[j] is added to floating-point outputs; for u8 and i8 outputs, bias[j] / (A_scale * B_scale[j]), rounded to f32,
+/// is added to f32(raw). Null and 0 for no bias.
 ///
 /// count: N. Replaces an i32 bias. u8 and i8 outputs need scales of A and B then. Values are finite: checked by
 /// gemmill_gemm_prepare. Ownership: values are copied. Threads: any.
@@ -241,13 +248,13 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_i32(gemm: *mut Gemm, bias: *const
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const f32, count: i64) -> Status {
     entry!("gemmill_gemm_set_bias_f32", |c| {
-        let (gemm, mut settings) = change(c, gemm, Gemm::is_scaled, "an f32 bias is for u8, i8 and f32 outputs")?;
+        let (gemm, mut settings) = change(c, gemm, Gemm::is_scaled, "an f32 bias is for all outputs but i32")?;
         let bias = optional_columns(c, "f32 bias", (bias, count), gemm.packed.n())?;
         settings.bias = bias.map_or(Bias::None, Bias::Float);
     })
 }
 
-/// lo = max(lo, zp) for u8 and i8 outputs, C = max(C, 0) for f32 ones, unless on is 0.
+/// lo = max(lo, zp) for u8 and i8 outputs, C = max(C, 0) for floating-point ones, unless on is 0.
 ///
 /// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for i32 outputs; GEMMILL_STATUS_FROZEN after the first run;
 /// pointers.
@@ -257,7 +264,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_bias_f32(gemm: *mut Gemm, bias: *const
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Status {
     entry!("gemmill_gemm_set_relu", |c| {
-        settings(c, gemm, Gemm::is_scaled, "ReLU is for u8, i8 and f32 outputs")?.relu = on != 0;
+        settings(c, gemm, Gemm::is_scaled, "ReLU is for all outputs but i32")?.relu = on != 0;
     })
 }
 
@@ -273,13 +280,13 @@ pub unsafe extern "C" fn gemmill_gemm_set_relu(gemm: *mut Gemm, on: i32) -> Stat
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, high: i32) -> Status {
     entry!("gemmill_gemm_set_clamp_i32", |c| {
         let (gemm, mut settings) = change(c, gemm, Gemm::gives_bytes, "integer limits are for u8 and i8 outputs")?;
-        check_byte(gemm.c, "lower limit of C", low)?;
-        check_byte(gemm.c, "upper limit of C", high)?;
+        check_byte(gemm.types.c, "lower limit of C", low)?;
+        check_byte(gemm.types.c, "upper limit of C", high)?;
         settings.int_clamp = Some((low, high));
     })
 }
 
-/// C = min(max(C, low), high), of f32 outputs; a NaN stays one.
+/// C = min(max(C, low), high), of floating-point outputs, before they are rounded; a NaN stays one.
 ///
 /// Limits may be infinite, but not NaN, and low is at most high, ReLU included: checked by gemmill_gemm_prepare.
 /// Threads: any. Errors: GEMMILL_STATUS_UNSUPPORTED for other outputs; GEMMILL_STATUS_FROZEN after the first run;
@@ -290,8 +297,8 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_i32(gemm: *mut Gemm, low: i32, h
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, high: f32) -> Status {
     entry!("gemmill_gemm_set_clamp_f32", |c| {
-        settings(c, gemm, |gemm| gemm.c == Type::F32, "f32 limits are for f32 outputs")?.float_clamp =
-            Some((low, high));
+        let what = "f32 limits are for floating-point outputs";
+        settings(c, gemm, Gemm::gives_floats, what)?.float_clamp = Some((low, high));
     })
 }
 
@@ -305,7 +312,7 @@ pub unsafe extern "C" fn gemmill_gemm_set_clamp_f32(gemm: *mut Gemm, low: f32, h
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -> Status {
     entry!("gemmill_gemm_set_accumulate", |c| {
-        settings(c, gemm, |gemm| gemm.c == Type::I32, "accumulation is for i32 outputs")?.accumulate = on != 0;
+        settings(c, gemm, |gemm| !gemm.is_scaled(), "accumulation is for i32 outputs")?.accumulate = on != 0;
     })
 }
 

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use gemmill_codegen::Tier;
 
-use super::builder::Weight;
+use super::builder::{PackBuilder, Weight};
 use super::file::StoredSchedule;
 use super::layout::Panel;
 use super::packed::{PackOptions, PackedB, ZeroPoints};
 use crate::error::Result;
+use crate::machine::threads::Threads;
 use crate::quant::per_column::OwnedPerColumn;
 use crate::views::MatRef;
 
@@ -60,19 +61,24 @@ impl Natural<'static> {
 
 impl Natural<'_> {
     /// Packs for a tier, or for the best one. A stored schedule that is for another layout is not used.
-    pub(super) fn pack(&self, tier: Option<Tier>, stored: Option<StoredSchedule<'_>>) -> Result<PackedB> {
+    pub(super) fn pack(
+        &self,
+        tier: Option<Tier>,
+        threads: Threads,
+        stored: Option<StoredSchedule<'_>>,
+    ) -> Result<PackedB> {
         match self.signed {
-            true => self.pack_as::<i8>(bytemuck::cast_slice(&self.weights), tier, stored),
-            false => self.pack_as::<u8>(&self.weights, tier, stored),
+            true => self.builder::<i8>(bytemuck::cast_slice(&self.weights), tier, stored)?.threads(threads).build(),
+            false => self.builder::<u8>(&self.weights, tier, stored)?.threads(threads).build(),
         }
     }
 
-    fn pack_as<T: Weight>(
-        &self,
-        weights: &[T],
+    fn builder<'a, T: Weight>(
+        &'a self,
+        weights: &'a [T],
         tier: Option<Tier>,
-        stored: Option<StoredSchedule<'_>>,
-    ) -> Result<PackedB> {
+        stored: Option<StoredSchedule<'a>>,
+    ) -> Result<PackBuilder<'a, T>> {
         let mut builder = PackedB::builder(MatRef::row_major(weights, self.k, self.n)?)
             .groups(self.groups)
             .zero_points(self.zero_points.get())
@@ -88,7 +94,7 @@ impl Natural<'_> {
         if let Some(tier) = tier {
             builder = builder.tier(tier);
         }
-        builder.build()
+        Ok(builder)
     }
 
     /// `Σ_k b` by column, modulo 2^32.
@@ -125,6 +131,6 @@ impl PackedB {
     pub fn repack(&self, tier: Tier) -> Result<PackedB> {
         // Unpacking takes as long as a pass over the weights.
         tier.require()?;
-        Natural::of(self).pack(Some(tier), None)
+        Natural::of(self).pack(Some(tier), Threads::Auto, None)
     }
 }

@@ -1,4 +1,5 @@
-"""Matrix products of low precision on x86 CPUs, as operators of PyTorch: int8, exactly, and with weights of 16 and 4 bits.
+"""Matrix products of low precision on x86 CPUs, as operators of PyTorch: int8, exactly, and with weights of 16 and 4
+bits.
 
 import gemmill_torch
 model = gemmill_torch.convert(model)  # or convert(model, dtype=torch.bfloat16), or "int4"

@@ -46,9 +46,10 @@ class PackedLinear(nn.Module):
 
 
 class LinearInt8(PackedLinear):
-    """An nn.Linear with int8 weights; activations are quantized on the fly, row by row unless x_scale says otherwise.
+    """An nn.Linear with int8 weights, for x of float32, bfloat16 or float16.
 
-    Scales of the weights are with them in `packed`.
+    Activations are quantized on the fly, row by row unless x_scale says otherwise. Scales of the weights are with them
+    in `packed`.
     """
 
     def __init__(self, packed: Tensor, bias: Tensor | None, in_features: int, out_features: int) -> None:
@@ -109,9 +110,11 @@ class LinearF16(LinearFloat):
 
 
 class LinearInt4(PackedLinear):
-    """An nn.Linear with weights of 4 bits and scales for groups of input features, for x of float32, bfloat16 or float16.
+    """An nn.Linear with weights of 4 bits and scales for groups of input features, for x of float32, bfloat16 or
+    float16.
 
-    Weights become float32 on the fly, or with quantize_x, rows of x become int8. Scales are with the weights in `packed`.
+    Weights become float32 on the fly, or with quantize_x, rows of x become int8. Scales are with the weights in
+    `packed`.
     """
 
     def __init__(self, packed: Tensor, bias: Tensor | None, in_features: int, out_features: int) -> None:
@@ -127,8 +130,8 @@ class LinearInt4(PackedLinear):
         symmetric: bool = True,
         search: bool = True,
     ) -> LinearInt4:
-        """Quantizes and packs the weights of a layer, as pack_int4_weight. Any number of input features does: the last group
-        may be smaller."""
+        """Quantizes and packs the weights of a layer, as pack_int4_weight. Any number of input features does: the last
+        group may be smaller."""
         packed = pack_int4_weight(linear.weight.detach(), group_size, symmetric, search)
         bias = None if linear.bias is None else linear.bias.detach().clone()
         layer = cls(packed, bias, linear.in_features, linear.out_features).train(linear.training)
@@ -164,17 +167,19 @@ def convert(
 ) -> nn.Module:
     """The model with its nn.Linear layers replaced by LinearInt8, for inference; a copy unless inplace.
 
-    dtype: what weights become. With torch.bfloat16 or torch.float16, layers become LinearBf16 or LinearF16, activations stay what
-    they are, and there is nothing to calibrate and no per_channel. With "int4", layers become LinearInt4.
-    group_size: for int4, 32, 64 or 128 (the default) input features have a scale; with fewer, results are more accurate. It need
-    not divide a layer's input features.
+    dtype: what weights become. With torch.bfloat16 or torch.float16, layers become LinearBf16 or LinearF16, activations
+    stay what they are, and there is nothing to calibrate and no per_channel. With "int4", layers become LinearInt4.
+    group_size: for int4, 32, 64 or 128 (the default) input features have a scale; with fewer, results are more
+    accurate. It need not divide a layer's input features.
     quantize_x: for int4, rows of activations become int8: faster, and less accurate.
-    calibrate: called with the model before it is converted, to run it with inputs that are typical. Each layer's activations
-    are quantized by the range that was seen then, instead of row by row: faster, and less accurate.
+    calibrate: called with the model before it is converted, to run it with inputs that are typical. Each layer's
+    activations are quantized by the range that was seen then, instead of row by row: faster, and less accurate.
     skip: called with name and layer; layers stay as they are where it gives True.
     """
     if dtype != torch.int8 and dtype != "int4" and dtype not in FLOAT_LAYERS:
-        raise ValueError(f'expected dtype to be torch.int8, torch.bfloat16, torch.float16 or "int4", but it is {dtype!r}')
+        raise ValueError(
+            f'expected dtype to be torch.int8, torch.bfloat16, torch.float16 or "int4", but it is {dtype!r}'
+        )
     if dtype != "int4" and (group_size is not None or quantize_x):
         raise ValueError(f"group_size and quantize_x are for int4, but dtype is {dtype}")
     if group_size not in (None, 32, 64, 128):

@@ -15,8 +15,8 @@ _ops = torch.ops.gemmill
 def int8_mm(a: Tensor, b: Tensor) -> Tensor:
     """C = A B: int8 matrices with any strides, int32 sums that are exact modulo 2^32. A drop-in for torch._int_mm.
 
-    B is packed on the fly. Its packed form is kept with a copy, and used again for as long as B has the copy's content: see
-    set_int8_mm_cache. Where B never changes, int8_mm_packed saves the comparison.
+    B is packed on the fly. Its packed form is kept with a copy, and used again for as long as B has the copy's content:
+    see set_int8_mm_cache. Where B never changes, int8_mm_packed saves the comparison.
     """
     return _ops.int8_mm(a, b)
 
@@ -37,12 +37,14 @@ def set_int8_mm_cache(size: int) -> None:
 
 
 def quantize_weight(weight: Tensor, per_channel: bool = True) -> tuple[Tensor, Tensor]:
-    """int8 weights, from -127 to 127, and scales of a layer's N x K weights: one for each output feature, or one for all."""
+    """int8 weights, from -127 to 127, and scales of a layer's N x K weights: one for each output feature, or one for
+    all."""
     return _ops.quantize_weight(weight, per_channel)
 
 
 def pack_weight(weight: Tensor, scales: Tensor) -> Tensor:
-    """A layer's int8 weights, N x K, and their N scales, or one, as bytes that every CPU can load: what linear_int8 takes."""
+    """A layer's int8 weights, N x K, and their N scales, or one, as bytes that every CPU can load: what linear_int8
+    takes."""
     return _ops.pack_weight(weight, scales)
 
 
@@ -59,9 +61,10 @@ def linear_int8(
     x_scale: float | None = None,
     x_zero_point: int = 0,
 ) -> Tensor:
-    """y = x W^T + bias in 8-bit integers, of the type of x: float32 or bfloat16.
+    """y = x W^T + bias in 8-bit integers, of the type of x: float32, bfloat16 or float16.
 
-    Activations are quantized to uint8 on the fly, by x_scale and x_zero_point, or each row by its own range without them.
+    Activations are quantized to uint8 on the fly, by x_scale and x_zero_point, or each row by its own range without
+    them.
     """
     return _ops.linear_int8(x, packed, bias, out_features, x_scale, x_zero_point)
 
@@ -80,7 +83,8 @@ def unpack_float_weight(packed: Tensor) -> Tensor:
 def linear_bf16(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
     """y = x W^T + bias with bfloat16 weights and float32 sums, of the type of x: float32, bfloat16 or float16.
 
-    Sums are one chain of fused multiply-adds in ascending order of input features: a row has the same bits in every batch.
+    Sums are one chain of fused multiply-adds in ascending order of input features: a row has the same bits in every
+    batch.
     """
     return _ops.linear_bf16(x, packed, bias, out_features)
 
@@ -93,8 +97,8 @@ def linear_f16(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int
 def pack_int4_weight(weight: Tensor, group_size: int = 128, symmetric: bool = True, search: bool = True) -> Tensor:
     """A layer's weights, N x K, in 4 bits, as bytes that every CPU can load: what linear_int4 takes.
 
-    Every group_size (32, 64 or 128) input features of an output feature have a scale, and a zero point unless symmetric.
-    Scales are searched for the least squared error, or just cover the weights without search.
+    Every group_size (32, 64 or 128) input features of an output feature have a scale, and a zero point unless
+    symmetric. Scales are searched for the least squared error, or just cover the weights without search.
     """
     return _ops.pack_int4_weight(weight, group_size, symmetric, search)
 
@@ -107,8 +111,8 @@ def unpack_int4_weight(packed: Tensor) -> Tensor:
 def linear_int4(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, quantize_x: bool = False) -> Tensor:
     """y = x W^T + bias with weights of 4 bits, of the type of x: float32, bfloat16 or float16.
 
-    Weights become float32, exactly, unless quantize_x: then each row of x becomes int8 by its largest magnitude, and sums
-    within a group are exact integers.
+    Weights become float32, exactly, unless quantize_x: then each row of x becomes int8 by its largest magnitude, and
+    sums within a group are exact integers.
     """
     return _ops.linear_int4(x, packed, bias, out_features, quantize_x)
 
@@ -150,11 +154,7 @@ def _(
     x_scale: float | None = None,
     x_zero_point: int = 0,
 ) -> Tensor:
-    _on_one_device(x, packed, bias)
-    torch._check(x.dtype in (torch.float32, torch.bfloat16), lambda: f"linear_int8: expected floats, not {x.dtype}")
-    torch._check(x.dim() >= 1, lambda: "linear_int8: expected x to have a dimension")
-    torch._check(packed.dtype == torch.uint8 and packed.dim() == 1, lambda: "linear_int8: expected packed weights")
-    return x.new_empty((*x.shape[:-1], out_features))
+    return _linear("linear_int8", x, packed, bias, out_features)
 
 
 @torch.library.register_fake("gemmill::quantize_weight")
@@ -181,15 +181,15 @@ def _(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.register_fake("gemmill::linear_bf16")
 def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
-    return _linear_float("linear_bf16", x, packed, bias, out_features)
+    return _linear("linear_bf16", x, packed, bias, out_features)
 
 
 @torch.library.register_fake("gemmill::linear_f16")
 def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
-    return _linear_float("linear_f16", x, packed, bias, out_features)
+    return _linear("linear_f16", x, packed, bias, out_features)
 
 
-def _linear_float(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+def _linear(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
     _on_one_device(x, packed, bias)
     types = (torch.float32, torch.bfloat16, torch.float16)
     torch._check(x.dtype in types, lambda: f"{op}: expected floats, not {x.dtype}")
@@ -213,7 +213,7 @@ def _(packed: Tensor) -> Tensor:
 
 @torch.library.register_fake("gemmill::linear_int4")
 def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, quantize_x: bool = False) -> Tensor:
-    return _linear_float("linear_int4", x, packed, bias, out_features)
+    return _linear("linear_int4", x, packed, bias, out_features)
 
 
 @torch.library.register_fake("gemmill::pack_int4_weight")

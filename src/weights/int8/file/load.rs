@@ -6,6 +6,7 @@ use super::schedule::StoredSchedule;
 use super::{ABSENT, ENVELOPE, PER_COLUMN, PER_GROUP, PER_TENSOR};
 use crate::bytes::read::Reader;
 use crate::error::{Error, Result};
+use crate::machine::threads::Threads;
 use crate::quant::per_column::OwnedPerColumn;
 use crate::weights::int8::builder::PackEffort;
 use crate::weights::int8::natural::Natural;
@@ -25,11 +26,12 @@ use crate::weights::int8::packed::{PackOptions, PackedB};
 pub struct Loader<'a> {
     bytes: &'a [u8],
     tier: Option<Tier>,
+    threads: Threads,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Loader { bytes, tier: None }
+        Loader { bytes, tier: None, threads: Threads::Auto }
     }
 
     /// Packs for this tier instead of the best one, whatever tier the weights were packed for before.
@@ -41,6 +43,21 @@ impl<'a> Loader<'a> {
         self
     }
 
+    /// Whether threads of the caller's rayon pool share the work, as
+    /// [`PackBuilder::threads`](crate::PackBuilder::threads) says.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB, Threads};
+    /// let packed = PackedB::new(MatRef::row_major(&[1i8, 2, 3, 4], 2, 2)?)?;
+    /// assert_eq!(PackedB::loader(&packed.to_bytes()).threads(Threads::Max(1)).load()?, packed);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Loads.
     ///
     /// # Errors
@@ -48,7 +65,7 @@ impl<'a> Loader<'a> {
     pub fn load(self) -> Result<PackedB> {
         let content = ENVELOPE.open(self.bytes)?;
         let (natural, stored) = parse(Reader::new(content))?;
-        natural.pack(self.tier, stored)
+        natural.pack(self.tier, self.threads, stored)
     }
 }
 

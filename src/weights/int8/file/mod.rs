@@ -117,7 +117,7 @@ impl PackedB {
         Loader::new(bytes).load()
     }
 
-    /// Loads bytes with options: the tier.
+    /// Loads bytes with options: the tier, and whether threads share the work.
     ///
     /// # Examples
     /// ```
