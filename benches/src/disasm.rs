@@ -3,23 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use gemmill::Tier;
-use gemmill_codegen::{Kernel, KernelDesc};
+use gemmill_codegen::NamedCode;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, Instruction, IntelFormatter};
 
-use crate::args::{self, Activations, Shape, WeightKind};
-use crate::case::{self, IntCase, Integers, Setup};
-use crate::groups::Groups;
-use crate::op::{IntOp, Op};
+use crate::args::{self, Shape};
+use crate::case;
+use crate::operands::OperandArgs;
 
-/// Prints the code of the kernels that gemmill generates for a shape.
+/// Multiplies once, and prints the code of the kernels that gemmill generates for it.
 #[derive(Debug, Args)]
 pub struct DisasmArgs {
-    /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32} or f32{i8,u8}-f32
-    #[arg(long, default_value = "u8i8-i32")]
-    op: IntOp,
+    #[command(flatten)]
+    operands: OperandArgs,
     /// Rows of A and C
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     m: u32,
@@ -29,12 +27,6 @@ pub struct DisasmArgs {
     /// Columns of A, rows of B
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     k: u32,
-    /// How weights are made: their values decide which sequences a kernel has
-    #[arg(long, value_enum, default_value_t = WeightKind::PerColumn)]
-    weights: WeightKind,
-    /// How f32 activations are quantized
-    #[arg(long, value_enum, default_value_t = Activations::Dynamic)]
-    activations: Activations,
     /// Instruction-set tier; the best one of this CPU if not given
     #[arg(long)]
     tier: Option<Tier>,
@@ -47,35 +39,21 @@ pub struct DisasmArgs {
 pub fn run(args: &DisasmArgs) -> Result<()> {
     let tier = args::tier_or_best(args.tier)?;
     let shape = Shape::checked(args.m as usize, args.n as usize, args.k as usize)?;
-    let setup = Setup {
-        weights: args.weights,
-        integers: Integers { activations: args.activations, ..Integers::default() },
-        groups: Groups::default(),
-        hardware_dot: None,
-        copies: 1,
-        tier,
-        threads: 1,
-        seed: 1,
-    };
-    case::check_weights(Op::Int(args.op), args.weights)?;
-    let description = IntCase::new(args.op, &shape, &setup)?.describe()?;
-    println!("; {} {shape}, weights {}", args.op, args.weights);
-    for desc in &description.kernels {
-        print!("{}", kernel(desc, args.bytes)?);
-    }
-    if description.kernels.is_empty() {
-        bail!("tier {tier} has no machine code for this: it is plain Rust");
+    let setup = args.operands.setup(tier)?;
+    println!("; {} {shape}, weights {}", args.operands.op, setup.weights);
+    case::new(args.operands.op, &shape, &setup)?.run()?;
+    for kernel in gemmill_codegen::generated() {
+        print!("{}", listing(&kernel, args.bytes));
     }
     Ok(())
 }
 
-fn kernel(desc: &KernelDesc, with_bytes: bool) -> Result<String> {
-    if desc.tier == Tier::Portable {
-        return Ok(format!("\n; {desc}: plain Rust, no machine code\n"));
+fn listing(kernel: &NamedCode, with_bytes: bool) -> String {
+    let NamedCode { name, bytes } = kernel;
+    if bytes.is_empty() {
+        return format!("\n; {name}: plain Rust, no machine code\n");
     }
-    let kernel = Kernel::generate(desc)?;
-    let code = kernel.bytes();
-    Ok(format!("\n; {desc}, {} bytes\n{}", code.len(), disassemble(code, with_bytes)))
+    format!("\n; {name}, {} bytes\n{}", bytes.len(), disassemble(bytes, with_bytes))
 }
 
 /// Intel syntax with a label at every target of a branch.

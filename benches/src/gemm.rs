@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use clap::Args;
 use gemmill::Tier;
 
-use crate::args::{self, Activations, Format, Shape, ShapeArgs, WeightKind};
-use crate::case::{self, Case, Integers, Setup, Verdict};
-use crate::groups::GroupArgs;
-use crate::hardware_dot::DotArgs;
+use crate::args::{self, Format, Shape, ShapeArgs};
+use crate::case::{self, Case, Setup, Verdict};
 use crate::measure::{self, Timing};
 use crate::op::{Arithmetic, Op};
+use crate::operands::OperandArgs;
 use crate::output;
 use crate::peak::{self, TierPeak};
 use crate::peers::{self, Peers};
@@ -35,31 +34,10 @@ long samples, and not in the best of short ones.
 
 For steady figures pin the process, for example with `taskset -c 2 gemmill-bench gemm ...`: it does not pin itself.")]
 pub struct GemmArgs {
-    /// Operation, as activations, weights and result: {u8,i8}{i8,u8}-{i32,u8,i8,f32}, f32{i8,u8}-f32, or any three of
-    /// f32, f16 and bf16: f32f16-f32, bf16bf16-bf16. With weights of 4 or 2 bits in groups: f32i4-f32, bf16i2-bf16 and
-    /// so on expand weights to f32, i8i4-f32 and i8i2-f32 quantize f32 activations to i8, row by row inside the call
-    #[arg(long, default_value = "u8i8-i32")]
-    op: Op,
+    #[command(flatten)]
+    operands: OperandArgs,
     #[command(flatten)]
     shapes: ShapeArgs,
-    /// How weights are made: per-column if not given, gaussian in all but integer products; u8 weights are the i8 ones
-    /// plus 128, with zero point 128
-    #[arg(long, value_enum)]
-    weights: Option<WeightKind>,
-    #[command(flatten)]
-    groups: GroupArgs,
-    /// How f32 activations are quantized for integer weights: dynamic if not given
-    #[arg(long, value_enum)]
-    activations: Option<Activations>,
-    /// Largest u8 activation; packing is told of it (uniform in 0..=MAX): 255 if not given
-    #[arg(long, value_name = "MAX")]
-    activation_max: Option<u8>,
-    /// Zero point of integer activations: 43 if not given
-    #[arg(long, value_name = "Z", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(i32).range(-128..=255))]
-    a_zero_point: Option<i32>,
-    #[command(flatten)]
-    dot: DotArgs,
     /// Threads of one product
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = parse_threads)]
     threads: usize,
@@ -180,35 +158,6 @@ impl Measurement<'_> {
     }
 }
 
-impl GemmArgs {
-    fn setup(&self, tier: Tier) -> Result<Setup> {
-        if !matches!(self.op, Op::Int(_)) {
-            let given = [
-                ("--activations", self.activations.is_some()),
-                ("--activation-max", self.activation_max.is_some()),
-                ("--a-zero-point", self.a_zero_point.is_some()),
-            ];
-            for (option, given) in given {
-                ensure!(!given, "{option} is for integer products: {} has floating-point activations", self.op);
-            }
-        }
-        if let (Some(option), false) = (self.groups.given(), matches!(self.op, Op::Group(_))) {
-            bail!("{option} is for weights of 4 or 2 bits: {} has others", self.op);
-        }
-        let hardware_dot = self.dot.of(&[self.op], tier)?;
-        let weights = self.weights.unwrap_or(WeightKind::of(self.op)[0]);
-        case::check_weights(self.op, weights)?;
-        let usual = Integers::default();
-        let integers = Integers {
-            activations: self.activations.unwrap_or(usual.activations),
-            activation_max: self.activation_max.unwrap_or(usual.activation_max),
-            a_zero_point: self.a_zero_point.unwrap_or(usual.a_zero_point),
-        };
-        let (groups, threads, seed) = (self.groups.groups(), self.threads, self.seed);
-        Ok(Setup { weights, integers, groups, hardware_dot, copies: 1, tier, threads, seed })
-    }
-}
-
 /// The subcommand.
 pub fn run(args: &GemmArgs) -> Result<()> {
     let shapes = args.shapes.shapes()?;
@@ -216,13 +165,13 @@ pub fn run(args: &GemmArgs) -> Result<()> {
         output::check_writable(path)?;
     }
     let tier = args::tier_or_best(args.tier)?;
-    let setup = args.setup(tier)?;
+    let op = args.operands.op;
+    let setup = Setup { threads: args.threads, seed: args.seed, ..args.operands.setup(tier)? };
     let verify_budget = VERIFY_BUDGET;
-    let measurement =
-        Measurement { op: args.op, setup: &setup, seconds: args.seconds, turns: args.turns, verify_budget };
+    let measurement = Measurement { op, setup: &setup, seconds: args.seconds, turns: args.turns, verify_budget };
     let mut peers = args.peer.as_deref().map(|path| Peers::start(path, tier)).transpose()?;
     let names: Vec<String> = peers.as_ref().map(|p| p.names().to_vec()).unwrap_or_default();
-    let arithmetic = setup.hardware_dot.map_or(args.op.arithmetic(), Arithmetic::Dot);
+    let arithmetic = setup.hardware_dot.map_or(op.arithmetic(), Arithmetic::Dot);
     let mut peak = TierPeak::new(tier, arithmetic)?;
     let bandwidth = (args.format == Format::Json).then(|| peak::l2_and_memory(tier, args.seconds.min(0.1)));
 

@@ -20,6 +20,7 @@ mod npy;
 mod npy_file;
 mod npy_float;
 mod op;
+mod operands;
 mod output;
 mod peak;
 mod peers;

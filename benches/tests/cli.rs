@@ -235,17 +235,18 @@ fn an_interrupt_leaves_no_file() -> TestResult {
 fn disasm_prints_code_or_says_that_there_is_none() -> TestResult {
     let s = Sandbox::new()?;
     let shape = ["disasm", "--m", "20", "--n", "32", "--k", "64"];
-    let avx2 = s.bench(&[&shape[..], &["--tier", "avx2"]].concat())?;
-    if avx2.status.success() {
-        let text = String::from_utf8(avx2.stdout)?;
-        assert!(text.contains("ymm") && text.contains("ret") && text.contains("L0:"), "{text}");
-    } else {
-        assert!(String::from_utf8(avx2.stderr)?.contains("lacks"));
+    for op in ["u8i8-i32", "f32i8-f32", "f32f16-bf16", "i8i4-f32", "f32i2-f16"] {
+        let shape = [&shape[..], &["--op", op]].concat();
+        let avx2 = s.bench(&[&shape[..], &["--tier", "avx2"]].concat())?;
+        if avx2.status.success() {
+            let text = String::from_utf8(avx2.stdout)?;
+            assert!(text.contains("ymm") && text.contains("ret") && text.contains("L0:"), "{text}");
+        } else {
+            assert!(String::from_utf8(avx2.stderr)?.contains("lacks"));
+        }
+        assert!(s.ok(&[&shape[..], &["--tier", "portable"]].concat())?.contains("plain Rust"), "{op}");
     }
-    let portable = s.bench(&[&shape[..], &["--tier", "portable"]].concat())?;
-    let all = [portable.stdout, portable.stderr].concat();
-    assert!(String::from_utf8(all)?.contains("plain Rust"));
-    Ok(())
+    s.refused(&[&shape[..], &["--op", "f32f16-f32", "--a-zero-point", "3"]].concat(), "--a-zero-point is for integer")
 }
 
 #[test]

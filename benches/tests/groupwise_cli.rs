@@ -86,7 +86,6 @@ fn gemm_and_gemv_refuse_options_of_the_other_kinds() -> TestResult {
     s.refused(&[&shape[..], &["--op", "u8i4-f32"]].concat(), "expected one of")?;
     s.refused(&[&shape[..], &["--op", "i8i3-f32"]].concat(), "i8i4-f32")?;
     s.refused(&["gemv", "--quantizer", "search"], "--quantizer is for weights of 4 or 2 bits")?;
-    s.refused(&["disasm", "--op", "i8i4-f32", "--m", "1", "--n", "1", "--k", "1"], "expected one of u8i8-i32")?;
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use gemmill::{
-    ActivationQuantization, Dequantize, Description, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams, Requantize,
-    Threads, Tier,
+    ActivationQuantization, Dequantize, Gemm, IntOutput, MatMut, MatRef, PackedB, QuantParams, Requantize, Threads,
+    Tier,
 };
 
 use super::int_expectation::{Activation, Expectation, Output};
@@ -27,7 +27,6 @@ pub struct IntCase {
 /// The call that is timed. Operands and result have types that only the implementation knows.
 trait Call {
     fn run(&mut self) -> gemmill::Result<()>;
-    fn describe(&self) -> gemmill::Result<Description>;
     /// Fills C with a value that a product hardly gives.
     fn poison(&mut self);
     /// The bits of row `i` of C.
@@ -51,9 +50,6 @@ macro_rules! call {
                 let a = MatRef::row_major(&self.a, self.shape.m, self.shape.k)?;
                 self.next = next_of(self.next, self.gemms.len());
                 self.gemms[self.next].run(a, &mut MatMut::row_major(&mut self.c, self.shape.m, self.shape.n)?)
-            }
-            fn describe(&self) -> gemmill::Result<Description> {
-                self.gemms[0].describe(self.shape.m)
             }
             fn poison(&mut self) {
                 self.c.fill($poison);
@@ -92,11 +88,6 @@ impl IntCase {
         let call = call(&copies, &activation, &output, shape, setup.threads)?;
         let expectation = Expectation::new(activation, weights, output, shape);
         Ok(IntCase { packed, pack_seconds, call, expectation, shape: shape.clone() })
-    }
-
-    /// What the operation does for this shape.
-    pub fn describe(&self) -> Result<Description> {
-        Ok(self.call.describe()?)
     }
 }
 

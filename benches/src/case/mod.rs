@@ -12,8 +12,6 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use gemmill::{HardwareDot, Tier};
 
-pub use int::IntCase;
-
 use crate::args::{Activations, Shape, WeightKind};
 use crate::data::Random;
 use crate::groups::Groups;
@@ -83,7 +81,7 @@ pub trait Case {
 pub fn new(op: Op, shape: &Shape, setup: &Setup) -> Result<Box<dyn Case>> {
     check_weights(op, setup.weights)?;
     Ok(match op {
-        Op::Int(op) => Box::new(IntCase::new(op, shape, setup)?),
+        Op::Int(op) => Box::new(int::IntCase::new(op, shape, setup)?),
         Op::Float(op) => float::new(op, shape, setup)?,
         Op::Group(op) => groupwise::new(op, shape, setup)?,
     })
