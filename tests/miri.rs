@@ -120,13 +120,13 @@ fn halves_are_quantized_and_given_back() {
 /// Panels of few bits are read from their second half, whose scales lie before it.
 #[test]
 fn weights_of_few_bits() {
-    let (m, n, k) = (2, 50, 70);
+    let (m, n, k) = (2, 50, 35);
     let a: Vec<f32> = numbers(m * k, 10).into_iter().map(f32::from).collect();
     let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Each };
     let small = |count: usize, seed| numbers(count, seed).into_iter().map(|x| x as u8 % 16).collect::<Vec<u8>>();
     // Quantizing here would start a pool, whose queues make pointers of addresses.
-    let (values, zero_points) = (small(k * n, 9), small(3 * n, 11));
-    let scales = (0..3 * n).map(|x| bf16::from_f32(1.0 + x as f32 / 64.0)).collect();
+    let (values, zero_points) = (small(k * n, 9), small(2 * n, 11));
+    let scales = (0..2 * n).map(|x| bf16::from_f32(1.0 + x as f32 / 64.0)).collect();
     let weights = GroupwiseWeights::from_parts(GroupwiseParts { k, n, format, values, scales, zero_points }).unwrap();
     let packed = PackedGroupwise::with_threads(&weights, Threads::Max(1)).unwrap();
     let (a_view, mut integers, mut floats) =
