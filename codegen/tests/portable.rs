@@ -64,7 +64,7 @@ mod guarded {
 
 /// Fewer cases where each takes long.
 fn cases(count: usize) -> usize {
-    if cfg!(miri) { count.div_ceil(30) } else { count }
+    if cfg!(miri) { count.div_ceil(60) } else { count }
 }
 
 #[test]
