@@ -129,25 +129,10 @@ impl<'a> Operand<'a> {
         }
     }
 
-    /// Elements side by side in a row of floats, as f32, from element `(i, k)` on.
+    /// Elements that follow each other in a row of floats, as f32, from element `(i, k)` on.
     #[inline(always)]
     pub(crate) fn read(&self, i: usize, k: usize, out: &mut [f32]) {
-        let same_length = "as many of both";
-        match self.elements {
-            AnyRef::F32(m) => match m.row(i) {
-                Some(row) => out.copy_from_slice(&row[k..][..out.len()]),
-                None => out.iter_mut().enumerate().for_each(|(j, to)| *to = m.at(i, k + j)),
-            },
-            AnyRef::F16(m) => match m.row(i) {
-                Some(row) => convert::f16_to_f32(&row[k..][..out.len()], out).expect(same_length),
-                None => out.iter_mut().enumerate().for_each(|(j, to)| *to = m.at(i, k + j).to_f32()),
-            },
-            AnyRef::Bf16(m) => match m.row(i) {
-                Some(row) => convert::bf16_to_f32(&row[k..][..out.len()], out).expect(same_length),
-                None => out.iter_mut().enumerate().for_each(|(j, to)| *to = m.at(i, k + j).to_f32()),
-            },
-            AnyRef::U8(_) | AnyRef::I8(_) | AnyRef::I32(_) => unreachable!("operations check that A holds floats"),
-        }
+        convert::read_row(&self.elements, i, k, out);
     }
 
     /// The same as bf16, to the nearest.

@@ -133,8 +133,8 @@ thread_local! {
     static ROW_PARAMETERS: RefCell<RowParameters> = RefCell::default();
 }
 
-/// Runs `f` with row parameters, empty: with this thread's, which have memory, if it needs some. A run inside a run gets
-/// fresh ones.
+/// Runs `f` with row parameters, empty: with this thread's, which have memory, if it needs some. A run inside a run
+/// gets fresh ones.
 pub(crate) fn with_row_parameters<R>(needs_some: bool, f: impl FnOnce(&mut RowParameters) -> R) -> R {
     if !needs_some {
         return f(&mut RowParameters::default());

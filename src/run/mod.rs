@@ -5,7 +5,7 @@
 //! parts (threads):  rows × columns                     each part writes its own rectangle of C
 //!   LOOP 1  rows in blocks of MC                       A is written as kernels read it (`Body::prepare`), unless
 //!                                                      they can read it where it lies
-//!     LOOP 2 ..  the family's own                      (`Body::multiply`) panels or strips, passes over K, kernel calls
+//!     LOOP 2 ..  the family's own                      (`Body::multiply`) panels or strips, passes over K, kernels
 //! ```
 //!
 //! Where several parts share rows, A is written once for all of them: rounds of rows are prepared by all threads, a

@@ -209,7 +209,6 @@ impl<'a, T: Element> MatRef<'a, T> {
     /// Element `(i, j)` of a matrix that is known to have it.
     #[inline]
     pub(crate) fn at(&self, i: usize, j: usize) -> T {
-        assert!(i < self.rows && j < self.cols, "({i}, {j}) of {} x {}", self.rows, self.cols);
         // SAFETY: by the view's invariant its elements can be read, and this is one.
         unsafe { self.place(i, j).read() }
     }
@@ -255,10 +254,10 @@ impl<'a, T: Element> MatRef<'a, T> {
         self.start.as_ptr()
     }
 
-    /// Where element `(i, j)` is, if there is one.
+    /// Where element `(i, j)` of a matrix that is known to have it is.
     #[inline]
     fn place(&self, i: usize, j: usize) -> NonNull<T> {
-        debug_assert!(i < self.rows && j < self.cols);
+        assert!(i < self.rows && j < self.cols, "({i}, {j}) of {} x {}", self.rows, self.cols);
         // SAFETY: by the view's invariant the offset of an element fits, and stays within what the elements lie in.
         unsafe { self.start.add(i * self.row_stride + j * self.col_stride) }
     }
@@ -444,10 +443,10 @@ impl<'a, T> MatMut<'a, T> {
         self.start.as_ptr()
     }
 
-    /// Where row `i` begins, of a matrix that has elements in it.
+    /// Where row `i` begins, of a matrix that is known to have elements in it.
     #[inline]
     fn row_start(&self, i: usize) -> NonNull<T> {
-        debug_assert!(i < self.rows && self.cols > 0);
+        assert!(i < self.rows && self.cols > 0, "({i}, 0) of {} x {}", self.rows, self.cols);
         // SAFETY: by the view's invariant the offset of an element fits, and stays within what the elements lie in.
         unsafe { self.start.add(i * self.row_stride) }
     }

@@ -191,8 +191,8 @@ impl<B: Weight + QuantElement> Weights<B> {
     pub fn describe(&self) -> String {
         let Weights { b, values, groups, zero_points, activation_max, effort, kc } = self;
         format!(
-            "B: {} [{}×{}] {values:?} {:?}, groups {groups}, zero points {zero_points:?}, activations <= {activation_max}, \
-             {effort:?}, kc {kc:?}",
+            "B: {} [{}×{}] {values:?} {:?}, groups {groups}, zero points {zero_points:?}, \
+             activations <= {activation_max}, {effort:?}, kc {kc:?}",
             std::any::type_name::<B>(),
             b.rows,
             b.cols,

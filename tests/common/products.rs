@@ -160,8 +160,8 @@ pub fn check<A: Float, B: Float, C: Float + Bits, S: Summation<B>>(
     c.assert_holds(&expected, || {
         let types = [A::FLOAT, B::FLOAT, C::FLOAT].map(FloatType::name);
         format!(
-            "{by} on {tier} {types:?} {m}x{n}x{k}, A {a_order:?}, B {b_order:?}, {numbers:?}, beta {beta}, bias {}, residual {}, \
-             {function:?}, {threads:?}",
+            "{by} on {tier} {types:?} {m}x{n}x{k}, A {a_order:?}, B {b_order:?}, {numbers:?}, beta {beta}, bias {}, \
+             residual {}, {function:?}, {threads:?}",
             bias.is_some(),
             residual.is_some()
         )

@@ -102,30 +102,53 @@ const FEW_BITS: [[usize; 3]; 6] =
 /// One row, and blocks of rows.
 const DOTS: [[usize; 3]; 4] = [[1, 4096, 4096], [16, 1024, 1024], [256, 1024, 1024], [1024, 1024, 1024]];
 
-/// What all products go through.
-const INT_SOURCES: [&str; 6] =
-    ["codegen/src/gemm_i8", "codegen/src/x86", "src/gemm", "src/pack", "src/plan", "src/run"];
-const FLOAT_SOURCES: [&str; 5] = ["codegen/src/gemm_float", "codegen/src/x86", "src/float", "src/plan", "src/run"];
-const GROUP_SOURCES: [&str; 7] = [
-    "codegen/src/gemm_float",
-    "codegen/src/gemm_groups",
+/// What products go through from the plan to the instructions, and the weights that they find.
+const INT_SOURCES: [&str; 9] = [
+    "codegen/src/families/int8",
+    "codegen/src/frame",
+    "codegen/src/tuning",
     "codegen/src/x86",
-    "src/float",
-    "src/groupwise",
+    "src/machine/tuning",
+    "src/operands",
     "src/plan",
     "src/run",
+    "src/weights/int8",
 ];
-const ALL_SOURCES: [&str; 10] = [
-    "codegen/src/gemm_float",
-    "codegen/src/gemm_groups",
-    "codegen/src/gemm_i8",
+const FLOAT_SOURCES: [&str; 10] = [
+    "codegen/src/families/element",
+    "codegen/src/families/float",
+    "codegen/src/frame",
+    "codegen/src/tuning",
     "codegen/src/x86",
-    "src/float",
-    "src/gemm",
-    "src/groupwise",
-    "src/pack",
+    "src/machine/tuning",
+    "src/operands",
     "src/plan",
     "src/run",
+    "src/weights/float",
+];
+const GROUP_SOURCES: [&str; 11] = [
+    "codegen/src/families/element",
+    "codegen/src/families/float",
+    "codegen/src/families/groups",
+    "codegen/src/frame",
+    "codegen/src/tuning",
+    "codegen/src/x86",
+    "src/machine/tuning",
+    "src/operands",
+    "src/plan",
+    "src/run",
+    "src/weights/groupwise",
+];
+const ALL_SOURCES: [&str; 9] = [
+    "codegen/src/families",
+    "codegen/src/frame",
+    "codegen/src/tuning",
+    "codegen/src/x86",
+    "src/machine/tuning",
+    "src/operands",
+    "src/plan",
+    "src/run",
+    "src/weights",
 ];
 
 /// The tiers with machine code that this CPU runs.
@@ -243,7 +266,7 @@ pub fn all() -> Result<Vec<Measurement>> {
         about: "1024 × 1024 weights, nanoseconds for each: from the caller's matrix to what kernels read, quantizing \
                 left out.",
         tier: TierOf::Row,
-        sources: &["src/float", "src/groupwise", "src/pack"],
+        sources: &["codegen/src/machine/quads", "src/machine/tuning", "src/weights"],
         what: What::Packing,
     });
     Ok(all)

@@ -28,11 +28,7 @@ impl Core {
     pub fn of_this_cpu() -> Core {
         static CORE: OnceLock<Core> = OnceLock::new();
         *CORE.get_or_init(|| {
-            #[cfg(target_arch = "x86_64")]
-            if matches!(&cpuid::vendor(), b"AuthenticAMD" | b"HygonGenuine") {
-                return Core::Zen;
-            }
-            Core::Intel
+            if matches!(&cpuid::vendor(), b"AuthenticAMD" | b"HygonGenuine") { Core::Zen } else { Core::Intel }
         })
     }
 }
@@ -61,13 +57,7 @@ impl Caches {
     /// ```
     pub fn of_this_cpu() -> Caches {
         static CACHES: OnceLock<Caches> = OnceLock::new();
-        *CACHES.get_or_init(|| {
-            #[cfg(target_arch = "x86_64")]
-            let found = cpuid::caches();
-            #[cfg(not(target_arch = "x86_64"))]
-            let found = None;
-            found.unwrap_or(Caches::FALLBACK)
-        })
+        *CACHES.get_or_init(|| cpuid::caches().unwrap_or(Caches::FALLBACK))
     }
 }
 
@@ -100,14 +90,10 @@ impl Machine {
 /// assert!(!gemmill_codegen::cpu_name().is_empty());
 /// ```
 pub fn cpu_name() -> String {
-    #[cfg(target_arch = "x86_64")]
-    let name = cpuid::brand();
-    #[cfg(not(target_arch = "x86_64"))]
-    let name: Option<String> = None;
-    name.unwrap_or_else(|| format!("unnamed {} CPU", std::env::consts::ARCH))
+    cpuid::brand().unwrap_or_else(|| format!("unnamed {} CPU", std::env::consts::ARCH))
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod cpuid {
     use super::Caches;
     use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -162,6 +148,22 @@ mod cpuid {
             .collect();
         let text = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
         (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Where there is no CPUID, or Miri interprets the program, which knows none.
+#[cfg(any(not(target_arch = "x86_64"), miri))]
+mod cpuid {
+    pub(super) fn caches() -> Option<super::Caches> {
+        None
+    }
+
+    pub(super) fn vendor() -> [u8; 12] {
+        [0; 12]
+    }
+
+    pub(super) fn brand() -> Option<String> {
+        None
     }
 }
 

@@ -25,7 +25,11 @@ impl Features {
     }
 }
 
+/// Under Miri, which knows no CPUID, a CPU without features.
 fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
+    if cfg!(miri) {
+        return [0; 4];
+    }
     let r = __cpuid_count(leaf, subleaf);
     [r.eax, r.ebx, r.ecx, r.edx]
 }
@@ -88,7 +92,10 @@ mod tests {
     fn detection_agrees_with_the_standard_library() {
         macro_rules! agree {
             ($($feature:ident $name:tt)*) => {
-                $(assert_eq!(Features::$feature.missing().is_none(), std::arch::is_x86_feature_detected!($name), $name);)*
+                $({
+                    let found = std::arch::is_x86_feature_detected!($name);
+                    assert_eq!(Features::$feature.missing().is_none(), found, $name);
+                })*
             };
         }
         agree!(AVX "avx" AVX2 "avx2" FMA "fma" F16C "f16c" AVX_VNNI "avxvnni" AVX512F "avx512f" AVX512BW "avx512bw");

@@ -4,7 +4,7 @@
 use gemmill_codegen::*;
 use half::{bf16, f16};
 
-use crate::common::Rng;
+use crate::common::{Rng, sizes};
 use crate::guarded::Guarded;
 
 /// A product in one or more parts of K, with all its operands.
@@ -244,7 +244,7 @@ impl Case {
             epilogue.function = rng.pick(&FUNCTIONS);
         }
         let parts = rng.pick(&PARTS);
-        let tiles = rng.pick(&TILES);
+        let tiles = rng.pick(sizes(&TILES, 3));
         Case::new(desc, epilogue, parts, tiles, rng)
     }
 
@@ -262,12 +262,12 @@ impl Case {
             prefetch: rng.pick(&[FloatPrefetch::None, FloatPrefetch::Ahead]),
             ..desc
         };
-        let (groups, rest) = rng.pick(&PARTS_OF_GROUPS);
+        let (groups, rest) = rng.pick(sizes(&PARTS_OF_GROUPS, 5));
         let mut parts: Vec<usize> = groups.iter().map(|count| count * usize::from(size)).collect();
         if rest > 0 || parts.is_empty() {
             parts.push(rest);
         }
-        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(&TILES));
+        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(sizes(&TILES, 3)));
         Case::new(desc, epilogue, &parts, tiles, rng)
     }
 
@@ -287,12 +287,12 @@ impl Case {
         } else {
             desc
         };
-        let (groups, rest) = rng.pick(&GROUPS);
+        let (groups, rest) = rng.pick(sizes(&GROUPS, 5));
         let mut parts: Vec<usize> = groups.iter().map(|count| count * dot.group()).collect();
         if rest > 0 || parts.is_empty() {
             parts.push(rest);
         }
-        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(&TILES));
+        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(sizes(&TILES, 3)));
         Case::new(desc, epilogue, &parts, tiles, rng)
     }
 

@@ -3,7 +3,7 @@
 use gemmill_codegen::*;
 use half::bf16;
 
-use crate::common::Rng;
+use crate::common::{Rng, sizes};
 use crate::guarded::Guarded;
 
 /// One micro-tile, or several, with all operands.
@@ -22,7 +22,7 @@ pub struct Case {
 impl Case {
     pub fn random(desc: GroupKernelDesc, rng: &mut Rng) -> Case {
         let row_tiles = rng.pick(&[1, 1, 2, 3]);
-        let full = rng.pick(&[1, 2, 4]);
+        let full = rng.pick(sizes(&[1, 2, 4], 1));
         let mut chunks = vec![full; 1 + rng.below(4)];
         if rng.below(2) == 0 {
             chunks.push(1 + rng.below(full as usize) as u32);

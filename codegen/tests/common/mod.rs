@@ -168,6 +168,11 @@ impl Rng {
     }
 }
 
+/// Sizes of cases: under Miri, where large ones take minutes, only so many of the first.
+pub fn sizes<T>(all: &'static [T], small: usize) -> &'static [T] {
+    if cfg!(miri) { &all[..small] } else { all }
+}
+
 /// The share of a test's cases that this run does: `GEMMILL_TEST_SHARE`, above 0 and at most 1, which it is unless set.
 /// For machines on which all would take too long.
 pub fn share() -> f64 {

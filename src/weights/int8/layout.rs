@@ -272,7 +272,7 @@ impl PackedPanels {
             for (i, &block) in blocks.iter().enumerate() {
                 let (this, others) = data.split_at_mut(draft.block_bytes(i, layout));
                 data = others;
-                debug_assert!(draft.schedules[i].is_natural());
+                assert!(draft.schedules[i].is_natural());
                 gather(&draft.panel, block, bytemuck::cast_slice_mut(this), draft.corrections);
             }
         });

@@ -63,7 +63,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     fn push(&mut self, section: Section, steps: &[Placed]) {
-        debug_assert_eq!(section.steps(), steps.len());
+        assert_eq!(section.steps(), steps.len());
         self.sections[section as usize].extend_from_slice(steps);
     }
 

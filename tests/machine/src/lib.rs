@@ -6,8 +6,9 @@
 //! with the SSE control register in its default state: rounding to nearest even, denormals kept, exceptions masked.
 //!
 //! ```text
-//! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | vector ─→ integer, float, half, bf16, shuffle | opmask | amx
-//!                                                                └─→ State, memory of the process
+//! bytes ─→ decode (reachable instructions) ─→ Program ─→ run: scalar | opmask | amx
+//!                                                         │   | vector ─→ integer, float, half, bf16, shuffle
+//!                                                         └─→ State, memory of the process
 //! ```
 //!
 //! It is stricter than a CPU. What a kernel must not do is a [`Fault`], even where a CPU would carry on: an instruction
