@@ -1,5 +1,5 @@
-//! Generated code: any description of a kernel is refused, or decodes completely and does what the portable tier does;
-//! any instruction of the table-driven encoder is refused, or decodes to what was asked for.
+//! Generated code: any description of a kernel, of any family, is refused, or decodes completely and does what the
+//! portable tier does; any instruction of the table-driven encoder is refused, or decodes to what was asked for.
 //!
 //! Tiers that the CPU lacks are carried out by the emulated machine.
 #![no_main]
@@ -9,6 +9,10 @@
 mod case;
 #[path = "../../codegen/tests/common/mod.rs"]
 mod common;
+#[path = "../../codegen/tests/common/float_case.rs"]
+mod float_case;
+#[path = "../../codegen/tests/common/group_case.rs"]
+mod group_case;
 #[path = "../../codegen/tests/common/guarded.rs"]
 mod guarded;
 #[path = "../../codegen/tests/common/listing.rs"]
@@ -21,12 +25,15 @@ use case::{Case, Fill, Memory, Shape};
 use common::{Rng, Tile, epilogues, tiles};
 use gemmill_codegen::inspect::{Choice, RegisterChoice, RmChoice, check_instruction, kernel_code};
 use gemmill_codegen::*;
+use guarded::Guarded;
 use libfuzzer_sys::fuzz_target;
 use listing::Listing;
 
 #[derive(Arbitrary, Debug)]
 enum Input {
     Kernel(KernelInput),
+    Float(FloatInput),
+    Groups(GroupInput),
     Instruction(InstructionInput),
 }
 
@@ -37,6 +44,8 @@ fuzz_target!(
     },
     |input: Input| match input {
         Input::Kernel(input) => check_kernel(&input),
+        Input::Float(input) => check_float(&input),
+        Input::Groups(input) => check_groups(&input),
         Input::Instruction(input) => {
             check_instruction(&input.choice()).unwrap_or_else(|why| panic!("{why}"));
         }
@@ -138,12 +147,13 @@ fn check_kernel(input: &KernelInput) {
         assert!(kernel_code(&desc).is_err(), "the portable tier has no machine code");
         return;
     }
-    check_code(&desc, &kernel);
+    check_code(&kernel);
     compare(&Case::new(desc, input.shape(), &mut Rng(input.seed)), &kernel);
 }
 
 /// Every instruction is one, needs what the code says, and jumps to another.
-fn check_code(desc: &KernelDesc, kernel: &Kernel) {
+fn check_code<D: Description>(kernel: &Kernel<D>) {
+    let desc = kernel.desc();
     let code = kernel_code(desc).unwrap_or_else(|e| panic!("{desc}: {e}"));
     assert_eq!(code.bytes, kernel.bytes(), "{desc}: generated twice");
     let listing = Listing::new(desc.to_string(), &code.bytes);
@@ -180,6 +190,100 @@ fn compare(case: &Case, kernel: &Kernel) {
         assert_eq!(different.map(|at| (at, case.place_in_c(at))), None, "{}: C differs", case.desc);
         let different = (0..expected.scratch.len()).find(|&at| expected.scratch[at] != found.scratch[at]);
         assert_eq!(different, None, "{}: scratch memory differs", case.desc);
+    });
+}
+
+/// A kernel of floating-point products that there is, and the seed of all else.
+#[derive(Arbitrary, Debug)]
+struct FloatInput {
+    tier: u8,
+    /// Of four: chains, chains with weights of few bits, either of the hardware dot products.
+    products: u8,
+    tile: u8,
+    rows: u8,
+    vectors: u8,
+    /// What may contradict the rest: a number that stays in the description instead of what a case has there.
+    wild: Option<(u8, u8)>,
+    seed: u64,
+}
+
+fn check_float(input: &FloatInput) {
+    thread_local!(static MEMORY: RefCell<float_case::Memory> = RefCell::new(float_case::Memory::new()));
+    let tier = Tier::ALL[usize::from(input.tier) % Tier::ALL.len()];
+    let few_bits = input.products % 4 == 1;
+    let dot = usize::from(input.products % 4).checked_sub(2).map(|at| HardwareDot::ALL[at]);
+    let dot = dot.filter(|dot| tier >= dot.lowest_tier() && dot.require(tier).is_ok());
+    let tiles = float_tiles_of(tier, dot.map_or(FloatProducts::Chain, FloatProducts::Dot));
+    let Some(tile) = tiles.get(usize::from(input.tile) % tiles.len().max(1)) else { return };
+    let most = if few_bits { tile.rows } else { tile.max_rows };
+    let rows = 1 + usize::from(input.rows) % most;
+    let vectors = 2 + usize::from(input.vectors) % (tile.vectors / 2) * 2;
+    let mut rng = Rng(input.seed);
+    let case = match dot {
+        Some(dot) => float_case::Case::random_dot(tier, dot, rows, vectors, &mut rng),
+        None if few_bits => float_case::Case::random_groups(tier, rows, vectors, &mut rng),
+        None => float_case::Case::random(tier, rows, vectors, &mut rng),
+    };
+    if let Some((field, value)) = input.wild {
+        check_wild(case.desc, field, value);
+    }
+    check_generated(&case.desc);
+    MEMORY.with_borrow_mut(|memory| float_case::compare(&case, memory));
+}
+
+/// Descriptions that the library never asks for are refused, or code.
+fn check_wild(desc: FloatKernelDesc, field: u8, value: u8) {
+    let desc = match field % 5 {
+        0 => FloatKernelDesc { rows: value, ..desc },
+        1 => FloatKernelDesc { vectors: value, ..desc },
+        2 => FloatKernelDesc { cols: value, ..desc },
+        3 => FloatKernelDesc { tier: Tier::ALL[usize::from(value) % Tier::ALL.len()], ..desc },
+        _ => FloatKernelDesc { sweep: Sweep::Row, ..desc },
+    };
+    match Kernel::generate(&desc) {
+        Ok(kernel) if desc.tier != Tier::Portable => check_code(&kernel),
+        Ok(_) | Err(CodegenError::Unsupported(_)) => {}
+        Err(error) => panic!("{desc:?}: {error:?}"),
+    }
+}
+
+/// As [`check_code`], of a kernel that has to be one.
+fn check_generated<D: Description>(desc: &D) {
+    let kernel = Kernel::generate(desc).unwrap_or_else(|e| panic!("{desc}: {e}"));
+    if desc.tier() != Tier::Portable {
+        check_code(&kernel);
+    }
+}
+
+/// A kernel of sums of groups by 8-bit activations.
+#[derive(Arbitrary, Debug)]
+struct GroupInput {
+    tier: u8,
+    bits: u8,
+    zero_points: bool,
+    rows: u8,
+    prefetch: u8,
+    seed: u64,
+}
+
+fn check_groups(input: &GroupInput) {
+    thread_local!(static MEMORY: RefCell<[Guarded; 5]> = RefCell::new(std::array::from_fn(|_| Guarded::new(1 << 16))));
+    let tier = Tier::ALL[usize::from(input.tier) % Tier::ALL.len()];
+    let zero_points = if input.zero_points { GroupZeroPoints::PerColumn } else { GroupZeroPoints::Middle };
+    let layout = GroupLayout { bits: input.bits % 8, zero_points };
+    let prefetch = Prefetch::ALL[usize::from(input.prefetch) % Prefetch::ALL.len()];
+    let desc = GroupKernelDesc { tier, layout, rows: input.rows % 16, prefetch };
+    let legal = matches!(layout.bits, 2 | 4) && (1..=group_rows(tier)).contains(&usize::from(desc.rows));
+    if !legal {
+        let refused = matches!(Kernel::generate(&desc), Err(CodegenError::Unsupported(_)));
+        assert!(refused || tier == Tier::Portable, "{desc:?}");
+        return;
+    }
+    check_generated(&desc);
+    let case = group_case::Case::random(desc, &mut Rng(input.seed));
+    MEMORY.with_borrow_mut(|memory| {
+        let (expected, found) = (case.run(Tier::Portable, memory), case.run(tier, memory));
+        assert_eq!(expected, found, "{desc}, chunks {:?}", case.chunks);
     });
 }
 

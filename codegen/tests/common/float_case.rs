@@ -403,3 +403,26 @@ impl Case {
         Outcome { c: c_room.take(self.c.len()), scratch }
     }
 }
+
+/// Runs a case on its tier and on the portable one, and compares C and what surrounds it.
+pub fn compare(case: &Case, memory: &mut Memory) {
+    let (expected, found) = (case.run(Tier::Portable, memory).c, case.run(case.desc.tier, memory).c);
+    let (name, element) = (case.name(), case.desc.c.bytes());
+    for (at, (e, f)) in expected.chunks(element).zip(found.chunks(element)).enumerate() {
+        let place = (at / case.c_row_stride, at % case.c_row_stride);
+        assert!(e == f || both_nan(case.desc.c, e, f), "{name}, parts {:?}: {place:?}: {e:x?} is {f:x?}", case.parts);
+        let inside = place.1 < case.cols();
+        let was = &case.c[at * element..][..element];
+        assert!(inside || was == f, "{name}: wrote outside C at {place:?}");
+    }
+}
+
+/// Which NaN an operation gives is not specified.
+fn both_nan(of: FloatType, a: &[u8], b: &[u8]) -> bool {
+    let is_nan = |x: &[u8]| match of {
+        FloatType::F32 => f32::from_le_bytes([x[0], x[1], x[2], x[3]]).is_nan(),
+        FloatType::F16 => f16::from_le_bytes([x[0], x[1]]).is_nan(),
+        FloatType::Bf16 => bf16::from_le_bytes([x[0], x[1]]).is_nan(),
+    };
+    is_nan(a) && is_nan(b)
+}
