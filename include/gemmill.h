@@ -58,7 +58,7 @@
 /**
  * Second part of the version of this header.
  */
-#define GEMMILL_VERSION_MINOR 1
+#define GEMMILL_VERSION_MINOR 2
 
 /**
  * Third part of the version of this header.
