@@ -43,6 +43,14 @@ pub(crate) struct Run {
     pub(crate) tiles: usize,
 }
 
+impl Run {
+    /// The first tiles, and those behind them.
+    pub(crate) fn split(self, tiles: usize) -> (Run, Run) {
+        let first_row = self.first_row + tiles * self.height;
+        (Run { tiles, ..self }, Run { first_row, tiles: self.tiles - tiles, ..self })
+    }
+}
+
 impl RowTiles {
     /// Cuts `rows` into `tiles` tiles.
     pub(crate) fn cut(rows: usize, tiles: usize) -> RowTiles {

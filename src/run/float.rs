@@ -372,20 +372,22 @@ impl RowsOfBlock<'_, '_> {
     /// LOOP 2 to LOOP 4: strips of full width against each micro-tile of the block, all of K.
     fn run_rows(&self, strips: Range<usize>) {
         let strip = self.strip(strips.start, 0..self.body.product.weights.k());
-        let mut tile = TileRole::First;
-        for (short_tile, run) in self.runs.into_iter().enumerate() {
-            for i in 0..run.tiles {
-                let place = KernelPlace {
-                    narrow_strip: false,
-                    short_tile: short_tile == 1,
-                    first_pass: true,
-                    last_pass: true,
-                    tile,
-                };
-                let run = Run { first_row: run.first_row + i * run.height, tiles: 1, ..run };
-                let call = Call { run, strips: strips.len(), sums: &mut [], next: std::ptr::null() };
-                self.call(place, &strip, call);
-                tile = TileRole::Plain;
+        let [tall, short] = self.runs;
+        let first = if tall.tiles > 0 { (1, 0) } else { (0, short.tiles.min(1)) };
+        let ((first_tall, tall), (first_short, short)) = (tall.split(first.0), short.split(first.1));
+        for (tile, short_tile, run) in [
+            (TileRole::First, false, first_tall),
+            (TileRole::First, true, first_short),
+            (TileRole::Plain, false, tall),
+            (TileRole::Plain, true, short),
+        ] {
+            if run.tiles > 0 {
+                let place = KernelPlace { narrow_strip: false, short_tile, first_pass: true, last_pass: true, tile };
+                let calls = self.calls(place, &strip, strips.len());
+                for i in 0..run.tiles {
+                    let run = Run { first_row: run.first_row + i * run.height, tiles: 1, ..run };
+                    calls.call(run, &mut [], std::ptr::null());
+                }
             }
         }
     }
@@ -427,16 +429,15 @@ impl RowsOfBlock<'_, '_> {
                             (false, true) => &mut sums[..],
                             (false, false) => &mut [],
                         };
-                        let run = Run { tiles, ..left };
-                        self.call(place, &strip, Call { run, strips: 1, sums, next });
+                        let (run, rest) = left.split(tiles);
+                        self.calls(place, &strip, 1).call(run, sums, next);
                         if tile == TileRole::Prefetching {
                             prefetching -= tiles;
                             next = next.wrapping_add(tiles * prefetched_by_tile(depth.len()));
                         }
                         first_tile = false;
                         done += tiles * left.height * width;
-                        left =
-                            Run { first_row: left.first_row + tiles * left.height, tiles: left.tiles - tiles, ..left };
+                        left = rest;
                     }
                 }
             }
@@ -461,44 +462,100 @@ impl RowsOfBlock<'_, '_> {
         }
     }
 
-    fn call(&self, place: KernelPlace, strip: &Strip, call: Call<'_>) {
+    /// Calls of the kernel at a place, for a strip or for so many from it on.
+    fn calls<'k>(&'k self, place: KernelPlace, strip: &Strip, strips: usize) -> Calls<'k> {
         let FloatProduct { plan, kernels, bias, ref c, residual, .. } = *self.body.product;
         let kernel = kernels.by_place[place.index()].as_deref().expect("a product has every kernel of its plan");
-        let (desc, column, run) = (kernel.desc(), strip.column, call.run);
-        // What is read and written: a rectangle of C, as many rows of A, the bias of whole strips.
-        let rows = run.first_row..run.first_row + run.tiles * run.height;
-        let cols = (call.strips - 1) * plan.strip + usize::from(desc.cols);
-        let padded = (call.strips - 1) * plan.strip + desc.strip_cols();
-        assert!(usize::from(desc.rows) == run.height, "a kernel of the plan's micro-tile: {desc}");
-        let in_block = rows.start - self.first_row..rows.end - self.first_row;
-        let a = self.a.block(in_block, 0..self.a.cols());
-        let sums_needed = match place.first_pass && place.last_pass && !plan.in_tiles {
-            true => 0,
-            false => {
-                desc.scratch_len() * if plan.in_tiles && place.first_pass && place.last_pass { 1 } else { run.tiles }
-            }
-        };
-        assert!(sums_needed <= call.sums.len(), "room for partial sums");
+        let (desc, column) = (kernel.desc(), strip.column);
+        let cols = (strips - 1) * plan.strip + usize::from(desc.cols);
+        let padded = (strips - 1) * plan.strip + desc.strip_cols();
+        let height = usize::from(desc.rows);
+        let all_of_k = place.first_pass && place.last_pass;
         let before = size_of::<f32>()
             * match desc.a {
-                FloatRows::Interleaved => strip.slots_before * run.height,
+                FloatRows::Interleaved => strip.slots_before * height,
                 FloatRows::Strided => strip.slots_before,
             };
+        Calls {
+            kernel,
+            c,
+            residual,
+            a: self.a,
+            first_row: self.first_row,
+            height,
+            strips,
+            cols: column..column + cols,
+            before,
+            sums: match (all_of_k, plan.in_tiles) {
+                (true, false) => Sums::None,
+                (true, true) => Sums::OfOneTile(desc.scratch_len()),
+                (false, _) => Sums::OfEachTile(desc.scratch_len()),
+            },
+            args: FloatKernelArgs {
+                a_tile_stride: height * self.a.row_stride(),
+                bias: from(bias, column, padded),
+                ..strip.args
+            },
+        }
+    }
+}
+
+/// Calls of one kernel that differ in their rows: micro-tiles of a run against a part of a strip, or one of them
+/// against strip after strip.
+struct Calls<'a> {
+    kernel: &'a Kernel<FloatKernelDesc>,
+    c: &'a Destination<'a>,
+    residual: Option<Residual<'a>>,
+    /// Rows of the block, as kernels read them.
+    a: MatRef<'a, u8>,
+    /// The first row of `a`.
+    first_row: usize,
+    height: usize,
+    strips: usize,
+    cols: Range<usize>,
+    /// Bytes of A before the pass.
+    before: usize,
+    sums: Sums,
+    args: FloatKernelArgs,
+}
+
+/// Partial sums that a kernel has in memory: so many numbers.
+enum Sums {
+    None,
+    OfOneTile(usize),
+    OfEachTile(usize),
+}
+
+impl Calls<'_> {
+    /// Calls the kernel for a run, which has its partial sums in `sums`; kernels that prefetch go on with `next`.
+    ///
+    /// What is read and written is a rectangle of C, as many rows of A, and the bias of whole strips.
+    #[inline(always)]
+    fn call(&self, run: Run, sums: &mut [f32], next: *const u8) {
+        let rows = run.first_row..run.first_row + run.tiles * run.height;
+        assert!(self.height == run.height, "a kernel of the plan's micro-tile: {}", self.kernel.desc());
+        let in_block = rows.start - self.first_row..rows.end - self.first_row;
+        let a = self.a.block(in_block, 0..self.a.cols());
+        let sums_needed = match self.sums {
+            Sums::None => 0,
+            Sums::OfOneTile(len) => len,
+            Sums::OfEachTile(len) => len * run.tiles,
+        };
+        assert!(sums_needed <= sums.len(), "room for partial sums");
+        let first_row = rows.start;
         let mut args = FloatKernelArgs {
-            a: a.wrapping_add(before).cast(),
-            a_tile_stride: run.height * self.a.row_stride(),
-            next: call.next,
-            tiles: run.tiles.max(call.strips),
-            c: c.rectangle(rows.clone(), column..column + cols),
-            scratch: call.sums.as_mut_ptr(),
-            bias: from(bias, column, padded),
-            residual: residual.map_or(std::ptr::null(), |residual| residual.at(rows.start, column)),
-            ..strip.args
+            a: a.wrapping_add(self.before).cast(),
+            next,
+            tiles: run.tiles.max(self.strips),
+            c: self.c.rectangle(rows, self.cols.clone()),
+            scratch: sums.as_mut_ptr(),
+            residual: self.residual.map_or(std::ptr::null(), |residual| residual.at(first_row, self.cols.start)),
+            ..self.args
         };
         // SAFETY: `FloatProduct::body` checked that operands, bias and C have the sizes that kernels read and write,
-        // and the lines above that this call stays within them; `multiply` made room for constants and expanded
-        // weights; the strip and those behind it are packed; nobody else has this part's rectangle of C.
-        unsafe { kernel.run(&mut args) }
+        // and `calls` and the lines above that this call stays within them; `multiply` made room for constants and
+        // expanded weights; the strip and those behind it are packed; nobody else has this part's rectangle of C.
+        unsafe { self.kernel.run(&mut args) }
     }
 }
 
@@ -508,16 +565,6 @@ struct Strip {
     /// Slots of K before the pass.
     slots_before: usize,
     args: FloatKernelArgs,
-}
-
-/// One kernel call: micro-tiles of a run against a part of a strip, or one of them against strip after strip.
-struct Call<'a> {
-    run: Run,
-    strips: usize,
-    /// Where the run's partial sums are.
-    sums: &'a mut [f32],
-    /// What kernels that prefetch go on with.
-    next: *const u8,
 }
 
 /// Bytes that a micro-tile prefetches: a line for every two k.

@@ -102,54 +102,32 @@ const FEW_BITS: [[usize; 3]; 6] =
 /// One row, and blocks of rows.
 const DOTS: [[usize; 3]; 4] = [[1, 4096, 4096], [16, 1024, 1024], [256, 1024, 1024], [1024, 1024, 1024]];
 
-/// What products go through from the plan to the instructions, and the weights that they find.
-const INT_SOURCES: [&str; 9] = [
-    "codegen/src/families/int8",
-    "codegen/src/frame",
-    "codegen/src/tuning",
-    "codegen/src/x86",
-    "src/machine/tuning",
-    "src/operands",
-    "src/plan",
-    "src/run",
-    "src/weights/int8",
-];
-const FLOAT_SOURCES: [&str; 10] = [
-    "codegen/src/families/element",
-    "codegen/src/families/float",
-    "codegen/src/frame",
-    "codegen/src/tuning",
-    "codegen/src/x86",
-    "src/machine/tuning",
-    "src/operands",
-    "src/plan",
-    "src/run",
-    "src/weights/float",
-];
-const GROUP_SOURCES: [&str; 11] = [
+/// What products of all families go through from the plan to the instructions, and what a family has of its own.
+macro_rules! sources {
+    ($($own:literal),*) => {
+        &[
+            "codegen/src/frame",
+            "codegen/src/tuning",
+            "codegen/src/x86",
+            "src/machine/tuning",
+            "src/operands",
+            "src/plan",
+            "src/run",
+            $($own),*
+        ]
+    };
+}
+
+const INT_SOURCES: &[&str] = sources!["codegen/src/families/int8", "src/weights/int8"];
+const FLOAT_SOURCES: &[&str] =
+    sources!["codegen/src/families/element", "codegen/src/families/float", "src/weights/float"];
+const GROUP_SOURCES: &[&str] = sources![
     "codegen/src/families/element",
     "codegen/src/families/float",
     "codegen/src/families/groups",
-    "codegen/src/frame",
-    "codegen/src/tuning",
-    "codegen/src/x86",
-    "src/machine/tuning",
-    "src/operands",
-    "src/plan",
-    "src/run",
-    "src/weights/groupwise",
+    "src/weights/groupwise"
 ];
-const ALL_SOURCES: [&str; 9] = [
-    "codegen/src/families",
-    "codegen/src/frame",
-    "codegen/src/tuning",
-    "codegen/src/x86",
-    "src/machine/tuning",
-    "src/operands",
-    "src/plan",
-    "src/run",
-    "src/weights",
-];
+const ALL_SOURCES: &[&str] = sources!["codegen/src/families", "src/weights"];
 
 /// The tiers with machine code that this CPU runs.
 pub fn tiers() -> Vec<Tier> {
@@ -174,7 +152,7 @@ pub fn all() -> Result<Vec<Measurement>> {
             title: "int8: squares by tier and weights".to_owned(),
             about: "`u8i8-u8`, GMAC/s. The peak is that of the tier's plainest exact sequence in registers.",
             tier: TierOf::Row,
-            sources: &INT_SOURCES,
+            sources: INT_SOURCES,
             what: What::Squares,
         },
     ];
@@ -184,7 +162,7 @@ pub fn all() -> Result<Vec<Measurement>> {
             title: format!("int8 on {tier}"),
             about: "`u8i8-u8`, gaussian weights with one scale, and with one for each column.",
             tier: TierOf::All(tier),
-            sources: &INT_SOURCES,
+            sources: INT_SOURCES,
             what: What::Products {
                 shapes: &INT8,
                 ways: vec![
@@ -201,7 +179,7 @@ pub fn all() -> Result<Vec<Measurement>> {
             title: format!("f32 by f16, bf16 and f32 on {tier}"),
             about: "f32 activations and results, weights of each type. The peak is that of fused multiply-adds.",
             tier: TierOf::All(tier),
-            sources: &FLOAT_SOURCES,
+            sources: FLOAT_SOURCES,
             what: What::Products {
                 shapes: &FLOAT,
                 ways: ["f16", "bf16", "f32"]
@@ -222,7 +200,7 @@ pub fn all() -> Result<Vec<Measurement>> {
             title: "Hardware dot products of bf16".to_owned(),
             about: "`bf16bf16-f32` by the CPU's own dot products, which have to be asked for; each has its own peak.",
             tier: TierOf::All(best),
-            sources: &FLOAT_SOURCES,
+            sources: FLOAT_SOURCES,
             what: What::Products { shapes: &DOTS, ways: dots.iter().map(by).collect::<Result<_>>()? },
         });
     }
@@ -235,7 +213,7 @@ pub fn all() -> Result<Vec<Measurement>> {
             title: format!("Weights of 4 and 2 bits on {tier}"),
             about: "Groups of 128. By i8: f32 activations are quantized in the call. By f32: they stay as they are.",
             tier: TierOf::All(tier),
-            sources: &GROUP_SOURCES,
+            sources: GROUP_SOURCES,
             what: What::Products {
                 shapes: &FEW_BITS,
                 ways: ways.map(|(name, op)| Way::of(name, op, WeightKind::Gaussian)).collect::<Result<_>>()?,
@@ -248,7 +226,7 @@ pub fn all() -> Result<Vec<Measurement>> {
             about: "Weights from the second-level cache, the third, and memory. GB/s are of packed weights; *read* is \
                     what the same core reads in the same run from as many bytes.",
             tier: TierOf::All(tier),
-            sources: &ALL_SOURCES,
+            sources: ALL_SOURCES,
             what: What::Rows { ops: ops.map(operation).into_iter().collect::<Result<_>>()? },
         });
     }

@@ -1,7 +1,6 @@
 //! What the tests of generated kernels share: all legal micro-tiles, all epilogues, random numbers.
 
-// Each test binary uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::fmt::Arguments;
 use std::io::Write;

@@ -3,8 +3,7 @@
 
 #![cfg(target_arch = "x86_64")]
 
-// Other tests use more of it.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../../../codegen/tests/common/case.rs"]
 mod case;
 #[path = "../../../codegen/tests/common/mod.rs"]

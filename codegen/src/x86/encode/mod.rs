@@ -101,8 +101,7 @@ impl Operands {
     }
 
     /// Memory holds one element, which is repeated.
-    #[inline]
-    #[allow(dead_code, reason = "the int8 kernels broadcast A, whose place is not the one of the memory operand")]
+    #[cfg(test)]
     pub(crate) fn broadcast(self) -> Operands {
         Operands { broadcast: true, ..self }
     }
