@@ -8,7 +8,7 @@ use common::{seed, tiers};
 use gemmill::{Error, MatRef, PackedB, Tier};
 use gemmill_codegen::{Section, micro_tiles, sections};
 
-/// A schedule by hand: its fixed part, and blocks of groups by section.
+/// A schedule by hand: its fixed part, and blocks of bundles by section.
 #[derive(Clone)]
 struct Made {
     form: [u8; 3],
@@ -25,9 +25,9 @@ const CROSS: u16 = 1 << 13;
 const EVEN: u16 = 3 << 13;
 
 impl Made {
-    /// One block of K elements: groups of sum8, sum4, sum3, sum2, narrow, shuffled, wide, split, and what is placed.
-    fn one_block(k: u32, reads: u8, groups: [u16; 8], placed: &[u16]) -> Made {
-        let blocks = [&groups[..], placed].concat();
+    /// One block of K elements: bundles of sum8, sum4, sum3, sum2, narrow, shuffled, wide, split, and what is placed.
+    fn one_block(k: u32, reads: u8, bundles: [u16; 8], placed: &[u16]) -> Made {
+        let blocks = [&bundles[..], placed].concat();
         Made { form: [1, 1, 8], reads, vectors: 1, block: k.next_multiple_of(4), length: None, blocks }
     }
 
@@ -67,7 +67,7 @@ fn four_steps() -> (PackedB, Vec<u8>) {
 fn schedules_made_by_hand_give_right_products() {
     let (tiers, rng) = (tiers(), &mut Rng::new(seed()));
     let (packed, file) = four_steps();
-    for (reads, groups, placed) in [
+    for (reads, bundles, placed) in [
         (IN_PLACE, [0, 0, 0, 0, 4, 0, 0, 0], [0, 1, 2, 3]),
         (IN_PLACE, [0, 0, 0, 0, 4, 0, 0, 0], [3, 1, 0, 2]),
         (FROM_PLANES, [0, 0, 0, 0, 4, 0, 0, 0], [0, 1, CROSS | 2, 3]),
@@ -76,14 +76,14 @@ fn schedules_made_by_hand_give_right_products() {
         (IN_PLACE, [0, 0, 0, 0, 0, 2, 0, 2], [CROSS | 3, CROSS, 1, 2]),
         (IN_PLACE, [0, 0, 0, 0, 0, 0, 0, 4], [0, 1, 2, 3]),
     ] {
-        let made_up = Made::one_block(16, reads, groups, &placed).put_into(&file);
+        let made_up = Made::one_block(16, reads, bundles, &placed).put_into(&file);
         for &tier in &tiers {
-            let loaded = PackedB::loader(&made_up).tier(tier).load().unwrap_or_else(|e| panic!("{groups:?}: {e}"));
-            check_products(rng, &loaded, &Params::Tensor(0)).unwrap_or_else(|e| panic!("{groups:?}: {e}"));
+            let loaded = PackedB::loader(&made_up).tier(tier).load().unwrap_or_else(|e| panic!("{bundles:?}: {e}"));
+            check_products(rng, &loaded, &Params::Tensor(0)).unwrap_or_else(|e| panic!("{bundles:?}: {e}"));
             let reads_planes = placed.iter().any(|&p| p >= CROSS) && reads == FROM_PLANES;
             // All natural: such planes are read in place, and stored so.
             let stays = sums_pairs(tier) && (reads_planes || reads == IN_PLACE);
-            assert_eq!(loaded.to_bytes() == made_up, stays, "tier {tier}, {groups:?} {placed:?}");
+            assert_eq!(loaded.to_bytes() == made_up, stays, "tier {tier}, {bundles:?} {placed:?}");
             assert_eq!(loaded.repack(Tier::Portable).unwrap(), packed);
         }
     }
@@ -94,7 +94,7 @@ fn hostile_schedules_are_errors() {
     let (_, file) = four_steps();
     let narrow = Made::one_block(16, IN_PLACE, [0, 0, 0, 0, 4, 0, 0, 0], &[0, 1, 2, 3]);
     assert!(load(&narrow.put_into(&file)).is_ok());
-    let one = |reads, groups, placed: &[u16]| Made::one_block(16, reads, groups, placed);
+    let one = |reads, bundles, placed: &[u16]| Made::one_block(16, reads, bundles, placed);
     let max = u16::MAX;
     let cases = [
         ("a step twice", one(IN_PLACE, [0, 0, 0, 0, 4, 0, 0, 0], &[0, 1, 2, 2])),
@@ -167,10 +167,10 @@ fn lanes_of_all_columns_are_proven() {
             let b: Vec<i8> = (0..8 * n).map(|i| if i % n == heavy { 64 } else { -1 }).collect();
             let view = MatRef::row_major(&b, 8, n).unwrap();
             let file = PackedB::builder(view).tier(tier).build().unwrap().to_bytes();
-            let made = |groups, placed: &[u16]| Made {
+            let made = |bundles, placed: &[u16]| Made {
                 form: [1, 1, widest.layout.lanes() as u8],
                 vectors: widest.vectors as u32,
-                ..Made::one_block(8, IN_PLACE, groups, placed)
+                ..Made::one_block(8, IN_PLACE, bundles, placed)
             };
             let load = |made: Made| PackedB::loader(&made.put_into(&file)).tier(tier).load();
             let apart = load(made([0, 0, 0, 0, 2, 0, 0, 0], &[0, 1])).unwrap();

@@ -11,8 +11,8 @@ use case::{Case, Fill, Memory, Shape};
 use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, say, section_sets, share_of, tiles, vary};
 use gemmill_codegen::*;
 
-/// Group counts on both sides of every unrolling.
-const GROUPS: &[u32] = &[0, 1, 2, 3, 7, 8, 9, 16, 17];
+/// Bundle counts on both sides of every unrolling.
+const BUNDLES: &[u32] = &[0, 1, 2, 3, 7, 8, 9, 16, 17];
 
 /// Runs a case on its tier and on the portable one, and compares all that they wrote.
 fn compare(case: &Case, memory: &mut Memory) {
@@ -65,7 +65,7 @@ fn main_loops_match_the_portable_tier() {
                     activation_max: rng.pick(&[255, 255, 255, 128, 127, 1]),
                     tiles: rng.pick(&[1, 1, 2, 3]),
                     blocks: rng.pick(&[1, 1, 2, 3]),
-                    groups: GROUPS,
+                    bundles: BUNDLES,
                 };
                 compare(&Case::new(desc, shape, &mut rng), &mut memory);
                 count += 1;
@@ -102,7 +102,7 @@ fn epilogues_match_the_portable_tier() {
                     activation_max: 255,
                     tiles: rng.pick(&[1, 2, 3]),
                     blocks: 1,
-                    groups: &[1],
+                    bundles: &[1],
                 };
                 compare(&Case::new(desc, shape, &mut rng), &mut memory);
                 count += 1;
@@ -133,7 +133,7 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
         // Any of the fills where a share of the cases is done.
         for (activation_max, fill) in fills.clone().cycle().skip(rng.below(6)).take(share_of(6)) {
             let desc = tile.desc(tier, [section].into_iter().collect());
-            let shape = Shape { fill, activation_max, tiles: 2, blocks: 2, groups: &[1, 8, 9] };
+            let shape = Shape { fill, activation_max, tiles: 2, blocks: 2, bundles: &[1, 8, 9] };
             let case = Case::new(desc, shape, &mut rng);
             let (amax, weights) = (i32::from(activation_max), 2 * section.steps() as i32);
             let lane = match fill {
@@ -142,7 +142,7 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
             };
             reached.push(lane);
             // Two 16-bit lanes are widened into one of 32 bits.
-            let expected = 2 * lane * case.groups(section) as i32;
+            let expected = 2 * lane * case.bundles(section) as i32;
             let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
             assert!(outcome.scratch.iter().all(|&x| x == expected), "{desc}: {expected} expected in each lane");
         }
@@ -161,7 +161,7 @@ fn wide_lanes_hold_every_product() {
         let section = rng.pick(&sections);
         for (fill, weight) in [(Fill::Largest, 127), (Fill::Smallest, -128)] {
             let desc = tile.desc(tier, [section].into_iter().collect());
-            let shape = Shape { fill, activation_max: 255, tiles: 1, blocks: 1, groups: &[17] };
+            let shape = Shape { fill, activation_max: 255, tiles: 1, blocks: 1, bundles: &[17] };
             let case = Case::new(desc, shape, &mut rng);
             let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
             let largest = if tile.activations == Byte::I8 { 127 } else { 255 };
@@ -178,7 +178,7 @@ fn the_empty_kernel_passes_partial_sums_on() {
     let (mut rng, mut memory) = (Rng(5), Memory::new());
     for (tier, tile) in tiles_of_tiers("the_empty_kernel_passes_partial_sums_on") {
         let desc = KernelDesc { start: Start::Scratch, ..tile.desc(tier, Sections::default()) };
-        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, groups: &[0] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, bundles: &[0] };
         let case = Case::new(desc, shape, &mut rng);
         let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
         assert_eq!(outcome.scratch, case.scratch_before(), "{desc}");

@@ -14,8 +14,8 @@ use gemmill_codegen::*;
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use listing::Listing;
 
-/// Instructions of one group on the vector ports, or on the one of tiles.
-fn arithmetic_per_group(tile: Tile, section: Section) -> usize {
+/// Instructions of one bundle on the vector ports, or on the one of tiles.
+fn arithmetic_per_bundle(tile: Tile, section: Section) -> usize {
     let (rows, vectors) = (usize::from(tile.rows), usize::from(tile.vectors));
     if tile.layout == Layout::Tiles {
         return rows.div_ceil(16) * section.steps() * vectors;
@@ -33,8 +33,8 @@ fn arithmetic_per_group(tile: Tile, section: Section) -> usize {
 /// The loop that a section, or a kernel of the float family, spends its time in.
 struct MainLoop {
     code: Vec<Instruction>,
-    /// Groups of one iteration; of a float kernel: k, pairs of k, or tiles of k.
-    groups: usize,
+    /// Bundles of one iteration; of a float kernel: k, pairs of k, or tiles of k.
+    bundles: usize,
 }
 
 /// The longest of a kernel's main loops.
@@ -49,10 +49,10 @@ impl MainLoop {
         let desc = tile.desc(tier, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();
         let code = longest_loop(desc.to_string(), kernel.bytes());
-        // A group reads each of its offsets once.
+        // A bundle reads each of its offsets once.
         let offsets = code.iter().filter(|i| i.mnemonic() == Mnemonic::Movzx).count();
         assert_eq!(offsets % section.offsets(), 0, "{desc}");
-        MainLoop { code, groups: offsets / section.offsets() }
+        MainLoop { code, bundles: offsets / section.offsets() }
     }
 
     fn of_floats(tile: FloatLoop) -> MainLoop {
@@ -66,7 +66,7 @@ impl MainLoop {
         };
         let products = code.iter().filter(|i| i.mnemonic() == product).count();
         assert!(products > 0 && products.is_multiple_of(tile.products_of_step()), "{desc}");
-        MainLoop { code, groups: products / tile.products_of_step() }
+        MainLoop { code, bundles: products / tile.products_of_step() }
     }
 
     /// Instructions on the vector ports. Broadcasts and other loads need a load port only.
@@ -217,16 +217,16 @@ fn each_main_loop(test: &str, check: impl Fn(Tier, Tile, Section, &MainLoop)) {
 #[test]
 fn main_loops_spend_what_schedules_reckon_with() {
     each_main_loop("main_loops_spend_what_schedules_reckon_with", |tier, tile, section, main_loop| {
-        let expected = main_loop.groups * arithmetic_per_group(tile, section);
-        let groups = main_loop.groups;
-        assert_eq!(main_loop.vector_arithmetic(), expected, "{tier} {tile:?} {section:?}: {groups} groups");
+        let expected = main_loop.bundles * arithmetic_per_bundle(tile, section);
+        let bundles = main_loop.bundles;
+        assert_eq!(main_loop.vector_arithmetic(), expected, "{tier} {tile:?} {section:?}: {bundles} bundles");
     });
 }
 
 #[test]
 fn float_loops_convert_each_vector_of_weights_once() {
     each_float_loop("float_loops_convert_each_vector_of_weights_once", |tile, main_loop| {
-        assert_eq!(main_loop.vector_arithmetic(), main_loop.groups * tile.arithmetic(), "{tile:?}");
+        assert_eq!(main_loop.vector_arithmetic(), main_loop.bundles * tile.arithmetic(), "{tile:?}");
     });
 }
 
@@ -272,7 +272,7 @@ fn loops_of_groups_make_a_weight_of_three_instructions() {
                 };
                 let desc = FloatKernelDesc { weights: FloatWeights::Groups(groups), ..of_numbers.desc() };
                 let kernel = Kernel::generate(&desc).unwrap();
-                let main_loop = MainLoop { code: longest_loop(desc.to_string(), kernel.bytes()), groups: 1 };
+                let main_loop = MainLoop { code: longest_loop(desc.to_string(), kernel.bytes()), bundles: 1 };
                 stores_and_spills_nothing(desc, &main_loop);
                 let count = |of: &[Mnemonic]| main_loop.code.iter().filter(|i| of.contains(&i.mnemonic())).count();
                 let weights = vectors * layout.step_depth();
@@ -306,7 +306,7 @@ fn main_loops_move_nothing_between_registers() {
     each_float_loop(test, |tile, main_loop| moves_nothing_between_registers(tile.desc(), main_loop));
 }
 
-/// Instructions that a group cannot do without: its arithmetic, and each step of A once for each row. Packed vectors
+/// Instructions that a bundle cannot do without: its arithmetic, and each step of A once for each row. Packed vectors
 /// can be operands of the multiplications (they are the signed factor, which may be in memory), packed tiles cannot.
 fn least_instructions(tile: Tile, section: Section) -> usize {
     let (rows, vectors) = (usize::from(tile.rows), usize::from(tile.vectors));
@@ -315,7 +315,7 @@ fn least_instructions(tile: Tile, section: Section) -> usize {
         _ if section == Section::Wide => 2 * rows,
         _ => section.steps() * rows,
     };
-    arithmetic_per_group(tile, section) + loads
+    arithmetic_per_bundle(tile, section) + loads
 }
 
 /// The tiles that the table shows: every width at MR rows, and the widest at one.
@@ -330,16 +330,16 @@ fn shown(tier: Tier) -> Vec<Tile> {
     widths().map(|t| of_rows(t, t.mr)).chain(widths().take(1).map(|t| of_rows(t, 1))).collect()
 }
 
-/// A tier's part of the table. Figures are by group.
+/// A tier's part of the table. Figures are by bundle.
 fn table(tier: Tier) -> String {
     let mut text = format!("## {tier}\n\n");
     text += "| tile | section | instructions | arithmetic | loads | rest | MAC/instruction | best | of best |\n";
     text += "|------|---------|-------------:|-----------:|------:|-----:|----------------:|-----:|--------:|\n";
     for (tile, section) in shown(tier).into_iter().flat_map(|t| sections_of(tier).map(move |s| (t, s))) {
         let main_loop = MainLoop::new(tier, tile, section);
-        let per_group = |count: usize| count as f64 / main_loop.groups as f64;
-        let (all, loads) = (per_group(main_loop.code.len()), per_group(main_loop.loads()));
-        let arithmetic = arithmetic_per_group(tile, section) as f64;
+        let per_bundle = |count: usize| count as f64 / main_loop.bundles as f64;
+        let (all, loads) = (per_bundle(main_loop.code.len()), per_bundle(main_loop.loads()));
+        let arithmetic = arithmetic_per_bundle(tile, section) as f64;
         let macs = usize::from(tile.rows) * usize::from(tile.vectors) * tile.layout.vector_bytes() * section.steps();
         let (found, best) = (macs as f64 / all, macs as f64 / least_instructions(tile, section) as f64);
         writeln!(
@@ -378,7 +378,7 @@ fn float_table(tier: Tier) -> String {
 /// A line of the float family's tables. Figures are by step.
 fn float_line(tile: FloatLoop, name: &str) -> String {
     let main_loop = MainLoop::of_floats(tile);
-    let per_step = |count: usize| count as f64 / main_loop.groups as f64;
+    let per_step = |count: usize| count as f64 / main_loop.bundles as f64;
     let (all, loads, arithmetic) = (per_step(main_loop.code.len()), per_step(main_loop.loads()), tile.arithmetic());
     let (rows, cols) = (tile.rows, tile.vectors * float_lanes(tile.tier));
     let macs = (rows * cols * tile.step_depth()) as f64;

@@ -91,7 +91,7 @@ fn int8_kernels_stay_inside_their_operands() {
             activation_max: 255,
             tiles: rng.pick(sizes(&[1, 2, 3], 2)),
             blocks: rng.pick(&[1, 2]),
-            groups: sizes(&[0, 1, 2], 2),
+            bundles: sizes(&[0, 1, 2], 2),
         };
         let case = case::Case::new(vary(desc, &mut rng), shape, &mut rng);
         let kernel = Kernel::generate(&case.desc).unwrap();

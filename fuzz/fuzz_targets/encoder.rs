@@ -73,12 +73,12 @@ struct KernelInput {
     activation_max: u8,
     tiles: u8,
     blocks: u8,
-    groups: u8,
+    bundles: u8,
     seed: u64,
 }
 
-/// Group counts, also on both sides of every unrolling.
-const GROUPS: [&[u32]; 5] = [&[0], &[1], &[0, 1, 2, 3, 7, 8, 9, 16, 17], &[9], &[17]];
+/// Bundle counts, also on both sides of every unrolling.
+const BUNDLES: [&[u32]; 5] = [&[0], &[1], &[0, 1, 2, 3, 7, 8, 9, 16, 17], &[9], &[17]];
 
 impl KernelInput {
     fn desc(&self) -> KernelDesc {
@@ -115,7 +115,7 @@ impl KernelInput {
             activation_max: self.activation_max,
             tiles: usize::from(self.tiles % 3) + 1,
             blocks: usize::from(self.blocks % 3) + 1,
-            groups: GROUPS[usize::from(self.groups) % GROUPS.len()],
+            bundles: BUNDLES[usize::from(self.bundles) % BUNDLES.len()],
         }
     }
 }

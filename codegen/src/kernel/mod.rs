@@ -168,7 +168,7 @@ impl<D: Description> Kernel<D> {
     /// family, [`KernelArgs`](crate::KernelArgs):
     /// - `a` readable for the rows of all micro-tiles at every offset of every block, a whole step each;
     /// - `blocks`, `offsets` and `b` readable for what the headers count, of all panels, and sections of the headers
-    ///   all in `desc.sections`; every group of a 16-bit sum proven not to saturate for the values in `a`; the second
+    ///   all in `desc.sections`; every bundle of a 16-bit sum proven not to saturate for the values in `a`; the second
     ///   offset of a shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
     /// - `c` writable (and readable for [`crate::Output::AddI32`]) for those rows and `desc.cols` columns of each
     ///   panel, not aliased by any other argument; scratch likewise;

@@ -31,8 +31,8 @@ pub struct Shape {
     /// Micro-tiles: of a column or a row.
     pub tiles: usize,
     pub blocks: usize,
-    /// Groups of a section in a block: one of these.
-    pub groups: &'static [u32],
+    /// Bundles of a section in a block: one of these.
+    pub bundles: &'static [u32],
 }
 
 /// The arrays that arguments point to.
@@ -78,7 +78,7 @@ fn signed(fill: Fill, rng: &mut Rng) -> i8 {
     }
 }
 
-/// Number of elements of A that a group of a section reads from one of its offsets on.
+/// Number of elements of A that a bundle of a section reads from one of its offsets on.
 fn reach(section: Section, depth: usize) -> usize {
     if section.is_run() { section.steps() * depth } else { depth }
 }
@@ -185,9 +185,9 @@ impl Case {
         for _ in 0..self.panels() * shape.blocks {
             let mut header = BlockHeader { a_advance: (natural + words) as u32, ..BlockHeader::default() };
             for section in desc.sections.iter() {
-                let groups = rng.pick(shape.groups);
-                header.groups[section as usize] = groups;
-                for group in 0..groups {
+                let bundles = rng.pick(shape.bundles);
+                header.bundles[section as usize] = bundles;
+                for bundle in 0..bundles {
                     self.push_weights(section, rng);
                     let (first, end) = match section {
                         Section::Wide => (natural, natural + words),
@@ -196,7 +196,7 @@ impl Case {
                     let furthest = end - reach(section, depth);
                     for i in 0..section.offsets() {
                         let mut offset =
-                            if group + 1 == groups { furthest } else { first + rng.below(furthest - first + 1) };
+                            if bundle + 1 == bundles { furthest } else { first + rng.below(furthest - first + 1) };
                         if section == Section::Wide {
                             offset -= (offset - first) % 2;
                         }
@@ -210,15 +210,15 @@ impl Case {
         }
     }
 
-    /// The packed vectors of one group.
+    /// The packed vectors of one bundle.
     fn push_weights(&mut self, section: Section, rng: &mut Rng) {
         let vectors = usize::from(self.desc.vectors);
         let start = self.b.len();
         let step_bytes = vectors * self.desc.layout.vector_bytes();
         self.b.resize(start + section.vectors() * step_bytes, 0);
-        let group = &mut self.b[start..];
+        let bundle = &mut self.b[start..];
         if matches!(section, Section::Wide | Section::Split) {
-            for weight in group.as_chunks_mut::<2>().0 {
+            for weight in bundle.as_chunks_mut::<2>().0 {
                 *weight = match self.shape.fill {
                     Fill::Random => rng.within(-128, 127) as i16,
                     Fill::Largest => 127,
@@ -237,14 +237,14 @@ impl Case {
                 Fill::Smallest => 128,
                 Fill::Extremes => rng.pick(&[127, 128]),
             };
-            group.iter_mut().for_each(|w| *w = weight(rng));
+            bundle.iter_mut().for_each(|w| *w = weight(rng));
             return;
         }
         for pair in (0..step_bytes).step_by(2) {
             let weights = lane(rng, self.shape.fill, self.shape.activation_max, 2 * section.steps());
             for (step, weights) in weights.chunks_exact(2).enumerate() {
-                group[step * step_bytes + pair] = weights[0] as u8;
-                group[step * step_bytes + pair + 1] = weights[1] as u8;
+                bundle[step * step_bytes + pair] = weights[0] as u8;
+                bundle[step * step_bytes + pair + 1] = weights[1] as u8;
             }
         }
     }
@@ -325,9 +325,9 @@ impl Case {
         &self.scratch
     }
 
-    /// Groups of a section in all blocks.
-    pub fn groups(&self, section: Section) -> u32 {
-        self.blocks.iter().map(|b| b.groups[section as usize]).sum()
+    /// Bundles of a section in all blocks.
+    pub fn bundles(&self, section: Section) -> u32 {
+        self.blocks.iter().map(|b| b.bundles[section as usize]).sum()
     }
 
     /// Calls a kernel of this case's description, on whichever tier.

@@ -3,8 +3,8 @@
 //! ```text
 //! B (K × N, one group):     columns 0..NR | NR..2·NR | ... | last panel: as many vectors as its columns need
 //! panel:                    block 0 | block 1 | ...
-//! block:                    groups of its schedule, section after section
-//! group:                    step | step | ...                        (wide: even | odd)
+//! block:                    bundles of its schedule, section after section
+//! bundle:                   step | step | ...                        (wide: even | odd)
 //! step:                     vector 0 | vector 1 | ...                Layout::vector_bytes each
 //! vector (layout Columns8): b[k0..k3][col 0] b[k0..k3][col 1] ... b[k0..k3][col 7]
 //! vector (layout Depth):    b[k0..k31][col]
@@ -154,7 +154,7 @@ fn in_use<'a>(schedules: impl Iterator<Item = &'a Schedule>) -> (Planes, Section
     let mut planes = Planes::default();
     let mut sections = Sections::default();
     for schedule in schedules {
-        for section in Section::ALL.into_iter().filter(|&s| schedule.groups(s) > 0) {
+        for section in Section::ALL.into_iter().filter(|&s| schedule.bundles(s) > 0) {
             sections.insert(section);
             for placed in &schedule.sections[section as usize] {
                 match section {
@@ -286,9 +286,9 @@ impl PackedPanels {
         let mut header = BlockHeader { a_advance, ..BlockHeader::default() };
         let offset = |step, plane| block.offset(step, plane, self.planes, depth) as u16;
         for section in Section::ALL {
-            header.groups[section as usize] = schedule.groups(section) as u32;
-            for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
-                let first = group[0];
+            header.bundles[section as usize] = schedule.bundles(section) as u32;
+            for bundle in schedule.sections[section as usize].chunks_exact(section.steps()) {
+                let first = bundle[0];
                 match section {
                     Section::Wide => offsets.extend([offset(first.step, Plane::Even), offset(first.step, Plane::Odd)]),
                     Section::Sum8 | Section::Split | Section::Dot8 | Section::Dot => {
@@ -298,7 +298,7 @@ impl PackedPanels {
                         let shuffle = first.plane.shuffle().unwrap_or_default();
                         offsets.extend([offset(first.step, Plane::Natural), (shuffle * SHUFFLE_BYTES) as u16]);
                     }
-                    _ => offsets.extend(group.iter().map(|p| offset(p.step, p.plane))),
+                    _ => offsets.extend(bundle.iter().map(|p| offset(p.step, p.plane))),
                 }
             }
         }
@@ -315,7 +315,7 @@ impl PackedPanels {
         let mut schedule = Schedule::default();
         for section in Section::ALL {
             let steps = &mut schedule.sections[section as usize];
-            for _ in 0..headers[0].groups[section as usize] {
+            for _ in 0..headers[0].bundles[section as usize] {
                 let first = locate(offsets[0]);
                 match section {
                     Section::Shuffled => {

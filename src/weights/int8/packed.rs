@@ -153,7 +153,7 @@ impl PackedB {
         let mut steps = [0u64; Section::ALL.len()];
         for header in &self.inner.panels.headers {
             for section in Section::ALL {
-                steps[section as usize] += u64::from(header.groups[section as usize]) * section.steps() as u64;
+                steps[section as usize] += u64::from(header.bundles[section as usize]) * section.steps() as u64;
             }
         }
         SequenceSummary { steps }

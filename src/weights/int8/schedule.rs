@@ -3,11 +3,11 @@
 //! A 16-bit lane adds up products of activations in `0..=amax` with some weights. The sum, and every partial sum of it,
 //! fits i16 for all activations iff `amax * Σ b⁺ <= 32767` and `amax * Σ b⁻ <= 32768`, the sums over the lane's
 //! positive and negative weights. (Activations of `amax` against the positive weights and 0 against the others reach
-//! the bound.) So a group of steps is exact iff that holds in each of its lanes, and any part of such a group is exact
-//! too.
+//! the bound.) So a bundle of steps is exact iff that holds in each of its lanes, and any part of such a bundle is
+//! exact too.
 //!
-//! Finding the fewest groups is bin packing with as many dimensions as lanes. First fit over the steps, the heaviest
-//! first, into a window of open groups comes close on gaussian weights: a step that fits no open group in any pairing
+//! Finding the fewest bundles is bin packing with as many dimensions as lanes. First fit over the steps, the heaviest
+//! first, into a window of open bundles comes close on gaussian weights: a step that fits no open bundle in any pairing
 //! opens its own. A step that overflows alone in every pairing is multiplied as 16-bit numbers.
 //!
 //! Where A is read in place, other pairings are made by a byte shuffle in registers, which costs an instruction per row
@@ -36,7 +36,7 @@ impl Limits {
 /// How hard to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Search {
-    /// Open groups that a step is tried in.
+    /// Open bundles that a step is tried in.
     pub(crate) window: usize,
     /// Whether A is worth writing to planes: for other pairings, if they are tried, and for wide steps.
     pub(crate) planes: bool,
@@ -54,10 +54,10 @@ pub(crate) struct Placed {
     pub(crate) plane: Plane,
 }
 
-/// The groups of a block, section by section.
+/// The bundles of a block, section by section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// Steps of each section in the order of [`Section::ALL`], group after group.
+    /// Steps of each section in the order of [`Section::ALL`], bundle after bundle.
     pub(crate) sections: [Vec<Placed>; Section::ALL.len()],
 }
 
@@ -71,7 +71,7 @@ impl Schedule {
     /// what is done to A.
     pub(crate) fn cost(&self, vectors: usize) -> f64 {
         let shared = 1.0 / vectors as f64;
-        let of_group = |section| match section {
+        let of_bundle = |section| match section {
             Section::Shuffled => 3.0 + shared,
             Section::Wide => 4.0,
             Section::Split => 4.0 + 2.0 * shared,
@@ -79,34 +79,34 @@ impl Schedule {
             // A product and a sum for each step, a widening and the accumulation for all.
             _ => 2.0 * section.steps() as f64 + 1.0,
         };
-        let steps: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.steps()).sum();
-        let cost: f64 = Section::ALL.iter().map(|&s| self.groups(s) as f64 * of_group(s)).sum();
+        let steps: usize = Section::ALL.iter().map(|&s| self.bundles(s) * s.steps()).sum();
+        let cost: f64 = Section::ALL.iter().map(|&s| self.bundles(s) as f64 * of_bundle(s)).sum();
         cost / steps.max(1) as f64
     }
 
     /// Whether steps are multiplied as they follow each other, from bytes: their packed form is that of natural order.
     pub(crate) fn is_natural(&self) -> bool {
-        Section::ALL.iter().all(|&s| s.is_dot() || self.groups(s) == 0)
+        Section::ALL.iter().all(|&s| s.is_dot() || self.bundles(s) == 0)
     }
 
     /// Whether some steps overflow alone in their natural pairing.
     pub(crate) fn has_unsafe_steps(&self) -> bool {
-        [Section::Shuffled, Section::Wide, Section::Split].iter().any(|&s| self.groups(s) > 0)
+        [Section::Shuffled, Section::Wide, Section::Split].iter().any(|&s| self.bundles(s) > 0)
     }
 
     /// Packed vectors for each vector of columns: one for a step, or two for a wide one.
     pub(crate) fn vectors(&self) -> usize {
-        Section::ALL.iter().map(|&s| self.groups(s) * s.vectors()).sum()
+        Section::ALL.iter().map(|&s| self.bundles(s) * s.vectors()).sum()
     }
 
     /// Packed vectors per step and vector of columns.
     pub(crate) fn vectors_per_step(&self) -> f64 {
-        let steps: usize = Section::ALL.iter().map(|&s| self.groups(s) * s.steps()).sum();
+        let steps: usize = Section::ALL.iter().map(|&s| self.bundles(s) * s.steps()).sum();
         self.vectors() as f64 / steps.max(1) as f64
     }
 
-    /// Groups of a section.
-    pub(crate) fn groups(&self, section: Section) -> usize {
+    /// Bundles of a section.
+    pub(crate) fn bundles(&self, section: Section) -> usize {
         self.sections[section as usize].len() / section.steps()
     }
 }
@@ -178,16 +178,16 @@ impl<const L: usize> Lanes<L> {
     }
 }
 
-/// A group that is still open.
+/// A bundle that is still open.
 struct Open<const L: usize> {
     lanes: Lanes<L>,
     steps: Vec<Placed>,
 }
 
-/// Most steps of a group whose steps do not follow each other.
+/// Most steps of a bundle whose steps do not follow each other.
 const MAX_SCATTERED: usize = 4;
 
-/// Steps of a group come from so many that follow each other. Elements of A that are read from all over a row make the
+/// Steps of a bundle come from so many that follow each other. Elements of A that are read from all over a row make the
 /// hardware's prefetchers lose track of the packed vectors. MEASURED on Zen 4, gaussian weights: 128 (512 elements of
 /// A) costs nothing where all is in a cache, since nearly as many steps find company, and one row from memory gains 5
 /// %; 32 costs 5 %.
@@ -231,7 +231,7 @@ pub(crate) fn prove(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Re
     });
     let Some(given) = overflow else { return Ok(()) };
     let (low, high) = (-i64::from(limits.negative), limits.positive.into());
-    Err(Error::OutOfRange { what: "weights that a group of the schedule sums in a lane", low, high, given })
+    Err(Error::OutOfRange { what: "weights that a bundle of the schedule sums in a lane", low, high, given })
 }
 
 /// The weight of the first lane that may leave 16 bits. Wide steps and dot products have no 16-bit sums.
@@ -239,9 +239,9 @@ pub(crate) fn prove(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Re
 fn first_overflow<const L: usize>(steps: Steps<'_>, schedule: &Schedule, limits: Limits) -> Option<i64> {
     let sums_in_16_bits = |s: &Section| !s.is_dot() && !matches!(s, Section::Wide | Section::Split);
     for section in Section::ALL.into_iter().filter(sums_in_16_bits) {
-        for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
+        for bundle in schedule.sections[section as usize].chunks_exact(section.steps()) {
             let mut sum = Lanes::<L>::ZERO;
-            for placed in group {
+            for placed in bundle {
                 let weights = &steps.weights[placed.step * steps.bytes_per_step..][..steps.bytes_per_step];
                 sum.add(&Lanes::of(weights, placed.plane));
             }
@@ -272,7 +272,7 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
     for step in rest {
         if step / NEAR != neighbourhood {
             neighbourhood = step / NEAR;
-            closed.extend(open.drain(..).map(|group| group.steps));
+            closed.extend(open.drain(..).map(|bundle| bundle.steps));
         }
         let natural = Some(&natural[step]).filter(|lanes| lanes.within(limits));
         let other = |plane| Some(Lanes::of(steps[step], plane)).filter(|lanes| lanes.within(limits));
@@ -296,15 +296,15 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
             continue;
         }
         let home = fitting.find_map(|(plane, lanes)| {
-            let position = open.iter().position(|group| group.lanes.sum_within(lanes, limits))?;
+            let position = open.iter().position(|bundle| bundle.lanes.sum_within(lanes, limits))?;
             Some((position, plane, lanes))
         });
         match home {
             Some((position, plane, lanes)) => {
-                let group = &mut open[position];
-                group.lanes.add(lanes);
-                group.steps.push(Placed { step, plane });
-                if group.steps.len() == MAX_SCATTERED {
+                let bundle = &mut open[position];
+                bundle.lanes.add(lanes);
+                bundle.steps.push(Placed { step, plane });
+                if bundle.steps.len() == MAX_SCATTERED {
                     closed.push(open.remove(position).steps);
                 }
             }
@@ -316,14 +316,14 @@ fn schedule_lanes<const L: usize>(steps: Steps<'_>, limits: Limits, search: Sear
             }
         }
     }
-    closed.extend(open.into_iter().map(|group| group.steps));
+    closed.extend(open.into_iter().map(|bundle| bundle.steps));
     // Rows of A are read about in order then.
-    closed.iter_mut().for_each(|group| group.sort_by_key(|placed| placed.step));
-    closed.sort_by_key(|group| group.first().map(|placed| placed.step));
+    closed.iter_mut().for_each(|bundle| bundle.sort_by_key(|placed| placed.step));
+    closed.sort_by_key(|bundle| bundle.first().map(|placed| placed.step));
     for section in [Section::Shuffled, Section::Wide, Section::Split] {
         schedule.sections[section as usize].sort_by_key(|p| p.step);
     }
-    place_groups(closed, &mut schedule);
+    place_bundles(closed, &mut schedule);
     schedule
 }
 
@@ -362,16 +362,16 @@ fn take_runs<const L: usize>(
     rest
 }
 
-/// Groups of one size that are too few to pay for leaving a loop are cut into smaller ones.
+/// Bundles of one size that are too few to pay for leaving a loop are cut into smaller ones.
 const WORTH_A_LOOP: usize = 3;
 
-fn place_groups(groups: Vec<Vec<Placed>>, schedule: &mut Schedule) {
-    let total = groups.len();
-    let count = |len: usize| groups.iter().filter(|g| g.len() == len).count();
+fn place_bundles(bundles: Vec<Vec<Placed>>, schedule: &mut Schedule) {
+    let total = bundles.len();
+    let count = |len: usize| bundles.iter().filter(|bundle| bundle.len() == len).count();
     let worth = |len: usize| total < 2 * WORTH_A_LOOP || count(len) >= WORTH_A_LOOP;
     let (four, three, two) = (worth(4), worth(3), worth(2) || count(4) + count(3) > 0);
-    for group in &groups {
-        match *group.as_slice() {
+    for bundle in &bundles {
+        match *bundle.as_slice() {
             [a, b, c, d] if four => schedule.push(Section::Sum4, &[a, b, c, d]),
             [a, b, c, d] => {
                 schedule.push(Section::Sum2, &[a, b]);
@@ -383,7 +383,7 @@ fn place_groups(groups: Vec<Vec<Placed>>, schedule: &mut Schedule) {
                 schedule.push(Section::Narrow, &[c]);
             }
             [a, b] if two => schedule.push(Section::Sum2, &[a, b]),
-            _ => group.iter().for_each(|&step| schedule.push(Section::Narrow, &[step])),
+            _ => bundle.iter().for_each(|&step| schedule.push(Section::Narrow, &[step])),
         }
     }
 }

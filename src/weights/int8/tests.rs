@@ -42,7 +42,7 @@ fn searches() -> Vec<Search> {
     searches
 }
 
-/// The least and the greatest sum that a 16-bit lane of a group can take on, by going through every activation that
+/// The least and the greatest sum that a 16-bit lane of a bundle can take on, by going through every activation that
 /// makes a difference: a product is smallest or largest at an activation of 0 or `amax`.
 fn extremes(weights: impl Iterator<Item = i8>, amax: i64) -> (i64, i64) {
     weights.fold((0, 0), |(least, most), w| {
@@ -73,24 +73,24 @@ fn check(schedule: &Schedule, input: Steps<'_>, amax: u8, search: Search) {
     let mut seen = vec![0; steps.len()];
     for section in Section::ALL {
         let placed = &schedule.sections[section as usize];
-        assert_eq!(placed.len() % section.steps(), 0, "{section:?}: whole groups");
-        assert_eq!(placed.len() / section.steps(), schedule.groups(section));
-        for group in placed.chunks_exact(section.steps()) {
-            group.iter().for_each(|p| seen[p.step] += 1);
+        assert_eq!(placed.len() % section.steps(), 0, "{section:?}: whole bundles");
+        assert_eq!(placed.len() / section.steps(), schedule.bundles(section));
+        for bundle in placed.chunks_exact(section.steps()) {
+            bundle.iter().for_each(|p| seen[p.step] += 1);
             let wide = matches!(section, Section::Wide | Section::Split);
             if wide {
-                let [p] = group else { unreachable!() };
+                let [p] = bundle else { unreachable!() };
                 let pairings = if search.pairings { &Plane::PAIRINGS[..] } else { &[Plane::Natural] };
                 let mut orders = pairings.iter().map(|plane| plane.order());
                 assert!(!orders.any(|o| fits_alone(steps[p.step], o, amax)), "{p:?} need not be wide");
             } else {
                 for (quad, half) in (0..input.bytes_per_step / KR).flat_map(|q| [(q, 0), (q, 1)]) {
-                    let weights = group.iter().flat_map(|p| pair(steps[p.step], quad, half, p.plane.order()));
+                    let weights = bundle.iter().flat_map(|p| pair(steps[p.step], quad, half, p.plane.order()));
                     let sums = extremes(weights, amax);
-                    assert!(fits_i16(sums), "{section:?} {group:?}: lane {quad}.{half} reaches {sums:?}");
+                    assert!(fits_i16(sums), "{section:?} {bundle:?}: lane {quad}.{half} reaches {sums:?}");
                 }
             }
-            for p in group {
+            for p in bundle {
                 let pairing = Plane::PAIRINGS.contains(&p.plane);
                 let legal = match section {
                     Section::Sum8 | Section::Split => p.plane == Plane::Natural,
@@ -109,15 +109,15 @@ fn check(schedule: &Schedule, input: Steps<'_>, amax: u8, search: Search) {
                 assert!(legal, "{section:?}: {p:?} with {search:?}");
             }
             if section == Section::Sum8 {
-                assert!(group.windows(2).all(|w| w[1].step == w[0].step + 1), "{group:?} follow each other");
-                assert!(group[7].step < input.whole, "{group:?}: the last step overlaps the one before");
+                assert!(bundle.windows(2).all(|w| w[1].step == w[0].step + 1), "{bundle:?} follow each other");
+                assert!(bundle[7].step < input.whole, "{bundle:?}: the last step overlaps the one before");
             }
         }
     }
     assert!(seen.iter().all(|&n| n == 1), "each step once: {seen:?}");
     let not_of_the_search: &[Section] =
         if search.planes { &[Section::Shuffled, Section::Split] } else { &[Section::Wide] };
-    assert!(not_of_the_search.iter().all(|&s| schedule.groups(s) == 0), "{search:?}");
+    assert!(not_of_the_search.iter().all(|&s| schedule.bundles(s) == 0), "{search:?}");
 }
 
 /// Schedules weights in every way and checks each.
@@ -182,7 +182,7 @@ fn the_bound_is_exact() {
         ] {
             let mut weights = [0i8; VECTOR_BYTES];
             (weights[2 * lane], weights[2 * lane + 1]) = (x, y);
-            assert_eq!(one(&weights, 255).groups(section), 1, "({x}, {y}) in lane {lane}");
+            assert_eq!(one(&weights, 255).bundles(section), 1, "({x}, {y}) in lane {lane}");
         }
         // 258 * 127 = 32766; 256 * -128 = -32768.
         let mut weights = [0i8; 2 * VECTOR_BYTES];
@@ -197,7 +197,7 @@ fn the_bound_is_exact() {
             for (i, value) in values.into_iter().enumerate() {
                 weights[i / 2 * VECTOR_BYTES + 2 * lane + i % 2] = value;
             }
-            assert_eq!(one(&weights, amax).groups(Section::Sum2), usize::from(together), "{values:?}, {amax}");
+            assert_eq!(one(&weights, amax).bundles(Section::Sum2), usize::from(together), "{values:?}, {amax}");
         }
     }
 }
@@ -221,7 +221,7 @@ fn uniform_weights_take_one_section() {
         let search = Search { window: 32, planes, pairings: true, reorder: true };
         let schedule = schedule(input, Limits::for_activations(255), search);
         check(&schedule, input, 255, search);
-        assert_eq!(schedule.groups(section) * section.steps(), 16, "{weight}: {schedule:?}");
+        assert_eq!(schedule.bundles(section) * section.steps(), 16, "{weight}: {schedule:?}");
     }
 }
 

@@ -87,7 +87,7 @@ fn main_loops_do_what_the_cpu_does() {
                     activation_max: rng.pick(&[255, 255, 128, 1]),
                     tiles: rng.pick(&[1, 2]),
                     blocks: rng.pick(&[1, 2]),
-                    groups: &[0, 1, 2, 8, 9],
+                    bundles: &[0, 1, 2, 8, 9],
                 };
                 instructions += compare(&Case::new(desc, shape, &mut rng), &mut memory).total();
                 kernels += 1;
@@ -117,7 +117,7 @@ fn epilogues_do_what_the_cpu_does() {
                 activation_max: 255,
                 tiles: rng.pick(&[1, 2, 3]),
                 blocks: 1,
-                groups: &[1],
+                bundles: &[1],
             };
             compare(&Case::new(desc, shape, &mut rng), &mut memory);
             kernels += 1;
@@ -204,7 +204,7 @@ fn instructions_are_counted() {
     let (mut rng, mut memory) = (Rng(13), Memory::new());
     for tile in tiles(Tier::Avx2) {
         let desc = tile.desc(Tier::Avx2, [Section::Narrow].into_iter().collect());
-        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, groups: &[17] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, bundles: &[17] };
         let statistics = compare(&Case::new(desc, shape, &mut rng), &mut memory);
         let products = 3 * 2 * 17 * u64::from(tile.rows) * u64::from(tile.vectors);
         assert_eq!(statistics.count(Mnemonic::Vpmaddubsw), products, "{desc}");
@@ -227,7 +227,7 @@ fn the_model_is_fast_enough() {
         let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();
         let program = Program::decode(kernel.bytes()).unwrap();
-        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 20, blocks: 2, groups: &[100] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 20, blocks: 2, bundles: &[100] };
         let case = Case::new(desc, shape, &mut rng);
         let (mut instructions, mut seconds) = (0, 0.0);
         for _ in 0..20 {

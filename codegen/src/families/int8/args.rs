@@ -12,8 +12,8 @@ use crate::families::int8::desc::Section;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct BlockHeader {
-    /// Groups of each section, in the order of [`Section::ALL`].
-    pub groups: [u32; Section::ALL.len()],
+    /// Bundles of each section, in the order of [`Section::ALL`].
+    pub bundles: [u32; Section::ALL.len()],
     /// Bytes from this block's start to the next one's in a row of A.
     pub a_advance: u32,
 }

@@ -18,7 +18,7 @@ pub(super) mod role {
 
     /// Next offset; main loop only.
     pub(in crate::families::int8) const OFFSETS: Gpr = Gpr::R8;
-    /// Row 0 at each step of a group; main loop only.
+    /// Row 0 at each step of a bundle; main loop only.
     pub(in crate::families::int8) const STEPS: [Gpr; 4] = [Gpr::R11, Gpr::Rbx, Gpr::Rbp, Gpr::R12];
     /// Distance of prefetches, in kernels of at most [`MAX_PREFETCH_ROWS`](crate::MAX_PREFETCH_ROWS) rows; main loop
     /// only.

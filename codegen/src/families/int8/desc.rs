@@ -101,10 +101,10 @@ impl Layout {
     }
 }
 
-/// A main loop that a kernel may contain. A block of packed weights holds a run of groups for each of them.
+/// A main loop that a kernel may contain. A block of packed weights holds a run of bundles for each of them.
 ///
 /// A *step* multiplies [`Layout::step_depth`] elements of a row of A with as many of a column, four to a lane. In most
-/// sections it does so in pairs, u8 by i8: two products, summed in 16 bits; a group adds the pair sums of its steps in
+/// sections it does so in pairs, u8 by i8: two products, summed in 16 bits; a bundle adds the pair sums of its steps in
 /// 16 bits, which packing has proven to be exact, and widens once. Dot sections sum in 32 bits from the start.
 ///
 /// # Examples
@@ -152,7 +152,7 @@ impl Section {
         Section::Dot,
     ];
 
-    /// Steps that one group takes from A.
+    /// Steps that one bundle takes from A.
     pub const fn steps(self) -> usize {
         match self {
             Section::Sum8 | Section::Dot8 => 8,
@@ -163,7 +163,7 @@ impl Section {
         }
     }
 
-    /// Offsets that one group stores: where its steps are in A (one for steps that follow each other, even and odd
+    /// Offsets that one bundle stores: where its steps are in A (one for steps that follow each other, even and odd
     /// elements for wide ones); for a shuffled step also where its order is in [`SHUFFLES`].
     pub const fn offsets(self) -> usize {
         match self {
@@ -173,7 +173,7 @@ impl Section {
         }
     }
 
-    /// Packed vectors of one group, for one vector of columns.
+    /// Packed vectors of one bundle, for one vector of columns.
     pub const fn vectors(self) -> usize {
         match self {
             Section::Wide | Section::Split => 2,
@@ -181,7 +181,7 @@ impl Section {
         }
     }
 
-    /// Whether a group's steps follow each other in A, so that one offset serves them all.
+    /// Whether a bundle's steps follow each other in A, so that one offset serves them all.
     pub const fn is_run(self) -> bool {
         matches!(self, Section::Sum8 | Section::Dot8)
     }

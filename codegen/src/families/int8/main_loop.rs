@@ -1,6 +1,6 @@
-//! The main loops of the int8 family: one for each section, over the groups of a block.
+//! The main loops of the int8 family: one for each section, over the bundles of a block.
 //!
-//! A group reads its offsets, points at row 0 for each of its steps, and then goes row by row: for every step a
+//! A bundle reads its offsets, points at row 0 for each of its steps, and then goes row by row: for every step a
 //! broadcast of A and a multiplication per vector of columns, sums in 16 bits, one widening into the accumulators.
 
 use std::mem::offset_of;
@@ -33,12 +33,12 @@ fn shuffle_masks() -> Vec<u32> {
     masks.collect()
 }
 
-/// The loop over one section's groups in the current block.
+/// The loop over one section's bundles in the current block.
 pub(super) fn section<L: Lowering>(b: &mut Builder<L>, section: Section) {
     let (end, again) = (b.low.asm().label(), b.low.asm().label());
     let asm = b.low.asm();
     asm.load64(role::SCRATCH, arg!(cursor));
-    asm.load32(role::COUNT, Mem::at(role::SCRATCH, offset_of!(BlockHeader, groups) + 4 * section as usize));
+    asm.load32(role::COUNT, Mem::at(role::SCRATCH, offset_of!(BlockHeader, bundles) + 4 * section as usize));
     asm.jump_if_zero(role::COUNT, end);
 
     let registers = Registers::plan(b, section);
@@ -52,7 +52,7 @@ pub(super) fn section<L: Lowering>(b: &mut Builder<L>, section: Section) {
         let (many, few) = (b.low.asm().label(), b.low.asm().label());
         b.low.asm().jump_if_below(role::COUNT, unroll, few);
         b.low.asm().place(many);
-        (0..unroll).for_each(|i| group(b, section, &registers, i));
+        (0..unroll).for_each(|i| bundle(b, section, &registers, i));
         advance(b, section, unroll);
         let asm = b.low.asm();
         asm.sub_imm(role::COUNT, unroll);
@@ -61,22 +61,22 @@ pub(super) fn section<L: Lowering>(b: &mut Builder<L>, section: Section) {
         asm.place(few);
     }
     b.low.asm().place(again);
-    group(b, section, &registers, 0);
+    bundle(b, section, &registers, 0);
     advance(b, section, 1);
     b.low.asm().dec_jump_not_zero(role::COUNT, again);
     b.low.asm().place(end);
 }
 
-/// Groups per iteration.
+/// Bundles per iteration.
 fn unroll<L: Lowering>(b: &Builder<L>, section: Section) -> usize {
     let products = b.rows() * b.vectors() * section.steps();
     (INT8_UNROLLED_PRODUCTS / products).clamp(1, INT8_UNROLL)
 }
 
-fn advance<L: Lowering>(b: &mut Builder<L>, section: Section, groups: usize) {
-    let bytes = groups * section.vectors() * b.vectors() * b.desc.layout.vector_bytes();
+fn advance<L: Lowering>(b: &mut Builder<L>, section: Section, bundles: usize) {
+    let bytes = bundles * section.vectors() * b.vectors() * b.desc.layout.vector_bytes();
     let asm = b.low.asm();
-    asm.add_imm(role::OFFSETS, groups * section.offsets() * size_of::<u16>());
+    asm.add_imm(role::OFFSETS, bundles * section.offsets() * size_of::<u16>());
     asm.add_imm(role::B, bytes);
 }
 
@@ -134,8 +134,8 @@ impl Registers {
     }
 }
 
-/// One group, the `index`-th from where the pointers stand.
-fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, index: usize) {
+/// One bundle, the `index`-th from where the pointers stand.
+fn bundle<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, index: usize) {
     for i in 0..section.offsets() {
         let asm = b.low.asm();
         asm.load16(role::STEPS[i], Mem::at(role::OFFSETS, (index * section.offsets() + i) * size_of::<u16>()));
@@ -160,7 +160,7 @@ fn group<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, in
     }
 }
 
-/// Vector `vector` of step `step` of group `index`.
+/// Vector `vector` of step `step` of bundle `index`.
 fn packed<L: Lowering>(b: &Builder<L>, section: Section, index: usize, step: usize, vector: usize) -> Mem {
     Mem::at(role::B, ((index * section.vectors() + step) * b.vectors() + vector) * b.desc.layout.vector_bytes())
 }
@@ -177,7 +177,7 @@ fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
 /// Most vectors of columns that a micro-tile has.
 const MAX_VECTORS: usize = 4;
 
-/// Where a step of B stands among the groups of an iteration, and for which rows.
+/// Where a step of B stands among the bundles of an iteration, and for which rows.
 #[derive(Debug, Clone, Copy)]
 struct StepOfB {
     section: Section,
@@ -217,7 +217,7 @@ fn step_of_b<L: Lowering>(b: &mut Builder<L>, regs: &Registers, at: StepOfB) -> 
     found
 }
 
-/// Where row `row` of A stands at step `step` of a group.
+/// Where row `row` of A stands at step `step` of a bundle.
 fn step_of_a<L: Lowering>(b: &Builder<L>, section: Section, step: usize, row: usize) -> Mem {
     match section.is_run() {
         true => b.row_of_a(role::STEPS[0], row).offset(step * b.desc.layout.step_depth()),

@@ -88,7 +88,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) -> Pan
     let blocks: &[BlockHeader] = unsafe { std::slice::from_raw_parts(args.blocks, args.block_count) };
     for block in blocks {
         for section in desc.sections.iter() {
-            for _ in 0..block.groups[section as usize] {
+            for _ in 0..block.bundles[section as usize] {
                 for step in 0..section.vectors() {
                     let (entry, disp) = match section {
                         _ if section.is_run() => (0, step * desc.layout.step_depth()),
@@ -102,7 +102,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) -> Pan
                         _ if desc.activations == Byte::I8 => Form::SignedBytes,
                         _ => Form::Bytes([0, 1, 2, 3]),
                     };
-                    // SAFETY: the header counts the groups, and so the offsets and vectors that are there; each offset
+                    // SAFETY: the header counts the bundles, and so the offsets and vectors that are there; each offset
                     // leads to a whole step inside the rows of A.
                     unsafe {
                         let at = a.add(usize::from(*offsets.add(entry)) + disp);
@@ -113,7 +113,7 @@ unsafe fn multiply(desc: &KernelDesc, args: &KernelArgs, acc: &mut [i32]) -> Pan
                         b = b.add(desc.vectors as usize * desc.layout.vector_bytes());
                     }
                 }
-                // SAFETY: one past the group's offsets at most.
+                // SAFETY: one past the bundle's offsets at most.
                 offsets = unsafe { offsets.add(section.offsets()) };
             }
         }

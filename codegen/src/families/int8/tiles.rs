@@ -18,7 +18,7 @@ pub(super) fn start<L: Lowering>(b: &mut Builder<L>) {
     b.load_tile_strides(ROW_BYTES);
 }
 
-/// The products of a group, the `index`-th from where the pointers stand; row 0 is at the first of the steps'
+/// The products of a bundle, the `index`-th from where the pointers stand; row 0 is at the first of the steps'
 /// registers.
 pub(super) fn products<L: Lowering>(b: &mut Builder<L>, section: Section, index: usize) {
     let (layout, vectors, activations) = (b.desc.layout, b.vectors(), b.desc.activations);

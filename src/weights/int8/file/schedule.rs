@@ -9,8 +9,8 @@
 //! block             u32      elements of K in a block
 //! length            u64      bytes that follow
 //! for each panel, for each block:
-//!   groups          u16 × 8  of sections sum8, sum4, sum3, sum2, narrow, shuffled, wide, split
-//!   for each section, for each group:
+//!   bundles         u16 × 8  of sections sum8, sum4, sum3, sum2, narrow, shuffled, wide, split
+//!   for each section, for each bundle:
 //!     placed        u16 × steps of the section (sum8: the first alone); step + plane * 8192
 //!                            planes: 0 natural, 1 cross, 2 outer, 3 even
 //! ```
@@ -90,11 +90,11 @@ pub(super) fn write(packed: &PackedB) -> Option<Vec<u8>> {
 
 fn write_block(out: &mut Vec<u8>, schedule: &Schedule) {
     for section in SECTIONS {
-        out.extend((schedule.groups(section) as u16).to_le_bytes());
+        out.extend((schedule.bundles(section) as u16).to_le_bytes());
     }
     for section in SECTIONS {
-        for group in schedule.sections[section as usize].chunks_exact(section.steps()) {
-            let stored = if section == Section::Sum8 { &group[..1] } else { group };
+        for bundle in schedule.sections[section as usize].chunks_exact(section.steps()) {
+            let stored = if section == Section::Sum8 { &bundle[..1] } else { bundle };
             for placed in stored {
                 let plane = PLANES.iter().position(|&p| p == placed.plane).unwrap_or_default();
                 out.extend((placed.step as u16 | (plane as u16) << STEP_BITS).to_le_bytes());
@@ -148,28 +148,28 @@ impl<'a> StoredSchedule<'a> {
     /// The schedule of the next block, which has `count` steps, of which `whole` follow each other without overlap. It
     /// is still to be [proven](crate::weights::int8::schedule::prove) against the block's weights.
     pub(crate) fn next_block(&mut self, count: usize, whole: usize) -> Result<Schedule> {
-        let mut groups = [0usize; SECTIONS.len()];
-        for of_section in &mut groups {
+        let mut bundles = [0usize; SECTIONS.len()];
+        for of_section in &mut bundles {
             *of_section = self.blocks.u16("schedule of a block")?.into();
         }
-        let scheduled = SECTIONS.iter().zip(groups).map(|(section, groups)| section.steps() * groups).sum();
+        let scheduled = SECTIONS.iter().zip(bundles).map(|(section, bundles)| section.steps() * bundles).sum();
         same("steps in the schedule of a block", count, scheduled)?;
         let mut seen = vec![false; count];
         let mut schedule = Schedule::default();
-        for (section, groups) in SECTIONS.into_iter().zip(groups) {
+        for (section, bundles) in SECTIONS.into_iter().zip(bundles) {
             let placed = &mut schedule.sections[section as usize];
             if section == Section::Sum8 {
-                for _ in 0..groups {
+                for _ in 0..bundles {
                     let first = self.placed()?;
                     placed.extend((0..section.steps()).map(|i| Placed { step: first.step + i, ..first }));
                 }
                 // The last step may repeat elements of the one before it: they don't follow each other.
                 let last = placed.iter().map(|p| p.step).max().unwrap_or(0);
-                if groups > 0 {
+                if bundles > 0 {
                     in_range("step of a run in the schedule", 0..=whole.saturating_sub(1), last)?;
                 }
             } else {
-                for _ in 0..groups * section.steps() {
+                for _ in 0..bundles * section.steps() {
                     placed.push(self.placed()?);
                 }
             }
