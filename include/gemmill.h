@@ -655,6 +655,17 @@ gemmill_status gemmill_weights_n(const gemmill_weights *weights, int64_t *value)
 gemmill_status gemmill_weights_groups(const gemmill_weights *weights, int64_t *value);
 
 /**
+ * *value = a bound of the sums of products with these weights, 255 * max over columns of max(p, q), with p and q the
+ * sums of the positive and of the negative b - b_zp; or a larger bound from K alone where none can leave int32_t.
+ *
+ * Where it exceeds 2^31 - 1, integer outputs wrap modulo 2^32 unless gemmill_gemm_set_refuse_wrapping refuses that;
+ * floating-point outputs are exact. Threads: any. Errors: pointers.
+ *
+ * Requires: weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+ */
+gemmill_status gemmill_weights_largest_sum(const gemmill_weights *weights, int64_t *value);
+
+/**
  * *value = the type that was packed: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8.
  *
  * Threads: any. Errors: pointers.
@@ -819,9 +830,9 @@ gemmill_status gemmill_pool_destroy(gemmill_pool *pool);
 /**
  * *gemm = a product C = epilogue(A * B): A is M x (K * groups), B the weights, C is M x N.
  *
- * raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact modulo 2^32. a_type is GEMMILL_TYPE_U8 or
- * GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32, _F16 or _BF16 for activations that are quantized to u8 on the fly, as f32.
- * c_type decides what C is:
+ * raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact; for i32, u8 and i8 outputs modulo 2^32
+ * (see gemmill_weights_largest_sum). a_type is GEMMILL_TYPE_U8 or GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32, _F16 or _BF16
+ * for activations that are quantized to u8 on the fly, as f32. c_type decides what C is:
  *
  *   GEMMILL_TYPE_I32            C = raw, or C + raw
  *   GEMMILL_TYPE_U8, _I8        C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp)),
@@ -1014,6 +1025,16 @@ gemmill_status gemmill_gemm_set_clamp_f32(gemmill_gemm *gemm, float low, float h
  * Requires: gemm is a handle that is not destroyed meanwhile.
  */
 gemmill_status gemmill_gemm_set_accumulate(gemmill_gemm *gemm, int32_t on);
+
+/**
+ * Unless refuse is 0, gemmill_gemm_prepare and the first run refuse integer outputs whose sums, i32 bias included, may
+ * leave int32_t: see gemmill_weights_largest_sum. Otherwise these wrap modulo 2^32.
+ *
+ * Threads: any. Errors: GEMMILL_STATUS_FROZEN after the first run; pointers.
+ *
+ * Requires: gemm is a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_gemm_set_refuse_wrapping(gemmill_gemm *gemm, int32_t refuse);
 
 /**
  * How many threads a product may use. Results are the same.
@@ -1244,7 +1265,7 @@ gemmill_status gemmill_run_options_set_parallel_for(gemmill_run_options *options
  *
  * q_type: GEMMILL_TYPE_U8 or GEMMILL_TYPE_I8. preserve_sparsity, unless 0: a range with both signs is widened until 0
  * lies in the middle of the integers. power_of_two, unless 0: the scale is raised to a power of two. A range of zero
- * width gets the scale 0.1; scales below 6.1e-5 are raised to it. Threads: any.
+ * width gets the scale 0.1; scales are 2^-126 at least. Threads: any.
  * Errors: GEMMILL_STATUS_BAD_NUMBER if a bound is not finite or min > max, GEMMILL_STATUS_OUT_OF_RANGE and
  * GEMMILL_STATUS_UNSUPPORTED for other types; pointers.
  *
@@ -1257,6 +1278,22 @@ gemmill_status gemmill_quantization_choose(int32_t q_type,
                                            int32_t power_of_two,
                                            float *scale,
                                            int32_t *zero_point);
+
+/**
+ * As gemmill_quantization_choose, with FBGEMM's floor: scales below 6.1e-5 are raised to it (to 2^-14 where a power of
+ * two is asked for), and one whose reciprocal is infinite becomes 0.1.
+ *
+ * Everything else as gemmill_quantization_choose.
+ *
+ * Requires: scale points to a float, zero_point to an int32_t.
+ */
+gemmill_status gemmill_quantization_choose_fbgemm(int32_t q_type,
+                                                  float min,
+                                                  float max,
+                                                  int32_t preserve_sparsity,
+                                                  int32_t power_of_two,
+                                                  float *scale,
+                                                  int32_t *zero_point);
 
 /**
  * *min, *max = the smallest and the largest of count numbers, NaN left out.
@@ -1286,6 +1323,20 @@ gemmill_status gemmill_quantize(int32_t q_type,
                                 float scale,
                                 int32_t zero_point,
                                 void *q);
+
+/**
+ * As gemmill_quantize, with x[i] / scale in place of x[i] * (1 / scale): ONNX's QuantizeLinear.
+ *
+ * Everything else as gemmill_quantize.
+ *
+ * Requires: x and q have count elements each; nobody writes to x's, or uses q's, meanwhile.
+ */
+gemmill_status gemmill_quantize_by_division(int32_t q_type,
+                                            const float *x,
+                                            int64_t count,
+                                            float scale,
+                                            int32_t zero_point,
+                                            void *q);
 
 /**
  * x[i] = scale * (q[i] - zero_point).

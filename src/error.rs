@@ -144,6 +144,12 @@ pub enum Error {
         /// Those that were done.
         done: usize,
     },
+    /// Sums that may leave i32, of an operation that was told to refuse them ([`Sums`](crate::Sums)), or whose sums
+    /// cannot be cut.
+    SumsMayWrap {
+        /// The largest absolute value that a sum, bias included, can have.
+        largest: u64,
+    },
     /// The requested tier cannot run here, or does not exist.
     Tier(TierError),
     /// The system refused executable memory, or a kernel could not be generated.
@@ -165,6 +171,9 @@ impl fmt::Display for Error {
             }
             Error::Groups { cols, groups } => write!(f, "{cols} columns cannot be divided into {groups} groups"),
             Error::Unsupported { what } => f.write_str(what),
+            Error::SumsMayWrap { largest } => {
+                write!(f, "sums: expected at most {}, given weights whose sums may reach {largest}", i32::MAX)
+            }
             Error::NotWeights { given } => {
                 write!(f, "packed weights: expected to begin with 89 67 65 6d 6d 69 6c 6c, given {given:02x?}")
             }

@@ -88,8 +88,8 @@ pub use half;
 pub use machine::threads::{ParallelFor, Threads};
 pub use ops::{
     Activation, ActivationQuantization, AnyGemm, Dequantize, Description, FloatGemm, FloatGemmBuilder, Gemm,
-    GemmBuilder, GroupwiseGemm, GroupwiseGemmBuilder, IntOutput, OutputStage, Requantize, RunOptions, Untyped,
-    multiply,
+    GemmBuilder, GroupwiseGemm, GroupwiseGemmBuilder, IntOutput, LargeSums, OutputStage, Requantize, RunOptions, Sums,
+    Untyped, multiply,
 };
 pub use quant::per_column::PerColumn;
 pub use quant::{Choose, QuantParams};

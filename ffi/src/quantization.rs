@@ -19,7 +19,7 @@ fn not_bytes<T>() -> Outcome<T> {
 ///
 /// q_type: GEMMILL_TYPE_U8 or GEMMILL_TYPE_I8. preserve_sparsity, unless 0: a range with both signs is widened until 0
 /// lies in the middle of the integers. power_of_two, unless 0: the scale is raised to a power of two. A range of zero
-/// width gets the scale 0.1; scales below 6.1e-5 are raised to it. Threads: any.
+/// width gets the scale 0.1; scales are 2^-126 at least. Threads: any.
 /// Errors: GEMMILL_STATUS_BAD_NUMBER if a bound is not finite or min > max, GEMMILL_STATUS_OUT_OF_RANGE and
 /// GEMMILL_STATUS_UNSUPPORTED for other types; pointers.
 ///
@@ -29,16 +29,38 @@ fn not_bytes<T>() -> Outcome<T> {
 pub unsafe extern "C" fn gemmill_quantization_choose(
     q_type: i32, min: f32, max: f32, preserve_sparsity: i32, power_of_two: i32, scale: *mut f32, zero_point: *mut i32,
 ) -> Status {
-    entry!("gemmill_quantization_choose", |c| {
-        let (scale, zero_point) = (c.out("scale", scale)?, c.out("zero point", zero_point)?);
-        let how = Choose { preserve_sparsity: preserve_sparsity != 0, power_of_two: power_of_two != 0 };
-        let chosen = with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
-            let params = QuantParams::<T>::from_min_max(min, max, how)?;
-            (params.scale(), params.zero_point())
-        }, else not_bytes()?);
-        scale.set(chosen.0);
-        zero_point.set(chosen.1);
-    })
+    let how =
+        Choose { preserve_sparsity: preserve_sparsity != 0, power_of_two: power_of_two != 0, fbgemm_floor: false };
+    entry!("gemmill_quantization_choose", |c| choose(c, q_type, (min, max), how, (scale, zero_point))?)
+}
+
+/// As gemmill_quantization_choose, with FBGEMM's floor: scales below 6.1e-5 are raised to it (to 2^-14 where a power of
+/// two is asked for), and one whose reciprocal is infinite becomes 0.1.
+///
+/// Everything else as gemmill_quantization_choose.
+///
+/// # Safety
+/// scale points to a float, zero_point to an int32_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_quantization_choose_fbgemm(
+    q_type: i32, min: f32, max: f32, preserve_sparsity: i32, power_of_two: i32, scale: *mut f32, zero_point: *mut i32,
+) -> Status {
+    let how = Choose { preserve_sparsity: preserve_sparsity != 0, power_of_two: power_of_two != 0, fbgemm_floor: true };
+    entry!("gemmill_quantization_choose_fbgemm", |c| choose(c, q_type, (min, max), how, (scale, zero_point))?)
+}
+
+/// Asks for: [`Caller::out`] for both.
+fn choose(
+    c: Caller<'_>, q_type: i32, (min, max): (f32, f32), how: Choose, (scale, zero_point): (*mut f32, *mut i32),
+) -> Outcome {
+    let (scale, zero_point) = (c.out("scale", scale)?, c.out("zero point", zero_point)?);
+    let chosen = with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
+        let params = QuantParams::<T>::from_min_max(min, max, how)?;
+        (params.scale(), params.zero_point())
+    }, else not_bytes()?);
+    scale.set(chosen.0);
+    zero_point.set(chosen.1);
+    Ok(())
 }
 
 /// *min, *max = the smallest and the largest of count numbers, NaN left out.
@@ -75,15 +97,47 @@ pub unsafe extern "C" fn gemmill_quantization_range(x: *const f32, count: i64, m
 pub unsafe extern "C" fn gemmill_quantize(
     q_type: i32, x: *const f32, count: i64, scale: f32, zero_point: i32, q: *mut c_void,
 ) -> Status {
-    entry!("gemmill_quantize", |c| {
-        let count = size("count", count)?;
-        let x_at = Footprint::array("x", x, count)?;
-        with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
-            let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
-            check_apart(&Footprint::array("q", q, count)?, &x_at)?;
-            params.quantize(c.elements("x", x, count)?, c.elements_mut("q", q, count)?)?
-        }, else not_bytes()?)
-    })
+    entry!("gemmill_quantize", |c| quantize(c, How::Multiply, q_type, (x, count), (scale, zero_point), q)?)
+}
+
+/// As gemmill_quantize, with x[i] / scale in place of x[i] * (1 / scale): ONNX's QuantizeLinear.
+///
+/// Everything else as gemmill_quantize.
+///
+/// # Safety
+/// x and q have count elements each; nobody writes to x's, or uses q's, meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_quantize_by_division(
+    q_type: i32, x: *const f32, count: i64, scale: f32, zero_point: i32, q: *mut c_void,
+) -> Status {
+    entry!("gemmill_quantize_by_division", |c| quantize(c, How::Divide, q_type, (x, count), (scale, zero_point), q)?)
+}
+
+/// How numbers become steps of a scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum How {
+    /// By its reciprocal.
+    Multiply,
+    Divide,
+}
+
+/// Asks for: [`Caller::elements`] for x, [`Caller::elements_mut`] for q.
+fn quantize(
+    c: Caller<'_>, how: How, q_type: i32, (x, count): (*const f32, i64), (scale, zero_point): (f32, i32),
+    q: *mut c_void,
+) -> Outcome {
+    let count = size("count", count)?;
+    let x_at = Footprint::array("x", x, count)?;
+    with_type!(Type::of("type", q_type)?, T in [U8 I8] => {
+        let (params, q) = (QuantParams::<T>::new(scale, zero_point)?, q.cast::<T>());
+        check_apart(&Footprint::array("q", q, count)?, &x_at)?;
+        let (x, q) = (c.elements("x", x, count)?, c.elements_mut("q", q, count)?);
+        match how {
+            How::Multiply => params.quantize(x, q)?,
+            How::Divide => params.quantize_by_division(x, q)?,
+        }
+    }, else not_bytes()?);
+    Ok(())
 }
 
 /// x[i] = scale * (q[i] - zero_point).

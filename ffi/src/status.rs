@@ -81,7 +81,7 @@ impl Status {
             Error::Overflow { .. } => Status::Overflow,
             Error::Overlap { .. } => Status::Overlap,
             Error::BadNumber { .. } => Status::BadNumber,
-            Error::OutOfRange { .. } => Status::OutOfRange,
+            Error::OutOfRange { .. } | Error::SumsMayWrap { .. } => Status::OutOfRange,
             Error::Groups { .. } => Status::Groups,
             Error::Unsupported { .. } => Status::Unsupported,
             Error::Tier(_) | Error::PackedFor { .. } => Status::Tier,

@@ -132,6 +132,21 @@ pub unsafe extern "C" fn gemmill_weights_groups(weights: *const Weights, value: 
     entry!("gemmill_weights_groups", |c| c.count(weights, value, |w| w.packed.groups())?)
 }
 
+/// *value = a bound of the sums of products with these weights, 255 * max over columns of max(p, q), with p and q the
+/// sums of the positive and of the negative b - b_zp; or a larger bound from K alone where none can leave int32_t.
+///
+/// Where it exceeds 2^31 - 1, integer outputs wrap modulo 2^32 unless gemmill_gemm_set_refuse_wrapping refuses that;
+/// floating-point outputs are exact. Threads: any. Errors: pointers.
+///
+/// # Safety
+/// weights is a handle that is not destroyed meanwhile; value points to an int64_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_weights_largest_sum(weights: *const Weights, value: *mut i64) -> Status {
+    entry!("gemmill_weights_largest_sum", |c| {
+        c.get(weights, value, |w| Ok(i64::try_from(w.packed.largest_sum()).unwrap_or(i64::MAX)))?
+    })
+}
+
 /// *value = the type that was packed: GEMMILL_TYPE_I8 or GEMMILL_TYPE_U8.
 ///
 /// Threads: any. Errors: pointers.

@@ -99,6 +99,7 @@ public:
     int64_t k() const { return property<int64_t>(gemmill_weights_k); }
     int64_t n() const { return property<int64_t>(gemmill_weights_n); }
     int64_t groups() const { return property<int64_t>(gemmill_weights_groups); }
+    int64_t largest_sum() const { return property<int64_t>(gemmill_weights_largest_sum); }
     int64_t size_in_bytes() const { return property<int64_t>(gemmill_weights_size); }
     int32_t activation_max() const { return property<int32_t>(gemmill_weights_activation_max); }
     gemmill_type type() const { return static_cast<gemmill_type>(property<int32_t>(gemmill_weights_type)); }
@@ -184,6 +185,7 @@ public:
     Gemm &bias(const int32_t *bias, int64_t count) { return set(gemmill_gemm_set_bias_i32(get(), bias, count)); }
     Gemm &bias(const float *bias, int64_t count) { return set(gemmill_gemm_set_bias_f32(get(), bias, count)); }
     Gemm &relu(bool on = true) { return set(gemmill_gemm_set_relu(get(), on)); }
+    Gemm &refuse_wrapping(bool on = true) { return set(gemmill_gemm_set_refuse_wrapping(get(), on)); }
     /** By limits of C's type; of float for types of 16 bits. */
     Gemm &clamp(typename detail::Limit<C>::Type low, typename detail::Limit<C>::Type high) {
         return set(clamped(low, high));
@@ -239,6 +241,17 @@ template <class T> struct Quantization {
         check(gemmill_quantization_choose(TypeOf<T>::code(), min, max, preserve_sparsity, power_of_two, &q.scale,
                                           &q.zero_point));
         return q;
+    }
+    /** The same with FBGEMM's floor of 6.1e-5. */
+    static Quantization choose_fbgemm(float min, float max, bool preserve_sparsity = false, bool power_of_two = false) {
+        Quantization q = {1.0f, 0};
+        check(gemmill_quantization_choose_fbgemm(TypeOf<T>::code(), min, max, preserve_sparsity, power_of_two,
+                                                 &q.scale, &q.zero_point));
+        return q;
+    }
+    /** By x / scale instead of x * (1 / scale). */
+    void quantize_by_division(const float *x, int64_t count, T *q) const {
+        check(gemmill_quantize_by_division(TypeOf<T>::code(), x, count, scale, zero_point, q));
     }
     void quantize(const float *x, int64_t count, T *q) const {
         check(gemmill_quantize(TypeOf<T>::code(), x, count, scale, zero_point, q));

@@ -26,8 +26,7 @@ use crate::weights::PackedGroupwise;
 /// C[i][j]  = round(f(fma(acc, scale[i], bias[j])))                         without a bias: acc * scale[i]
 /// ```
 ///
-/// Activations that are NaN count as zero. A row of zeros has the scale 0.1, and so has one whose scale would have no
-/// finite reciprocal.
+/// Activations that are NaN count as zero. A row of zeros has the scale 0.1; others' scales are at least 2^-126.
 ///
 /// The bits are those of [`reference::groupwise`](mod@crate::reference::groupwise) on every tier, for every number of
 /// rows and threads.

@@ -14,8 +14,8 @@ mod options;
 pub use float::{FloatGemm, FloatGemmBuilder};
 pub use groupwise::{GroupwiseGemm, GroupwiseGemmBuilder};
 pub use int8::{
-    Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, OutputStage, Requantize,
-    Untyped, multiply,
+    Activation, ActivationQuantization, Dequantize, Description, Gemm, GemmBuilder, IntOutput, LargeSums, OutputStage,
+    Requantize, Sums, Untyped, multiply,
 };
 pub use operation::AnyGemm;
 pub use options::RunOptions;

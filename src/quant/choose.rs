@@ -2,9 +2,8 @@
 
 /// What to hold on to when parameters are chosen from a range.
 ///
-/// Whatever is chosen here:
-/// - a range of zero width, and one so narrow that the reciprocal of its scale overflows, gets the scale 0.1;
-/// - a scale below 6.1e-5 is raised to 6.1e-5.
+/// Whatever is chosen here, a range of zero width gets the scale 0.1, and a scale is at least 2^-126, the smallest
+/// normal `f32`: its reciprocal is finite.
 ///
 /// # Examples
 /// ```
@@ -19,15 +18,18 @@ pub struct Choose {
     /// Where the range has numbers on both sides of 0, widen it until 0 lies in the middle of the integers: the zero
     /// point becomes 0 for `i8` and 128 for `u8`.
     pub preserve_sparsity: bool,
-    /// Raise the scale to the next power of two, and to 2^-14 at least: multiplying by it is then exact.
+    /// Raise the scale to the next power of two: multiplying by it is then exact.
     pub power_of_two: bool,
+    /// Raise scales below 6.1e-5 to that (to 2^-14 where a power of two was asked for), and give 0.1 where the
+    /// reciprocal would be infinite, as FBGEMM does: numbers below some 1e-5 all become the zero point.
+    pub fbgemm_floor: bool,
 }
 
-/// Scales below this one are raised to it: FBGEMM's guard against products of scales that leave the range of `f32`.
-const SMALLEST_SCALE: f32 = 6.1e-5;
+/// FBGEMM raises scales below this one to it.
+const FBGEMM_FLOOR: f32 = 6.1e-5;
 
-/// The same guard where a power of two was asked for: the smallest one that is not below [`SMALLEST_SCALE`].
-const SMALLEST_POWER_OF_TWO: f32 = 1.0 / 16384.0;
+/// The same where a power of two was asked for: the smallest one that is not below [`FBGEMM_FLOOR`].
+const FBGEMM_POWER_OF_TWO_FLOOR: f32 = 1.0 / 16384.0;
 
 /// `(scale, zero_point)` for finite `min <= max`; the scale has a finite reciprocal, the zero point is in `low..=high`.
 ///
@@ -47,14 +49,18 @@ pub(super) fn choose(mut min: f32, mut max: f32, low: i32, high: i32, how: Choos
     max = max.max(0.0);
 
     let mut scale = ((f64::from(max) - f64::from(min)) / f64::from(steps)) as f32;
-    if scale == 0.0 || (1.0 / scale).is_infinite() {
+    if min == max || how.fbgemm_floor && (1.0 / scale).is_infinite() {
         scale = 0.1;
     }
-    let mut smallest = SMALLEST_SCALE;
+    scale = scale.max(f32::MIN_POSITIVE);
     if how.power_of_two {
         scale = power_of_two_from(scale);
-        smallest = SMALLEST_POWER_OF_TWO;
     }
+    let smallest = match (how.fbgemm_floor, how.power_of_two) {
+        (false, _) => f32::MIN_POSITIVE,
+        (true, false) => FBGEMM_FLOOR,
+        (true, true) => FBGEMM_POWER_OF_TWO_FLOOR,
+    };
     if scale < smallest {
         if min == 0.0 {
             max = smallest * steps as f32;
@@ -89,11 +95,11 @@ fn finite(x: f64) -> f32 {
     (x as f32).clamp(f32::MIN, f32::MAX)
 }
 
-/// The smallest power of two that is not below `scale`, a positive number below 2^127.
+/// The smallest power of two that is not below `scale`, a positive normal number below 2^127.
 fn power_of_two_from(scale: f32) -> f32 {
     const FRACTION_BITS: u32 = f32::MANTISSA_DIGITS - 1;
     let fraction_mask = (1 << FRACTION_BITS) - 1;
-    let bits = scale.max(f32::MIN_POSITIVE).to_bits();
+    let bits = scale.to_bits();
     let up = u32::from(bits & fraction_mask != 0);
     f32::from_bits(((bits >> FRACTION_BITS) + up) << FRACTION_BITS)
 }

@@ -6,7 +6,7 @@ use gemmill_codegen::vectorize;
 
 use super::choose::{Choose, choose};
 use super::element::QuantElement;
-use super::rows::{dequantize_row_into, quantize_row_into};
+use super::rows::{dequantize_row_into, quantize_row_by_division, quantize_row_into};
 use crate::error::{Error, Result};
 
 /// Scale and zero point of a tensor of `u8` or `i8`: `x ≈ scale * (q - zero_point)`.
@@ -65,7 +65,7 @@ impl<T: QuantElement> QuantParams<T> {
     /// Parameters that represent the real numbers `min..=max`, extended to contain 0.
     ///
     /// The scale is `(max - min) / 255` and the zero point the integer nearest to where 0 falls, with the exceptions
-    /// that [`Choose`] lists. The numbers are FBGEMM's `ChooseQuantizationParams`.
+    /// that [`Choose`] lists. The numbers are FBGEMM's `ChooseQuantizationParams`, its floor being an option.
     ///
     /// # Errors
     /// [`Error::BadNumber`] if a bound is NaN or infinite, or `min > max`.
@@ -132,6 +132,31 @@ impl<T: QuantElement> QuantParams<T> {
         Ok(())
     }
 
+    /// As [`QuantParams::quantize`], with `t = x / scale` in place of `x * inverse`: what ONNX's `QuantizeLinear` and
+    /// `DynamicQuantizeLinear` ask for. The two differ where a product and a quotient round to different sides of a
+    /// tie. The bits are those of [`reference::quantize_by_division`](super::reference::quantize_by_division).
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if the lengths differ.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::quant::{Choose, QuantParams};
+    /// let x = [0.0, 2.0, -3.0, -2.5, 1.34, 0.5];
+    /// let params = QuantParams::<u8>::from_min_max(-3.0, 2.0, Choose::default())?;
+    /// let mut q = [0u8; 6];
+    /// params.quantize_by_division(&x, &mut q)?;
+    /// assert_eq!(q, [153, 255, 0, 26, 221, 179]);
+    /// params.quantize(&x, &mut q)?;
+    /// assert_eq!(q, [153, 255, 0, 25, 221, 179]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn quantize_by_division(&self, src: &[f32], dst: &mut [T]) -> Result<()> {
+        same_length(src.len(), dst.len())?;
+        vectorize(|| quantize_row_by_division(self.scale, self.zero_point, src, dst));
+        Ok(())
+    }
+
     /// Turns every element of `src` back into the real number it stands for: `scale * f32(q - zero_point)`.
     ///
     /// # Errors
@@ -167,7 +192,7 @@ pub(crate) fn symmetric_row_params(min: f32, max: f32) -> Result<QuantParams<i8>
     }
     let largest = max.max(-min);
     let scale = largest / 127.0;
-    QuantParams::new(if (1.0 / scale).is_finite() { scale } else { 0.1 }, 0)
+    QuantParams::new(if largest == 0.0 { 0.1 } else { scale.max(f32::MIN_POSITIVE) }, 0)
 }
 
 /// Parameters for one row of activations whose elements lie in `min..=max`, chosen while the product runs.

@@ -13,8 +13,24 @@ use super::params::QuantParams;
 /// # Ok::<(), gemmill::Error>(())
 /// ```
 pub fn quantize<T: QuantElement>(params: QuantParams<T>, x: f32) -> T {
-    let zero_point = params.zero_point();
-    let t = x * params.inverse();
+    of_steps(params.zero_point(), x * params.inverse())
+}
+
+/// `zero_point + rne(clamp(x / scale, LOW - zero_point, HIGH - zero_point))`; NaN gives the zero point.
+///
+/// # Examples
+/// ```
+/// use gemmill::quant::{QuantParams, reference};
+/// let params = QuantParams::<u8>::new(5.0 / 255.0, 153)?;
+/// assert_eq!(reference::quantize_by_division(params, -2.5), 26);
+/// assert_eq!(reference::quantize(params, -2.5), 25);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+pub fn quantize_by_division<T: QuantElement>(params: QuantParams<T>, x: f32) -> T {
+    of_steps(params.zero_point(), x / params.scale())
+}
+
+fn of_steps<T: QuantElement>(zero_point: i32, t: f32) -> T {
     if t.is_nan() {
         return T::from_i32(zero_point);
     }

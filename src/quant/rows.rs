@@ -12,10 +12,21 @@ const ROUNDER: f32 = 12_582_912.0;
 /// Quantizes `src` into `dst`, as far as the shorter of them reaches, with `inverse` being 1 / scale.
 #[inline(always)]
 pub(crate) fn quantize_row_into<T: QuantElement>(inverse: f32, zero_point: i32, src: &[f32], dst: &mut [T]) {
+    quantize_row(|x| x * inverse, zero_point, src, dst);
+}
+
+/// The same with the scale itself, which elements are divided by.
+#[inline(always)]
+pub(super) fn quantize_row_by_division<T: QuantElement>(scale: f32, zero_point: i32, src: &[f32], dst: &mut [T]) {
+    quantize_row(|x| x / scale, zero_point, src, dst);
+}
+
+#[inline(always)]
+fn quantize_row<T: QuantElement>(in_steps: impl Fn(f32) -> f32, zero_point: i32, src: &[f32], dst: &mut [T]) {
     let low = (T::LOW - zero_point) as f32;
     let high = (T::HIGH - zero_point) as f32;
     for (q, &x) in dst.iter_mut().zip(src) {
-        let t = x * inverse;
+        let t = in_steps(x);
         let t = if t.is_nan() { 0.0 } else { t };
         *q = T::from_i32(round(clamp(t, low, high)) + zero_point);
     }

@@ -2,8 +2,10 @@ use super::*;
 use crate::error::Error;
 use crate::views::MatRef;
 
-const SYMMETRIC: Choose = Choose { preserve_sparsity: true, power_of_two: false };
-const POWER_OF_TWO: Choose = Choose { preserve_sparsity: false, power_of_two: true };
+const PLAIN: Choose = Choose { preserve_sparsity: false, power_of_two: false, fbgemm_floor: false };
+const SYMMETRIC: Choose = Choose { preserve_sparsity: true, ..PLAIN };
+const POWER_OF_TWO: Choose = Choose { power_of_two: true, ..PLAIN };
+const FBGEMM: Choose = Choose { fbgemm_floor: true, ..PLAIN };
 
 /// Numbers that rounding, clamping and comparing treat specially.
 fn special() -> Vec<f32> {
@@ -36,6 +38,11 @@ fn assert_as_reference<T: QuantElement>(params: QuantParams<T>, data: &[f32]) {
     params.quantize(data, &mut quantized).unwrap();
     for (&x, &q) in data.iter().zip(&quantized) {
         assert_eq!(q, reference::quantize(params, x), "{x:e} by {params:?}");
+    }
+    let mut divided = vec![T::default(); data.len()];
+    params.quantize_by_division(data, &mut divided).unwrap();
+    for (&x, &q) in data.iter().zip(&divided) {
+        assert_eq!(q, reference::quantize_by_division(params, x), "{x:e} by {params:?}");
     }
     let mut restored = vec![f32::NAN; data.len()];
     params.dequantize(&quantized, &mut restored).unwrap();
@@ -158,16 +165,22 @@ fn ranges_become_parameters() {
     assert_eq!(unsigned(1.0, 2.55, plain), (0.01, 0), "the range is extended to 0");
     assert_eq!(unsigned(-1.0, 1.0, plain), (2.0 / 255.0, 127), "1 / scale is 127.49999");
     assert_eq!(unsigned(0.0, 0.0, plain), (0.1, 0));
-    assert_eq!(unsigned(0.0, 1e-40, plain).0, 0.1);
-    assert_eq!(unsigned(0.0, 1e-6, plain), (6.1e-5, 0));
-    assert_eq!(unsigned(-1e-6, 0.0, plain), (6.1e-5, 255));
-    assert_eq!(unsigned(-1e-6, 3e-6, plain), (6.1e-5, 64));
+    assert_eq!(unsigned(0.0, 2.55e-6, plain), (1e-8, 0), "small ranges have small scales");
+    assert_eq!(unsigned(-1e-30, 3e-30, plain), (4e-30 / 255.0, 64));
+    assert_eq!(unsigned(0.0, 1e-40, plain), (f32::MIN_POSITIVE, 0));
+    assert_eq!(unsigned(-1e-45, 1e-45, plain), (f32::MIN_POSITIVE, 0));
+    assert_eq!(unsigned(0.0, 0.0, FBGEMM), (0.1, 0));
+    assert_eq!(unsigned(0.0, 1e-40, FBGEMM).0, 0.1);
+    assert_eq!(unsigned(0.0, 1e-6, FBGEMM), (6.1e-5, 0));
+    assert_eq!(unsigned(-1e-6, 0.0, FBGEMM), (6.1e-5, 255));
+    assert_eq!(unsigned(-1e-6, 3e-6, FBGEMM), (6.1e-5, 64));
     assert_eq!(unsigned(-3.0, 1.0, SYMMETRIC).1, 128);
     assert_eq!(unsigned(0.0, 2.55, SYMMETRIC), (0.01, 0), "only ranges with both signs are made symmetric");
     assert_eq!(unsigned(0.0, 255.0, POWER_OF_TWO), (1.0, 0));
     assert_eq!(unsigned(0.0, 256.0, POWER_OF_TWO), (2.0, 0));
     assert_eq!(unsigned(0.0, 100.0, POWER_OF_TWO), (0.5, 0));
-    assert_eq!(unsigned(0.0, 1e-9, POWER_OF_TWO), (1.0 / 16384.0, 0));
+    assert_eq!(unsigned(0.0, 255.0 * 2f32.powi(-40), POWER_OF_TWO), (2f32.powi(-40), 0));
+    assert_eq!(unsigned(0.0, 1e-9, Choose { fbgemm_floor: true, ..POWER_OF_TWO }), (1.0 / 16384.0, 0));
     let signed = QuantParams::<i8>::from_min_max(0.0, 2.55, plain).unwrap();
     assert_eq!((signed.scale(), signed.zero_point()), (0.01, -128));
 }
@@ -178,8 +191,9 @@ fn every_finite_range_gives_usable_parameters() {
     bounds.extend([f32::MIN, f32::MAX, 1e-38, -1e-38, 1e-45, -1e-45, 1e38, -1e38, 1e-20, 0.015, 0.016]);
     for &min in &bounds {
         for &max in bounds.iter().filter(|&&max| max >= min) {
-            for flags in 0..4 {
-                let how = Choose { preserve_sparsity: flags & 1 != 0, power_of_two: flags & 2 != 0 };
+            for flags in 0..8 {
+                let (preserve_sparsity, power_of_two) = (flags & 1 != 0, flags & 2 != 0);
+                let how = Choose { preserve_sparsity, power_of_two, fbgemm_floor: flags & 4 != 0 };
                 let params = QuantParams::<i8>::from_min_max(min, max, how).unwrap();
                 QuantParams::<u8>::from_min_max(min, max, how).unwrap();
                 if how.power_of_two {
@@ -215,6 +229,11 @@ fn dynamic_rows_use_the_whole_range() {
     let params = dynamic_row_params(-1.0, 4.1).unwrap();
     assert_eq!((params.scale(), params.zero_point()), (0.02, 50));
     assert!(dynamic_row_params(f32::NEG_INFINITY, 0.0).is_err());
+    // Small rows have small scales.
+    assert_eq!(dynamic_row_params(0.0, 2.55e-20).unwrap().scale(), (f64::from(2.55e-20f32) / 255.0) as f32);
+    assert_eq!(symmetric_row_params(-1.27e-30, 0.0).unwrap().scale(), 1.27e-30 / 127.0);
+    assert_eq!(symmetric_row_params(0.0, 1e-40).unwrap().scale(), f32::MIN_POSITIVE);
+    assert_eq!(symmetric_row_params(0.0, 0.0).unwrap().scale(), 0.1);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub fn weight_only<A: Element + Into<f32>>(
 /// Activations as i8 with a scale for each row, from that row's largest magnitude:
 ///
 /// ```text
-/// scale[i] = max_k |A[i][k]| / 127        0.1 where that is 0 or has no finite reciprocal; NaN is left out
+/// scale[i] = max_k |A[i][k]| / 127        at least 2^-126; 0.1 for a row of zeros; NaN is left out
 /// qa[i][k] = rne(A[i][k] * (1 / scale[i]))        at most 127 in magnitude; NaN gives 0
 /// ```
 ///

@@ -112,6 +112,46 @@ pub fn raw<A: QuantElement, B: QuantElement>(
     raw
 }
 
+/// `sum[i][j] = Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j])`, exact: what floating-point outputs are made of. It is
+/// [`raw`] where that did not wrap.
+///
+/// Elements outside the operands count as their zero points.
+///
+/// # Panics
+/// If `M * N` sums don't fit memory.
+///
+/// # Examples
+/// ```
+/// use gemmill::{MatRef, reference::{ZeroPoints, raw, sums}};
+/// let a = MatRef::with_strides(&[255u8], 1, 70_000, 0, 0)?;
+/// let b = MatRef::with_strides(&[127i8], 70_000, 1, 0, 1)?;
+/// assert_eq!(sums(a, b, 1, ZeroPoints::default()), [2_266_950_000]);
+/// assert_eq!(raw(a, b, 1, ZeroPoints::default()), [2_266_950_000u32 as i32]);
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+pub fn sums<A: QuantElement, B: QuantElement>(
+    a: MatRef<'_, A>,
+    b: MatRef<'_, B>,
+    groups: usize,
+    zero_points: ZeroPoints<'_>,
+) -> Vec<i64> {
+    let (m, k, n) = (a.rows(), b.rows(), b.cols());
+    let group_cols = (n / groups.max(1)).max(1);
+    let mut sums = vec![0i64; m * n];
+    for i in 0..m {
+        for j in 0..n {
+            let (az, bz) = (zero_points.a(i), zero_points.b(j, group_cols));
+            let first = j / group_cols * k;
+            for k in 0..k {
+                let x = a.get(i, first + k).map_or(az, A::to_i32);
+                let y = b.get(k, j).map_or(bz, B::to_i32);
+                sums[i * n + j] += i64::from(x - az) * i64::from(y - bz);
+            }
+        }
+    }
+    sums
+}
+
 /// The bias of a requantized element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bias {
@@ -196,11 +236,12 @@ pub struct Dequantize {
 /// let stages = Dequantize { a_scale: 1.0, b_scale: 0.5f32.powi(9), bias: Some(1.0), ..Default::default() };
 /// assert_eq!(bf16::from_f32(dequantize(1, stages)).to_f32(), 1.0);
 /// ```
-pub fn dequantize(raw: i32, stages: Dequantize) -> f32 {
+pub fn dequantize(sum: impl Into<i64>, stages: Dequantize) -> f32 {
+    let sum = sum.into();
     let scale = stages.a_scale * stages.b_scale;
     let mut c = match stages.bias {
-        Some(bias) => (raw as f32).mul_add(scale, bias),
-        None => raw as f32 * scale,
+        Some(bias) => (sum as f32).mul_add(scale, bias),
+        None => sum as f32 * scale,
     };
     if let Some(residual) = stages.residual {
         c += residual;

@@ -2,11 +2,14 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::slice;
 
 use half::{bf16, f16};
 
 use super::element::{Element, ElementType};
 use super::matrix::{MatMut, MatRef};
+use crate::error::Result;
 
 /// A matrix to read, whose type is known when the program runs.
 ///
@@ -87,6 +90,14 @@ impl<'a> AnyRef<'a> {
     pub(crate) fn row_bytes(self) -> Option<MatRef<'a, u8>> {
         of_any!(self, view => view.row_bytes())
     }
+
+    /// The elements where these rows and columns meet.
+    ///
+    /// # Errors
+    /// As [`MatRef::row_range`] and [`MatRef::columns`].
+    pub(crate) fn block(self, rows: Range<usize>, cols: Range<usize>) -> Result<AnyRef<'a>> {
+        of_any!(self, view => Ok(view.row_range(rows.start, rows.len())?.columns(cols.start, cols.len())?.into()))
+    }
 }
 
 impl<'a, T: Element> From<MatRef<'a, T>> for AnyRef<'a> {
@@ -150,6 +161,22 @@ impl<'a> AnyMut<'a> {
     /// Element (0, 0). Elements of a row lie side by side, rows [`row_stride_bytes`](Self::row_stride_bytes) apart.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         self.start
+    }
+
+    /// Row `i` of a matrix that is known to have it, to be written; none if its elements have another type.
+    pub(crate) fn row_mut<T: Element>(&mut self, i: usize) -> Option<&mut [MaybeUninit<T>]> {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        if T::TYPE != self.element {
+            return None;
+        }
+        if self.cols == 0 {
+            return Some(&mut []);
+        }
+        // SAFETY: the view was made of a matrix of `T` (checked) that has its elements alone; the offset of one of its
+        // rows fits, by that matrix's invariant.
+        let start = unsafe { self.start.cast::<MaybeUninit<T>>().add(i * self.row_stride) };
+        // SAFETY: a row's elements lie side by side.
+        Some(unsafe { slice::from_raw_parts_mut(start, self.cols) })
     }
 
     /// Whether its elements may be read.

@@ -162,6 +162,7 @@ static void weights(void)
         REFUSED_PROPERTY(gemmill_weights_k, good, i, large);
         REFUSED_PROPERTY(gemmill_weights_n, good, i, large);
         REFUSED_PROPERTY(gemmill_weights_groups, good, i, large);
+        REFUSED_PROPERTY(gemmill_weights_largest_sum, good, i, large);
         REFUSED_PROPERTY(gemmill_weights_size, good, i, large);
         REFUSED_PROPERTY(gemmill_weights_type, good, i, small);
         REFUSED_PROPERTY(gemmill_weights_tier, good, i, small);
@@ -183,6 +184,8 @@ static void weights(void)
     TRUE(large == N);
     OK(gemmill_weights_groups(good, &large));
     TRUE(large == 1);
+    OK(gemmill_weights_largest_sum(good, &large));
+    TRUE(large == 255 * 128 * K);
     OK(gemmill_weights_size(good, &large));
     TRUE(large >= K * N);
     OK(gemmill_weights_type(good, &small));

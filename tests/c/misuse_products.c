@@ -26,9 +26,48 @@ static void refuse_all_settings(gemmill_status refused, gemmill_gemm *gemm)
     REFUSED(gemmill_gemm_set_clamp_i32(gemm, 0, 1));
     REFUSED(gemmill_gemm_set_clamp_f32(gemm, 0.0f, 1.0f));
     REFUSED(gemmill_gemm_set_accumulate(gemm, 1));
+    REFUSED(gemmill_gemm_set_refuse_wrapping(gemm, 1));
     REFUSED(gemmill_gemm_set_threads(gemm, GEMMILL_THREADS_AUTO, 0));
     REFUSED(gemmill_gemm_set_tier(gemm, GEMMILL_TIER_PORTABLE));
     REFUSED(gemmill_gemm_set_pool(gemm, NULL));
+}
+
+/* Sums that leave int32_t: refused or wrapped as integers, exact as floats. */
+static void large_sums(void)
+{
+    enum { LONG = 66400 };
+    static int8_t b[LONG];
+    static uint8_t a[LONG];
+    memset(b, 127, LONG);
+    memset(a, 255, LONG);
+    gemmill_weights *weights = NULL;
+    OK(gemmill_weights_create(GEMMILL_TYPE_I8, b, LONG, 1, 1, 1, NULL, &weights));
+    int64_t largest = 0;
+    OK(gemmill_weights_largest_sum(weights, &largest));
+    TRUE(largest == (int64_t)255 * 127 * LONG && largest > INT32_MAX);
+
+    gemmill_gemm *gemm = operation(weights, GEMMILL_TYPE_U8, GEMMILL_TYPE_I32);
+    OK(gemmill_gemm_set_refuse_wrapping(gemm, 1));
+    EXPECT(OUT_OF_RANGE, gemmill_gemm_prepare(gemm));
+    OK(gemmill_gemm_set_refuse_wrapping(gemm, 0));
+    int32_t wrapped = 0;
+    OK(gemmill_gemm_run(gemm, 1, a, LONG, 1, &wrapped, 1, NULL));
+    TRUE((uint32_t)wrapped == (uint32_t)largest);
+    char text[4096];
+    int64_t length = 0;
+    OK(gemmill_gemm_describe(gemm, 1, text, sizeof text, &length));
+    TRUE(strstr(text, "wrap modulo 2^32") != NULL);
+    OK(gemmill_gemm_destroy(gemm));
+
+    gemm = operation(weights, GEMMILL_TYPE_U8, GEMMILL_TYPE_F32);
+    OK(gemmill_gemm_set_a_scale(gemm, 1.0f));
+    OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
+    OK(gemmill_gemm_set_refuse_wrapping(gemm, 1));
+    float sum = 0.0f;
+    OK(gemmill_gemm_run(gemm, 1, a, LONG, 1, &sum, 1, NULL));
+    TRUE(sum == (float)largest);
+    OK(gemmill_gemm_destroy(gemm));
+    OK(gemmill_weights_destroy(weights));
 }
 
 static void settings(void)
@@ -369,6 +408,25 @@ static void multiply(void)
     OK(gemmill_multiply(U8, I8, M, N, K, a, K, 1, b, N, 1, c, N));
 }
 
+/* What FBGEMM and ONNX do otherwise. */
+static void other_quantization(void)
+{
+    enum { U8 = GEMMILL_TYPE_U8 };
+    float scale = 0.0f;
+    int32_t zero_point = 0;
+    OK(gemmill_quantization_choose_fbgemm(U8, 0.0f, 1e-6f, 0, 0, &scale, &zero_point));
+    TRUE(scale == 6.1e-5f && zero_point == 0);
+    OK(gemmill_quantization_choose(U8, 0.0f, 2.55e-6f, 0, 0, &scale, &zero_point));
+    TRUE(scale == 1e-8f && zero_point == 0);
+    /* By ONNX's DynamicQuantizeLinear, -2.5 / (5 / 255) is less than 127.5. */
+    const float onnx = -2.5f;
+    uint8_t q = 0;
+    OK(gemmill_quantize_by_division(U8, &onnx, 1, 5.0f / 255.0f, 153, &q));
+    TRUE(q == 26);
+    OK(gemmill_quantize(U8, &onnx, 1, 5.0f / 255.0f, 153, &q));
+    TRUE(q == 25);
+}
+
 static void quantization(void)
 {
     enum { U8 = GEMMILL_TYPE_U8, I8 = GEMMILL_TYPE_I8, F32 = GEMMILL_TYPE_F32 };
@@ -387,6 +445,9 @@ static void quantization(void)
     EXPECT(BAD_NUMBER, gemmill_quantization_choose(I8, 0.0f, INFINITY, 1, 1, &scale, &zero_point));
     EXPECT(UNSUPPORTED, gemmill_quantization_choose(F32, 0.0f, 1.0f, 0, 0, &scale, &zero_point));
     EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_quantization_choose(code, 0.0f, 1.0f, 0, 0, &scale, &zero_point));
+    EXPECT(NULL_POINTER, gemmill_quantization_choose_fbgemm(U8, 0.0f, 1.0f, 0, 0, NULL, &zero_point));
+    EXPECT(MISALIGNED, gemmill_quantization_choose_fbgemm(U8, 0.0f, 1.0f, 0, 0, &scale, odd(integers)));
+    EXPECT(BAD_NUMBER, gemmill_quantization_choose_fbgemm(U8, 1.0f, 0.0f, 0, 0, &scale, &zero_point));
 
     const float nothing[2] = {NAN, NAN};
     EXPECT(NULL_POINTER, gemmill_quantization_range(NULL, 2, &low, &high));
@@ -412,6 +473,9 @@ static void quantization(void)
     EXPECT(BAD_NUMBER, gemmill_quantize(U8, x, 8, 0.0f, 0, q));
     EXPECT(UNSUPPORTED, gemmill_quantize(F32, x, 8, 1.0f, 0, q));
     EACH_BAD_CODE(code) EXPECT(OUT_OF_RANGE, gemmill_quantize(code, x, 8, 1.0f, 0, q));
+    EXPECT(NULL_POINTER, gemmill_quantize_by_division(U8, NULL, 8, 1.0f, 0, q));
+    EXPECT(OVERLAP, gemmill_quantize_by_division(U8, x, 8, 1.0f, 0, (uint8_t *)x + 31));
+    EXPECT(BAD_NUMBER, gemmill_quantize_by_division(U8, x, 8, 0.0f, 0, q));
     for (int i = 0; i < 8; i++) TRUE(q[i] == 77);
     OK(gemmill_quantize(I8, NULL, 0, 1.0f, 0, NULL));
 
@@ -465,5 +529,7 @@ int main(void)
     runs();
     multiply();
     quantization();
+    other_quantization();
+    large_sums();
     return verdict("misuse of products");
 }

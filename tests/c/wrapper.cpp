@@ -151,6 +151,10 @@ int main() {
     quantization.quantize(&x, 1, &q);
     quantization.dequantize(&q, 1, &x);
     TRUE(q == 150 && x == 2.0f);
+    quantization.quantize_by_division(&x, 1, &q);
+    TRUE(q == 150);
+    TRUE(gemmill::Quantization<uint8_t>::choose_fbgemm(0.0f, 1e-6f).scale == 6.1e-5f);
+    TRUE(weights.largest_sum() > 0);
     floats();
     groupwise();
     std::printf("wrapper: %d failed\n", failures);

@@ -23,7 +23,7 @@ def dynamic_expected(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Rows quantized by their own range, extended to contain 0, as gemmill_quantization_choose has it."""
     low, high = x.amin(-1, keepdim=True).clamp(max=0), x.amax(-1, keepdim=True).clamp(min=0)
     scale = (high.double() - low.double()) / 255
-    scale = torch.where(scale == 0, 0.1, scale).clamp(min=6.1e-5)
+    scale = torch.where(scale == 0, 0.1, scale).clamp(min=2.0**-126)
     return static_expected(x, weight, bias, scale, (-low.double() / scale).round().clamp(0, 255))
 
 
@@ -53,6 +53,22 @@ def test_dynamic(shape: tuple[int, int, int], with_bias: bool, per_channel: bool
     close(y, dynamic_expected(x, weight, given), 7 * x.abs().max().item() / 127 * weight.abs().max().item())
     error = (y.double() - dynamic_expected(x, weight, given)).abs().mean()
     assert error <= 1e-2 * dynamic_expected(x, weight, given).abs().mean() + 1e-6
+
+
+def test_small_activations_keep_their_accuracy() -> None:
+    """A small x, and small rows among others: their scales have no floor."""
+    packed, weight, _ = layer(64, 512)
+    x = torch.randn(4, 512) * torch.tensor([1e-5, 1.0, 1e-20, 1e-30]).unsqueeze(1)
+    expected = x.double() @ weight.t()
+    error = (linear_int8(x, packed, None, 64).double() - expected).norm(dim=1) / expected.norm(dim=1)
+    assert (error < 0.02).all(), error
+
+
+def test_sums_beyond_32_bits_are_exact() -> None:
+    k = 66_400
+    packed = pack_weight(torch.full((1, k), 127, dtype=torch.int8), torch.tensor([1 / 127]))
+    y = linear_int8(torch.ones(2, k), packed, None, 1)
+    assert torch.allclose(y, torch.full((2, 1), float(k)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("zero_point", [0, 128, 255])

@@ -23,8 +23,7 @@ def quantized(x: Tensor, weight: Tensor, bias: Tensor | None, group_size: int, s
     """
     a = x.float().numpy()
     scale = np.abs(a).max(1, keepdims=True, initial=0) / np.float32(127)
-    with np.errstate(divide="ignore", over="ignore"):
-        scale = np.where(np.isfinite(np.float32(1) / scale), scale, np.float32(0.1))
+    scale = np.where(scale == 0, np.float32(0.1), np.maximum(scale, np.float32(2.0**-126)))
     q = np.rint(a * (np.float32(1) / scale)).clip(-127, 127).astype(np.int64)
     total = np.zeros((a.shape[0], weight.shape[0]), dtype=np.float32)
     for g, first in enumerate(range(0, a.shape[1], group_size)):

@@ -7,7 +7,9 @@ mod run;
 
 use gemmill::half::{bf16, f16};
 use gemmill::quant::QuantElement;
-use gemmill::{ActivationQuantization, AnyGemm, Dequantize, ElementType, IntOutput, OutputStage, PackedB, Requantize};
+use gemmill::{
+    ActivationQuantization, AnyGemm, Dequantize, ElementType, IntOutput, OutputStage, PackedB, Requantize, Sums,
+};
 
 use crate::call::{Failure, Outcome};
 use crate::caller::{collects, create, entry};
@@ -36,6 +38,7 @@ pub(crate) struct Settings {
     int_clamp: Option<(i32, i32)>,
     float_clamp: Option<(f32, f32)>,
     accumulate: bool,
+    sums: Sums,
     execution: Execution,
 }
 
@@ -73,7 +76,7 @@ impl Settings {
 
     fn with(&self, packed: &PackedB, a: ElementType, output: impl OutputStage) -> Outcome<AnyGemm> {
         let builder = AnyGemm::int8(packed, a, output);
-        let mut builder = builder.a_zero_point(self.a_zero_point).threads(self.execution.threads);
+        let mut builder = builder.a_zero_point(self.a_zero_point).sums(self.sums).threads(self.execution.threads);
         if let Some(quantization) = self.a_quantization {
             builder = builder.a_quantization(quantization);
         }
@@ -141,9 +144,9 @@ fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
 
 /// *gemm = a product C = epilogue(A * B): A is M x (K * groups), B the weights, C is M x N.
 ///
-/// raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact modulo 2^32. a_type is GEMMILL_TYPE_U8 or
-/// GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32, _F16 or _BF16 for activations that are quantized to u8 on the fly, as f32.
-/// c_type decides what C is:
+/// raw[i][j] = sum over k of (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j]), exact; for i32, u8 and i8 outputs modulo 2^32
+/// (see gemmill_weights_largest_sum). a_type is GEMMILL_TYPE_U8 or GEMMILL_TYPE_I8, or GEMMILL_TYPE_F32, _F16 or _BF16
+/// for activations that are quantized to u8 on the fly, as f32. c_type decides what C is:
 ///
 ///   GEMMILL_TYPE_I32            C = raw, or C + raw
 ///   GEMMILL_TYPE_U8, _I8        C = zp + rne(clamp(x * multiplier[j], lo - zp, hi - zp)),

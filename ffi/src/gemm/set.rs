@@ -2,7 +2,7 @@
 
 use std::sync::MutexGuard;
 
-use gemmill::{ActivationQuantization, ElementType, QuantParams};
+use gemmill::{ActivationQuantization, ElementType, QuantParams, Sums};
 
 use super::{Bias, Gemm, Settings, limit};
 use crate::call::{Failure, Outcome};
@@ -314,6 +314,18 @@ pub unsafe extern "C" fn gemmill_gemm_set_accumulate(gemm: *mut Gemm, on: i32) -
     entry!("gemmill_gemm_set_accumulate", |c| {
         settings(c, gemm, |gemm| !gemm.is_scaled(), "accumulation is for i32 outputs")?.accumulate = on != 0;
     })
+}
+
+/// Unless refuse is 0, gemmill_gemm_prepare and the first run refuse integer outputs whose sums, i32 bias included, may
+/// leave int32_t: see gemmill_weights_largest_sum. Otherwise these wrap modulo 2^32.
+///
+/// Threads: any. Errors: GEMMILL_STATUS_FROZEN after the first run; pointers.
+///
+/// # Safety
+/// gemm is a handle that is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemmill_gemm_set_refuse_wrapping(gemm: *mut Gemm, refuse: i32) -> Status {
+    set!("gemmill_gemm_set_refuse_wrapping", gemm.sums = if refuse != 0 { Sums::Refuse } else { Sums::Wrap })
 }
 
 /// How many threads a product may use. Results are the same.

@@ -46,6 +46,8 @@ pub struct Bound {
     pub(crate) bias: Vec<f32>,
     pub(crate) limits: Limits,
     pub(crate) row_sum_factor: i32,
+    /// The largest absolute value of an i32 bias.
+    pub(super) largest_bias: u64,
 }
 
 fn check_finite(what: &'static str, x: f32) -> Result<f32> {
@@ -97,11 +99,17 @@ impl Context<'_> {
             bias: Vec::new(),
             limits: Limits::default(),
             row_sum_factor,
+            largest_bias: int_bias.and_then(|b| b.iter().map(|b| b.unsigned_abs()).max()).unwrap_or(0).into(),
         }
     }
 }
 
 impl Bound {
+    /// Whether C holds sums modulo 2^32, or what was made of them.
+    pub(super) fn gives_integers(&self) -> bool {
+        !matches!(self.epilogue.output, Output::Dequantize(_))
+    }
+
     pub(crate) fn int(output: IntOutput, context: &Context<'_>) -> Result<Bound> {
         if context.a_scale == ActivationScale::PerRow {
             return Err(Error::Unsupported { what: PER_ROW_NEEDS_FLOATS });

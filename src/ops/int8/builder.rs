@@ -9,6 +9,7 @@ use super::activation::{Activation, ActivationKind, ActivationQuantization};
 use super::bound::{ActivationScale, Context};
 use super::family::Int8Family;
 use super::gemm::Gemm;
+use super::long::{Activations, LongSums};
 use super::output::OutputStage;
 use crate::error::{Error, Result};
 use crate::machine::threads::Threads;
@@ -16,6 +17,28 @@ use crate::ops::AnyGemm;
 use crate::ops::operation::Operation;
 use crate::views::{Element, ElementType};
 use crate::weights::PackedB;
+
+/// What becomes of integer outputs whose sums, bias included, may leave i32: where [`PackedB::largest_sum`] exceeds
+/// 2^31 - 1. (Floating-point outputs are exact all the same.)
+///
+/// # Examples
+/// ```
+/// use gemmill::{Error, Gemm, IntOutput, MatRef, PackedB, Sums};
+/// let b = PackedB::new(MatRef::with_strides(&[127i8], 70_000, 1, 0, 1)?)?;
+/// let builder = Gemm::<u8, i32>::builder(&b, IntOutput::Store);
+/// assert!(builder.clone().build().is_ok());
+/// let refused = builder.sums(Sums::Refuse).build().unwrap_err();
+/// assert_eq!(refused, Error::SumsMayWrap { largest: 255 * 127 * 70_000 });
+/// # Ok::<(), gemmill::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sums {
+    /// They wrap modulo 2^32, on all tiers alike.
+    #[default]
+    Wrap,
+    /// Such an operation is refused.
+    Refuse,
+}
 
 /// In place of a type of activations that is known when the program runs. See [`AnyGemm::int8`].
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +61,7 @@ pub struct GemmBuilder<'a, A, O> {
     output: O,
     a_zero_point: i32,
     quantization: Option<ActivationQuantization>,
+    sums: Sums,
     threads: Threads,
     tier: Option<Tier>,
     types: PhantomData<fn(A)>,
@@ -51,6 +75,7 @@ impl<'a, A, O: OutputStage> GemmBuilder<'a, A, O> {
             output,
             a_zero_point: 0,
             quantization: None,
+            sums: Sums::Wrap,
             threads: Threads::Auto,
             tier: None,
             types: PhantomData,
@@ -93,6 +118,20 @@ impl<'a, A, O: OutputStage> GemmBuilder<'a, A, O> {
         self
     }
 
+    /// Whether integer outputs may wrap modulo 2^32.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatRef, PackedB, Sums};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8], 1, 1)?)?;
+    /// assert!(Gemm::<u8, i32>::builder(&b, IntOutput::Store).sums(Sums::Refuse).build().is_ok());
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn sums(mut self, sums: Sums) -> Self {
+        self.sums = sums;
+        self
+    }
+
     /// How many threads a product may use.
     ///
     /// # Examples
@@ -125,14 +164,19 @@ impl<'a, A, O: OutputStage> GemmBuilder<'a, A, O> {
     }
 
     /// As [`GemmBuilder::build`], with types erased.
-    fn build_operation(self) -> Result<Operation<Int8Family>> {
+    pub(super) fn build_operation(self) -> Result<Operation<Int8Family>> {
         let packed_for = self.packed.tier();
         if let Some(asked) = self.tier.filter(|&asked| asked != packed_for) {
             return Err(Error::PackedFor { tier: packed_for, asked });
         }
         packed_for.require()?;
         let threads = self.threads;
-        Operation::new(self.configure()?, threads)
+        threads.check()?;
+        let mut family = self.configure()?;
+        if family.has_long_sums() {
+            family.long = Some(LongSums::new(&family.packed, Activations::of(&family), threads)?);
+        }
+        Operation::new(family, threads)
     }
 
     /// The same, whether or not this CPU has the tier of the weights: a pure function.
@@ -165,6 +209,11 @@ impl<'a, A, O: OutputStage> GemmBuilder<'a, A, O> {
         let packed = self.packed.view();
         let context = Context { packed, a_zero_point: a_zero_point + kind.moved(packed), a_scale };
         let bound = self.output.bind(&context)?;
+        let largest = self.packed.largest_sum().saturating_add(bound.largest_bias);
+        let may_wrap = bound.gives_integers() && largest > i32::MAX as u64;
+        if may_wrap && self.sums == Sums::Refuse {
+            return Err(Error::SumsMayWrap { largest });
+        }
         Ok(Int8Family {
             packed: self.packed.clone(),
             a: self.a,
@@ -173,6 +222,8 @@ impl<'a, A, O: OutputStage> GemmBuilder<'a, A, O> {
             a_zero_point,
             quantization: self.quantization,
             bound,
+            may_wrap,
+            long: None,
             backwards: AtomicBool::new(false),
         })
     }
@@ -185,7 +236,8 @@ impl<A: Activation, O: OutputStage> GemmBuilder<'_, A, O> {
     /// [`Error::OutOfRange`] for zero points outside their types and for zero threads, [`Error::BadNumber`] for scales,
     /// multipliers and biases that are no usable numbers, [`Error::Mismatch`] for parameters of the wrong length,
     /// [`Error::Unsupported`] for combinations that make no sense, [`Error::PackedFor`] if the weights were packed for
-    /// another tier than the one asked for, [`Error::Tier`] if this CPU lacks it.
+    /// another tier than the one asked for, [`Error::Tier`] if this CPU lacks it, [`Error::SumsMayWrap`] if that was to
+    /// be refused.
     pub fn build(self) -> Result<Gemm<A, O::Element>> {
         Ok(Gemm::new(self.build_operation()?))
     }

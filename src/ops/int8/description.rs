@@ -33,6 +33,19 @@ pub struct Description {
     pub row_parts: usize,
     /// Parts among which threads split columns.
     pub panel_parts: usize,
+    /// What becomes of sums that leave i32.
+    pub large_sums: LargeSums,
+}
+
+/// Whether sums can leave i32, whatever activations come, and what becomes of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LargeSums {
+    /// None can.
+    Fit,
+    /// They wrap modulo 2^32: C holds integers.
+    Wrap,
+    /// K is cut into so many parts, whose sums fit and are added up in 64 bits: C holds floats.
+    InParts(usize),
 }
 
 impl fmt::Display for Description {
@@ -40,6 +53,11 @@ impl fmt::Display for Description {
         writeln!(f, "tier {}, sequences {}", self.tier, self.sequence)?;
         writeln!(f, "MC {}, KC {}, A {}", self.mc, self.kc, if self.packs_a { "packed" } else { "read in place" })?;
         writeln!(f, "{} × {} parts", self.row_parts, self.panel_parts)?;
+        match self.large_sums {
+            LargeSums::Fit => {}
+            LargeSums::Wrap => writeln!(f, "sums may leave i32: they wrap modulo 2^32")?,
+            LargeSums::InParts(count) => writeln!(f, "sums may leave i32: K in {count} parts, added up in 64 bits")?,
+        }
         self.kernels.iter().try_for_each(|kernel| writeln!(f, "{kernel}"))
     }
 }

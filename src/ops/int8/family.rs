@@ -6,7 +6,8 @@ use gemmill_codegen::{AZeroPoint, Epilogue, Output, Tier};
 
 use super::activation::{ActivationKind, ActivationQuantization};
 use super::bound::Bound;
-use super::description::Description;
+use super::description::{Description, LargeSums};
+use super::long::LongSums;
 use crate::error::{Error, Result, expect};
 use crate::operands::{Operand, Quantization, RowParameters, RowRange};
 use crate::ops::RunOptions;
@@ -30,6 +31,10 @@ pub(crate) struct Int8Family {
     pub(super) a_zero_point: i32,
     pub(super) quantization: Option<ActivationQuantization>,
     pub(crate) bound: Bound,
+    /// Whether sums that leave i32 wrap.
+    pub(super) may_wrap: bool,
+    /// How sums that may leave i32 are added up, for floating-point outputs.
+    pub(super) long: Option<LongSums>,
     /// Whether the next product of those that alternate begins with the last columns.
     pub(super) backwards: AtomicBool,
 }
@@ -41,11 +46,14 @@ pub(crate) struct Variant {
     epilogue: Epilogue,
 }
 
-/// A plan, and its kernels for some epilogue.
+/// What products of so many rows need.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    plan: Int8Plan,
-    kernels: Int8Kernels,
+#[allow(clippy::large_enum_variant, reason = "a few of them are kept, and nearly all are plans")]
+pub(crate) enum Prepared {
+    /// A plan, and its kernels for some epilogue.
+    Whole(Int8Plan, Int8Kernels),
+    /// Products of parts have their own.
+    InParts,
 }
 
 impl Family for Int8Family {
@@ -102,30 +110,31 @@ impl Family for Int8Family {
     }
 
     fn prepare(&self, rows: usize, variant: Variant, resources: Resources) -> Result<Prepared> {
+        if self.long.is_some() {
+            return Ok(Prepared::InParts);
+        }
         let packed = self.packed.view();
         let plan = Int8Plan::new(&self.problem(variant.in_place, rows, resources)?);
         let kernels = Int8Kernels::new(packed, &plan, variant.epilogue, self.kind.multiplied_as(packed))?;
-        Ok(Prepared { plan, kernels })
+        Ok(Prepared::Whole(plan, kernels))
     }
 
     fn multiply(&self, product: Product<'_, Prepared>) -> Result<()> {
-        let Product { prepared: Prepared { plan, kernels }, a, mut c, rows, options } = product;
+        if let Some(long) = &self.long {
+            return long.multiply(self, product);
+        }
+        let Product { prepared: Prepared::Whole(plan, kernels), a, mut c, rows, options } = product else {
+            return Err(Error::Unsupported { what: "products of parts are added up elsewhere" });
+        };
         let (packed, bound) = (self.packed.view(), &self.bound);
         let epilogue = kernels.epilogue();
-        let quantization = match self.quantization {
-            None => Quantization::None,
-            Some(ActivationQuantization::Static(params)) => {
-                Quantization::Static { inverse: params.inverse(), zero_point: params.zero_point() }
-            }
-            Some(ActivationQuantization::DynamicPerRow) => Quantization::PerRow(rows),
-        };
         let residual = options.residual.map(|residual| Residual::new(residual, &c)).transpose()?;
         let row_scale = matches!(epilogue.output, Output::Dequantize(d) if d.row_scale);
         let product = Int8Product {
             packed,
             plan,
             kernels,
-            a: Operand::new(a, quantization),
+            a: Operand::new(a, self.quantization(rows)),
             columns: Columns {
                 term: if epilogue.a_zero_point == AZeroPoint::PerRow { &bound.bias_term } else { &bound.term },
                 correction: packed.corrections(),
@@ -149,6 +158,22 @@ impl Family for Int8Family {
 }
 
 impl Int8Family {
+    /// Whether C holds floats whose sums may leave i32.
+    pub(super) fn has_long_sums(&self) -> bool {
+        !self.bound.gives_integers() && self.packed.largest_sum() > i32::MAX as u64
+    }
+
+    /// How A becomes integers in a run with these parameters of rows.
+    pub(super) fn quantization<'r>(&self, rows: &'r RowParameters) -> Quantization<'r> {
+        match self.quantization {
+            None => Quantization::None,
+            Some(ActivationQuantization::Static(params)) => {
+                Quantization::Static { inverse: params.inverse(), zero_point: params.zero_point() }
+            }
+            Some(ActivationQuantization::DynamicPerRow) => Quantization::PerRow(rows),
+        }
+    }
+
     /// The epilogue of a run with these options; checks them.
     fn epilogue(&self, options: &RunOptions<'_>, rows: usize) -> Result<Epilogue> {
         let mut epilogue = self.bound.epilogue;
@@ -206,6 +231,10 @@ impl Int8Family {
 
     /// How products of so many rows are carried out, integer activations being row-major.
     pub(super) fn description(&self, rows: usize, resources: Resources) -> Result<Description> {
+        if let Some((long, first)) = self.long.as_ref().and_then(|long| Some((long, long.first()?))) {
+            let large_sums = LargeSums::InParts(long.count(self.packed.groups()));
+            return Ok(Description { large_sums, ..first.family.description(rows, resources)? });
+        }
         let packed = self.packed.view();
         let in_place = reads_in_place(packed, !self.kind.is_converted(packed));
         let plan = Int8Plan::new(&self.problem(in_place, rows, resources)?);
@@ -221,6 +250,7 @@ impl Int8Family {
             packs_a: !in_place,
             row_parts: plan.loops.row_parts,
             panel_parts: plan.loops.column_parts,
+            large_sums: if self.may_wrap { LargeSums::Wrap } else { LargeSums::Fit },
         })
     }
 }

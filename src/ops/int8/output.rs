@@ -27,7 +27,8 @@ pub trait OutputStage: sealed::Sealed {
 }
 
 /// i32 output: `C = raw` or `C = C + raw` (wrapping), with
-/// `raw[i][j] = Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j])`.
+/// `raw[i][j] = Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j])`. Sums that leave i32 wrap modulo 2^32, or are refused:
+/// [`Sums`](crate::Sums).
 ///
 /// # Examples
 /// ```
@@ -73,7 +74,8 @@ pub(crate) enum Bias<'a> {
 ///
 /// `x` is `f32(raw + bias[j])` with an i32 bias and `f32(raw) + bias[j] / (A_scale * B_scale[j])` with an f32 one; the
 /// multiplier is usually `A_scale * B_scale[j] / C_scale`. `lo..hi` is the range of the type, narrowed by
-/// [`Requantize::clamp`]; ReLU raises `lo` to the zero point.
+/// [`Requantize::clamp`]; ReLU raises `lo` to the zero point. Sums, bias included, that leave i32 wrap modulo 2^32, or
+/// are refused: [`Sums`](crate::Sums).
 ///
 /// # Examples
 /// ```
@@ -212,6 +214,10 @@ impl<T: QuantElement> OutputStage for Requantize<'_, T> {
 /// Floating-point output: `C = fma(f32(raw), A_scale[i] * B_scale[j], bias[j])`, or `f32(raw) * (A_scale[i] *
 /// B_scale[j])` without a bias; then the residual is added if a run gives one, then ReLU and clamp (a NaN stays one).
 /// All of that is f32; C is that, or what [`Dequantize::to`] rounds it to.
+///
+/// `raw[i][j] = Σ_k (A[i][k] - A_zp[i]) * (B[k][j] - B_zp[j])`, exact for every K: where it may leave i32
+/// ([`PackedB::largest_sum`](crate::PackedB::largest_sum)), the operation keeps weights cut along K until the sums of
+/// each part fit, and adds these up in i64.
 ///
 /// # Examples
 /// ```

@@ -10,6 +10,7 @@ use super::gather::Gather;
 use super::layout::{Draft, PackedPanels, panels};
 use super::packed::{Inner, PackOptions, PackedB, ZeroPoints};
 use super::schedule::{Limits, Search};
+use super::sums::largest_sum;
 use crate::error::{Error, Result};
 use crate::machine::threads::{Threads, share};
 use crate::machine::tuning::MIN_WEIGHTS_FOR_THREADS;
@@ -291,6 +292,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
                 .iter()
                 .try_for_each(|s| check_scale("scale of B", s).map(drop))?;
         }
+        let largest_sum = largest_sum(self.b, &zero_points);
         let zero_point = |column: usize| zero_points.get(column) + moved;
         let group_cols = n / self.groups;
         check_size(k, n, self.groups)?;
@@ -369,6 +371,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             column_zero_points,
             scales: self.scales.map(OwnedPerColumn::from),
             options: PackOptions { kc: self.kc, effort: self.effort },
+            largest_sum,
         };
         Ok(PackedB::from_inner(Arc::new(inner)))
     }

@@ -3,7 +3,8 @@
 //! Start with [`step`]: it defines steps, planes and offsets, which weights and [activations](crate::operands::planes)
 //! share. [`builder`] has the options, [`choice`] decides by them and by the weights that [`gather`] takes from where
 //! the user has them; [`schedule`] proves which steps may be summed in 16 bits; [`layout`] lays weights out
-//! accordingly; [`natural`] takes packed weights apart; [`mod@file`] is the format of files.
+//! accordingly; [`natural`] takes packed weights apart; [`sums`] bounds their sums; [`mod@file`] is the format of
+//! files.
 
 pub(crate) mod builder;
 mod choice;
@@ -14,6 +15,7 @@ mod natural;
 pub(crate) mod packed;
 pub(crate) mod schedule;
 pub(crate) mod step;
+mod sums;
 #[cfg(test)]
 mod tests;
 

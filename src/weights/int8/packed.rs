@@ -48,6 +48,8 @@ pub(super) struct Inner {
     /// Not used by products: for whoever loads the weights.
     pub(super) scales: Option<OwnedPerColumn<f32>>,
     pub(super) options: PackOptions,
+    /// As [`PackedB::largest_sum`].
+    pub(super) largest_sum: u64,
 }
 
 /// Options of packing that leave no other trace, for packing again.
@@ -125,6 +127,28 @@ impl PackedB {
     /// The largest activation that the 16-bit sums were proven for.
     pub fn activation_max(&self) -> u8 {
         self.inner.activation_max
+    }
+
+    /// A bound of the sums of products with these weights: `|Σ_k (a - a_zp) * (b - b_zp)|` is at most this in every
+    /// column, for all activations of 8 bits and all of their zero points.
+    ///
+    /// It is `255 max(p, q)`, with `p` and `q` the sums of a column's positive and negative `b - b_zp`, the largest of
+    /// all columns; or, where K is too small for a sum to leave i32, what follows from K and the zero points alone.
+    /// Outputs of integers wrap modulo 2^32 where it exceeds 2^31 - 1 ([`Sums`](crate::Sums) refuses that),
+    /// floating-point ones are exact.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{MatRef, PackedB};
+    /// let ones = |k| PackedB::new(MatRef::with_strides(&[1i8], k, 1, 0, 1)?);
+    /// assert_eq!(ones(70_000)?.largest_sum(), 255 * 70_000);
+    /// let most = PackedB::new(MatRef::with_strides(&[127i8], 70_000, 1, 0, 1)?)?;
+    /// assert_eq!(most.largest_sum(), 255 * 127 * 70_000);
+    /// assert!(most.largest_sum() > i32::MAX as u64);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
+    pub fn largest_sum(&self) -> u64 {
+        self.inner.largest_sum
     }
 
     /// The scales that came with the weights: see [`PackBuilder::scales`].
