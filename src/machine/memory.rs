@@ -1,6 +1,7 @@
 //! Memory on cache lines of its own: vector loads of packed operands then never cross one. Where there is much of it,
 //! it asks for large pages: weights that stream past once would otherwise spend a good part of their time on
-//! translating addresses.
+//! translating addresses. The rest that fills no large page has ordinary ones, so that no more memory is taken than
+//! asked for.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -97,6 +98,11 @@ mod pages {
     pub(super) const LARGE: usize = 2 << 20;
 
     /// Memory that begins at a large page.
+    ///
+    /// ```text
+    /// mapping:  slack, never touched | large page | large page | ... | rest, ordinary pages | slack, never touched
+    ///                                start                                                  start + len
+    /// ```
     #[derive(Debug)]
     pub(super) struct Pages {
         mapping: MmapMut,
@@ -108,10 +114,14 @@ mod pages {
         /// `len` zero bytes, or none if the system refuses: the heap is asked then.
         pub(super) fn zeroed(len: usize) -> Option<Pages> {
             let mapping = MmapOptions::new().len(len.checked_add(LARGE)?).map_anon().ok()?;
-            // A hint: where the system has no large pages, ordinary ones do.
-            let _ = mapping.advise(Advice::HugePage);
             let address = mapping.as_ptr() as usize;
-            Some(Pages { start: address.next_multiple_of(LARGE) - address, mapping, len })
+            let start = address.next_multiple_of(LARGE) - address;
+            let whole = len / LARGE * LARGE;
+            // Hints: where the system has no large pages, ordinary ones do. Where it has them for all memory, the rest
+            // would get one too, unless it is excepted.
+            let _ = mapping.advise_range(Advice::HugePage, start, whole);
+            let _ = mapping.advise_range(Advice::NoHugePage, start + whole, mapping.len() - start - whole);
+            Some(Pages { mapping, start, len })
         }
 
         pub(super) fn bytes(&self) -> &[u8] {
