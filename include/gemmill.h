@@ -41,7 +41,8 @@
  *   column stride 1. Codes of enums are int32_t, and numbers that an enum does not have are refused.
  * - Handles are created, set, used by any number of threads, and destroyed once, when no call uses them any more.
  * - Nothing throws, unwinds or exits, but for one case: the process ends if memory for the library's own use runs out.
- * - The floating-point environment must be the usual one: to nearest, subnormals kept.
+ * - Arithmetic is to nearest and keeps subnormals, whatever mode the calling thread is in (FTZ, DAZ, rounding), which
+ *   is its own again when a call returns.
  */
 
 
@@ -456,6 +457,16 @@ const char *gemmill_tier_name(int32_t tier);
 gemmill_status gemmill_tier_missing_feature(int32_t tier, const char **feature);
 
 /**
+ * Kernels of machine code that the library keeps at most, for each of the three kinds of products (8 bits, floats, few
+ * bits by 8-bit activations): 4096 unless told otherwise.
+ *
+ * Beyond that, those that have not been asked for the longest give way, and are generated again when they are needed.
+ * Operations keep theirs. A kernel takes 4 to 12 KiB. Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for kernels
+ * below 1.
+ */
+gemmill_status gemmill_set_kernel_limit(int64_t kernels);
+
+/**
  * *packing = new settings: one group, zero points of 0, activations of up to 255, the best tier, full effort, the
  * library's pool for many weights.
  *
@@ -798,8 +809,10 @@ gemmill_status gemmill_weights_unpack(const gemmill_weights *weights, int32_t b_
  * *pool = as many new threads, which sleep until a product needs them.
  *
  * Without a pool, products use the library's own, which is started by the first large product with as many threads as
- * the machine has cores, or as the environment variable RAYON_NUM_THREADS says. An operation that may use one thread
- * only needs no pool and starts none. Pools don't survive fork(): a child that wants threads must create its own.
+ * the machine has cores, or as the environment variable RAYON_NUM_THREADS says, or with as many as the system lets be
+ * started, which a line on standard error tells then. An operation that may use one thread only needs no pool and
+ * starts none. In a child of fork() a pool of the parent's has no threads: the library's own, which is started anew
+ * there, takes its place. (No thread may be in a call of the library while another one forks.)
  * Ownership: the caller's, to be given back to gemmill_pool_destroy; null after a failure. Operations that use the
  * pool keep its threads. Threads: any; one pool may serve many at once.
  * Errors: GEMMILL_STATUS_OUT_OF_RANGE unless threads is 1 to 65535, GEMMILL_STATUS_THREADS if the system refuses them;
@@ -817,6 +830,17 @@ gemmill_status gemmill_pool_create(int64_t threads, gemmill_pool **pool);
  * Requires: pool is a handle that is not destroyed meanwhile; threads points to an int64_t.
  */
 gemmill_status gemmill_pool_threads(const gemmill_pool *pool, int64_t *threads);
+
+/**
+ * From now on, calls of this thread that take no pool (packing, quantizing, reading and converting weights, operations
+ * without one) share out their work among the threads of this pool; with null, among the library's own again.
+ *
+ * Results are the same. Ownership: the thread keeps the pool's threads, not the handle, until another call or its own
+ * end. Threads: any, each for itself; a child of fork() begins with none. Errors: pointers.
+ *
+ * Requires: pool is null or a handle that is not destroyed meanwhile.
+ */
+gemmill_status gemmill_thread_set_pool(const gemmill_pool *pool);
 
 /**
  * Gives a pool back; null is nothing. Its threads end once no operation uses them.

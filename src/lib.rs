@@ -85,6 +85,8 @@ pub use error::{Error, Result};
 pub use function::Function;
 pub use gemmill_codegen::{CodegenError, FloatType, HardwareDot, Tier, TierError};
 pub use half;
+#[doc(hidden)]
+pub use machine::pool::set_thread_pool;
 pub use machine::threads::{ParallelFor, Threads};
 pub use ops::{
     Activation, ActivationQuantization, AnyGemm, Dequantize, Description, FloatGemm, FloatGemmBuilder, Gemm,
@@ -99,11 +101,11 @@ pub use weights::{
     FloatPackBuilder, Loader, PackBuilder, PackEffort, PackedB, PackedFloat, PackedGroupwise, SequenceSummary, Weight,
 };
 
-/// What kernels are: the types of [`Description::kernels`] and of [`SequenceSummary::shares`].
+/// What kernels are: the types of [`Description::kernels`] and of [`SequenceSummary::shares`]; and how many are kept.
 pub mod kernel {
     pub use gemmill_codegen::{
         AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KernelDesc, Layout, Output, Requantize,
-        Section, Sections, Start,
+        Section, Sections, Start, set_kernel_limit,
     };
 }
 

@@ -4,10 +4,12 @@ use std::ffi::{CStr, CString, c_char};
 use std::sync::OnceLock;
 
 use gemmill::Tier;
+use gemmill::kernel::set_kernel_limit;
 
 use crate::call::value;
 use crate::caller::entry;
 use crate::codes::{Code, TierCode};
+use crate::memory::at_least_one;
 use crate::status::Status;
 
 /// First part of the version of this header.
@@ -88,6 +90,17 @@ pub unsafe extern "C" fn gemmill_tier_missing_feature(tier: i32, feature: *mut *
         let missing = texts(TierCode::of("tier", tier)?).missing.as_deref();
         out.set(missing.map_or(std::ptr::null(), CStr::as_ptr));
     })
+}
+
+/// Kernels of machine code that the library keeps at most, for each of the three kinds of products (8 bits, floats, few
+/// bits by 8-bit activations): 4096 unless told otherwise.
+///
+/// Beyond that, those that have not been asked for the longest give way, and are generated again when they are needed.
+/// Operations keep theirs. A kernel takes 4 to 12 KiB. Threads: any. Errors: GEMMILL_STATUS_OUT_OF_RANGE for kernels
+/// below 1.
+#[unsafe(no_mangle)]
+pub extern "C" fn gemmill_set_kernel_limit(kernels: i64) -> Status {
+    entry!("gemmill_set_kernel_limit", |_c| set_kernel_limit(at_least_one("kernels", kernels)?))
 }
 
 /// What is said of a tier, as C reads texts.

@@ -5,12 +5,11 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use gemmill::{AnyGemm, Element, ElementType, HardwareDot, Threads, Tier};
-use rayon::ThreadPool;
 
 use crate::call::{Failure, Outcome, unpoisoned};
 use crate::caller::Caller;
 use crate::memory::{Matrix, check_apart, overflow, size};
-use crate::pool::Pool;
+use crate::pool::{Pool, Workers};
 use crate::run_options::Arrays;
 use crate::status::Status;
 
@@ -52,13 +51,13 @@ impl<S> Stages<S> {
 pub(crate) struct Execution {
     pub(crate) threads: Threads,
     pub(crate) tier: Option<Tier>,
-    pub(crate) pool: Option<Arc<ThreadPool>>,
+    pub(crate) pool: Option<Arc<Workers>>,
 }
 
 impl Execution {
     /// Asks for: [`Caller::optional`].
     pub(crate) fn set_pool(&mut self, caller: Caller<'_>, pool: *const Pool) -> Outcome {
-        self.pool = caller.optional(pool)?.map(|pool| pool.threads.clone());
+        self.pool = caller.optional(pool)?.map(|pool| pool.workers.clone());
         Ok(())
     }
 }
@@ -69,7 +68,7 @@ pub(crate) struct Prepared {
     pub(crate) gemm: AnyGemm,
     /// The dot products of the CPU that it uses, if it was asked to.
     pub(crate) dot: Option<HardwareDot>,
-    pub(crate) pool: Option<Arc<ThreadPool>>,
+    pub(crate) pool: Option<Arc<Workers>>,
 }
 
 impl Prepared {
@@ -82,6 +81,7 @@ impl Prepared {
         let (rows, a, c) = (c.rows, caller.any(&a)?, caller.any_mut(&c)?);
         let run = || self.gemm.run(a, c, &options);
         let pool = self.pool.as_deref().filter(|_| arrays.own_threads.is_none() && self.gemm.may_use_threads(rows));
+        let pool = pool.and_then(Workers::here);
         Ok(match pool {
             Some(pool) => pool.install(run),
             None => run(),

@@ -104,6 +104,9 @@ inline gemmill_tier best_tier() {
     return static_cast<gemmill_tier>(tier);
 }
 
+/** As gemmill_set_kernel_limit. */
+inline void set_kernel_limit(int64_t kernels) { check(gemmill_set_kernel_limit(kernels)); }
+
 /** Threads for products. */
 class Pool {
 public:
@@ -118,6 +121,11 @@ public:
         check(gemmill_pool_threads(get(), &threads));
         return threads;
     }
+
+    /** Calls of this thread that take no pool use this one from now on. */
+    void use_in_this_thread() const { check(gemmill_thread_set_pool(get())); }
+    /** They use the library's own again. */
+    static void use_none_in_this_thread() { check(gemmill_thread_set_pool(nullptr)); }
 
     gemmill_pool *get() const noexcept { return handle_.get(); }
 

@@ -1,5 +1,6 @@
-//! What a CPU gives: memory on cache lines of its own, threads, and what was measured of its cores.
+//! What a machine gives: memory on cache lines of its own, threads, and what was measured of its cores.
 
 pub(crate) mod memory;
+pub(crate) mod pool;
 pub(crate) mod threads;
 pub(crate) mod tuning;

@@ -6,12 +6,18 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use gemmill_codegen::in_default_float_mode;
 use rayon::prelude::*;
 
+use super::pool;
 use crate::error::{Error, Result};
 
 /// How many threads a product may use. They come from the rayon pool that the caller runs in, or from the global one,
 /// unless the run has a [`ParallelFor`].
+///
+/// A process that was forked from one that had started these threads gets a pool of its own, of as many (if no thread
+/// was in a call of the library while another one forked). Where the system refuses threads, as many are used as it
+/// allows, down to the calling one alone, and a line on standard error says so once.
 ///
 /// # Examples
 /// ```
@@ -130,19 +136,21 @@ const MOST_TASKS: usize = 1024;
 
 /// Threads that a product may have at most: the caller's own, or those of the rayon pool that it runs in.
 pub(crate) fn available_threads(own: Option<&dyn ParallelFor>) -> usize {
-    own.map_or_else(rayon::current_num_threads, |own| own.threads().clamp(1, MOST_TASKS))
+    own.map_or_else(pool::threads, |own| own.threads().clamp(1, MOST_TASKS))
 }
 
 /// Carries out parts `0..count` of a product, each once, on threads of the caller's own or of the rayon pool that it
-/// runs in. Of parts that fail, the error of one.
+/// runs in, in the usual mode of floating-point arithmetic. Of parts that fail, the error of one.
 pub(crate) fn run_parts(
     own: Option<&dyn ParallelFor>,
     count: usize,
     part: &(impl Fn(usize) -> Result<()> + Sync),
 ) -> Result<()> {
+    let part = &|index| in_default_float_mode(|| part(index));
     match own {
         Some(own) if count > 1 => on_own_threads(own, count, part),
-        _ => in_pool(0..count, part),
+        _ if count > 1 => pool::with_threads(|| in_pool(0..count, part), || (0..count).try_for_each(part)),
+        _ => part(0),
     }
 }
 
@@ -176,11 +184,29 @@ pub(crate) fn run_pieces<T: Send>(
 /// Calls `f` with each piece, on the threads of the rayon pool that the caller runs in, or, with at most one thread, on
 /// the calling one.
 pub(crate) fn share<T: Send>(threads: Threads, pieces: Vec<T>, f: &(impl Fn(T) + Sync)) {
-    if threads.is_one() {
-        pieces.into_iter().for_each(f);
-    } else {
-        pieces.into_par_iter().for_each(f);
+    let all = |piece| {
+        f(piece);
+        Ok(())
+    };
+    // None fails.
+    let _ = try_share(threads, pieces, &all);
+}
+
+/// The same for what can fail: the error of one piece that did; others may not have been begun then.
+pub(crate) fn try_share<T: Send>(
+    threads: Threads,
+    pieces: Vec<T>,
+    f: &(impl Fn(T) -> Result<()> + Sync),
+) -> Result<()> {
+    let f = &|piece| in_default_float_mode(|| f(piece));
+    let alone = |pieces: Vec<T>| pieces.into_iter().try_for_each(f);
+    if threads.is_one() || pieces.len() <= 1 {
+        return alone(pieces);
     }
+    // One of the two takes them.
+    let pieces = Mutex::new(pieces);
+    let take = || std::mem::take(&mut *pieces.lock().unwrap_or_else(PoisonError::into_inner));
+    pool::with_threads(|| take().into_par_iter().try_for_each(f), || alone(take()))
 }
 
 /// Piece `index` of `count` about equal pieces of `0..total`.

@@ -321,6 +321,10 @@ static void pools(void)
 {
     gemmill_pool *pool = NULL;
     int64_t threads = 77;
+    EXPECT(OUT_OF_RANGE, gemmill_set_kernel_limit(0));
+    EXPECT(OUT_OF_RANGE, gemmill_set_kernel_limit(INT64_MIN));
+    OK(gemmill_set_kernel_limit(1));
+    OK(gemmill_set_kernel_limit(4096));
     EXPECT(NULL_POINTER, gemmill_pool_create(2, NULL));
     EXPECT(MISALIGNED, gemmill_pool_create(2, odd(x)));
     const int64_t bad[] = {0, -1, 65536, INT64_MAX, INT64_MIN};
@@ -333,6 +337,9 @@ static void pools(void)
     EXPECT(MISALIGNED, gemmill_pool_threads(pool, odd(x)));
     TRUE(threads == 77);
     OK(gemmill_pool_threads(pool, &threads));
+    EXPECT(MISALIGNED, gemmill_thread_set_pool(odd(pool)));
+    OK(gemmill_thread_set_pool(pool));
+    OK(gemmill_thread_set_pool(NULL));
     TRUE(threads == 2);
     EXPECT(MISALIGNED, gemmill_pool_destroy(odd(pool)));
     OK(gemmill_pool_destroy(NULL));

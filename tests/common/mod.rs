@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod allocator;
+pub mod everything;
 pub mod file;
 pub mod guard;
 pub mod operand;

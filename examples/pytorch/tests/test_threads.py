@@ -80,3 +80,33 @@ def test_no_other_threads(tmp_path: Path) -> None:
     file = tmp_path / "packed"
     torch.save(packed_weights(), file)
     subprocess.run([sys.executable, "-c", NO_OTHER_THREADS, str(file), str(Path(__file__).parent)], check=True)
+
+
+FORK = """
+import copy, multiprocessing, sys, torch
+from torch import nn
+import gemmill_torch as g
+torch.set_num_threads(1)
+torch.manual_seed(1)
+layer, x = nn.Linear(512, 512).eval(), torch.randn(64, 512)
+kinds = [dict(dtype="int4"), dict(dtype="int4", quantize_x=True), dict(dtype="int8"), dict(dtype="bf16")]
+convert = lambda: [g.convert(copy.deepcopy(layer), **kind) for kind in kinds]
+with torch.no_grad():
+    before = convert()
+    expected = [converted(x) for converted in before]
+    def child():
+        for converted, want in zip(before + convert(), expected * 2, strict=True):
+            assert torch.equal(converted(x), want)
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    if process.is_alive():
+        process.kill()
+        sys.exit("the child hangs")
+    sys.exit(process.exitcode)
+"""
+
+
+def test_a_forked_child() -> None:
+    """Layers that were converted in the parent, and those of its own."""
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=120)

@@ -7,11 +7,11 @@
 //! ```
 
 use gemmill_codegen::vectorize;
-use rayon::prelude::*;
 
 use super::{GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use crate::convert::bf16;
 use crate::error::{Error, Result, expect};
+use crate::machine::threads::{Threads, try_share};
 use crate::quant::rows::{clamp, larger, round};
 use crate::views::MatRef;
 
@@ -143,25 +143,24 @@ fn quantize(
     let mut scales = filled(format.groups(k), n, bf16::ONE)?;
     let mut zero_points = filled(format.groups(k), n, format.bits.middle())?;
     if n > 0 {
-        let outputs = values.par_chunks_mut(size.saturating_mul(n)).zip(scales.par_chunks_mut(n));
-        outputs.zip(zero_points.par_chunks_mut(n)).enumerate().try_for_each(
-            |(g, ((values, scales), zero_points))| {
-                let first_row = g * size;
-                let rows = values.len() / n;
-                let gathered = gather(weights, first_row, rows)?;
-                let group = Group { weights: &gathered, n, first_row, rows };
-                choose(&group, &mut Chosen { scales, zero_points });
-                let real: Vec<f32> = scales.iter().map(|scale| scale.to_f32()).collect();
-                for (q, w) in values.chunks_exact_mut(n).zip(gathered.chunks_exact(n)) {
-                    vectorize(|| {
-                        for (((q, &w), &scale), &zero_point) in q.iter_mut().zip(w).zip(&real).zip(&*zero_points) {
-                            *q = (step(w, scale, zero_point, format) + i32::from(zero_point)) as u8;
-                        }
-                    });
-                }
-                Ok::<(), Error>(())
-            },
-        )?;
+        let outputs = values.chunks_mut(size.saturating_mul(n)).zip(scales.chunks_mut(n));
+        let groups = outputs.zip(zero_points.chunks_mut(n)).enumerate().collect();
+        try_share(Threads::Auto, groups, &|(g, ((values, scales), zero_points))| {
+            let first_row = g * size;
+            let rows = values.len() / n;
+            let gathered = gather(weights, first_row, rows)?;
+            let group = Group { weights: &gathered, n, first_row, rows };
+            choose(&group, &mut Chosen { scales, zero_points });
+            let real: Vec<f32> = scales.iter().map(|scale| scale.to_f32()).collect();
+            for (q, w) in values.chunks_exact_mut(n).zip(gathered.chunks_exact(n)) {
+                vectorize(|| {
+                    for (((q, &w), &scale), &zero_point) in q.iter_mut().zip(w).zip(&real).zip(&*zero_points) {
+                        *q = (step(w, scale, zero_point, format) + i32::from(zero_point)) as u8;
+                    }
+                });
+            }
+            Ok(())
+        })?;
     }
     if format.zero_points == ZeroPoints::Middle {
         zero_points = Vec::new();
