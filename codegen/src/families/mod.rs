@@ -75,6 +75,16 @@ macro_rules! families {
             [$(of_cache::<$desc>()),*].concat()
         }
 
+        /// Each family's global cache keeps this many kernels at most, one at least: see [`KernelCache`].
+        ///
+        /// # Examples
+        /// ```
+        /// gemmill_codegen::set_kernel_limit(10_000);
+        /// ```
+        pub fn set_kernel_limit(kernels: usize) {
+            $(KernelCache::<$desc>::global().set_limit(kernels);)*
+        }
+
         /// Kernels of a tier, of all families, that have every kind of instruction and address between them.
         #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
         pub(crate) fn samples(tier: crate::Tier) -> Vec<(String, Result<MachineCode, CodegenError>)> {
