@@ -54,11 +54,12 @@ pub use families::int8::desc::{
 pub use families::int8::registry::{
     MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections,
 };
-pub use families::{NamedCode, generated};
+pub use families::{NamedCode, generated, set_kernel_limit};
 pub use kernel::cache::KernelCache;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 pub use kernel::interpret;
 pub use kernel::{CodegenError, Description, Kernel};
+pub use machine::float_mode::in_default_float_mode;
 pub use machine::host::{Caches, Core, Machine, cpu_name, vectorize};
 pub use machine::quads::{QUAD_COLUMNS, QuadRows, interleave_quads, stack_quads, subtract_quads};
 pub use machine::tier::{TIER_VARIABLE, Tier, TierError};

@@ -43,6 +43,7 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
+use gemmill_codegen::in_default_float_mode;
 pub use half::{bf16, f16};
 
 use crate::error::{Result, expect};
@@ -58,11 +59,13 @@ macro_rules! conversion {
         /// [`Error::Mismatch`](crate::Error::Mismatch) if the lengths differ.
         pub fn $name(src: &[$from], dst: &mut [$to]) -> Result<()> {
             expect("length of the destination against the source", src.len(), dst.len())?;
-            #[cfg(target_arch = "x86_64")]
-            if vector::$name(src, dst) {
-                return Ok(());
-            }
-            plain(src, dst, $reference);
+            in_default_float_mode(|| {
+                #[cfg(target_arch = "x86_64")]
+                if vector::$name(src, dst) {
+                    return;
+                }
+                plain(src, dst, $reference);
+            });
             Ok(())
         }
     };

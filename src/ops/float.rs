@@ -264,7 +264,7 @@ impl FloatGemm {
     /// A may have any strides; f32 with elements of a row side by side is read where it lies, everything else is packed
     /// first. No heap memory is allocated by a single-threaded call after the first one of its size on the same thread.
     ///
-    /// The floating-point environment must be the usual one (to nearest, subnormals kept), as for all Rust code.
+    /// Arithmetic is to nearest and keeps subnormals, whatever the calling thread's MXCSR says, which stays as it is.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if shapes don't fit, [`Error::Overflow`] if a packed block of A would not fit the address

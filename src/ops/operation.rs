@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use gemmill_codegen::{Machine, Tier};
+use gemmill_codegen::{Machine, Tier, in_default_float_mode};
 
 use super::options::RunOptions;
 use crate::error::{Error, Result, expect};
@@ -100,6 +100,10 @@ impl<F: Family> Operation<F> {
     }
 
     pub(crate) fn run(&self, a: AnyRef<'_>, c: AnyMut<'_>, options: &RunOptions<'_>) -> Result<()> {
+        in_default_float_mode(|| self.run_here(a, c, options))
+    }
+
+    fn run_here(&self, a: AnyRef<'_>, c: AnyMut<'_>, options: &RunOptions<'_>) -> Result<()> {
         let Shape { k, groups, n } = self.family.shape();
         let depth = k.checked_mul(groups).ok_or(Error::Overflow { what: "K times groups" })?;
         expect("columns of A against rows of B, times groups", depth, a.cols())?;

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use gemmill_codegen::vectorize;
+use gemmill_codegen::{in_default_float_mode, vectorize};
 
 use super::choose::{Choose, choose};
 use super::element::QuantElement;
@@ -54,7 +54,7 @@ impl<T: QuantElement> QuantParams<T> {
     /// assert!(QuantParams::<u8>::new(0.0, 128).is_err());
     /// ```
     pub fn new(scale: f32, zero_point: i32) -> Result<Self> {
-        let inverse = 1.0 / check_scale("scale", scale)?;
+        let inverse = in_default_float_mode(|| check_scale("scale", scale).map(|scale| 1.0 / scale))?;
         if !(T::LOW..=T::HIGH).contains(&zero_point) {
             let (low, high) = (i64::from(T::LOW), i64::from(T::HIGH));
             return Err(Error::OutOfRange { what: "zero point", low, high, given: i64::from(zero_point) });
@@ -90,7 +90,7 @@ impl<T: QuantElement> QuantParams<T> {
         if min > max {
             return Err(Error::BadNumber { what: "max", expected: "at least min", given: max });
         }
-        let (scale, zero_point) = choose(min, max, T::LOW, T::HIGH, choose_how);
+        let (scale, zero_point) = in_default_float_mode(|| choose(min, max, T::LOW, T::HIGH, choose_how));
         Self::new(scale, zero_point)
     }
 
@@ -128,7 +128,7 @@ impl<T: QuantElement> QuantParams<T> {
     /// ```
     pub fn quantize(&self, src: &[f32], dst: &mut [T]) -> Result<()> {
         same_length(src.len(), dst.len())?;
-        vectorize(|| quantize_row_into(self.inverse, self.zero_point, src, dst));
+        in_default_float_mode(|| vectorize(|| quantize_row_into(self.inverse, self.zero_point, src, dst)));
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl<T: QuantElement> QuantParams<T> {
     /// ```
     pub fn quantize_by_division(&self, src: &[f32], dst: &mut [T]) -> Result<()> {
         same_length(src.len(), dst.len())?;
-        vectorize(|| quantize_row_by_division(self.scale, self.zero_point, src, dst));
+        in_default_float_mode(|| vectorize(|| quantize_row_by_division(self.scale, self.zero_point, src, dst)));
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl<T: QuantElement> QuantParams<T> {
     /// ```
     pub fn dequantize(&self, src: &[T], dst: &mut [f32]) -> Result<()> {
         same_length(src.len(), dst.len())?;
-        vectorize(|| dequantize_row_into(self.scale, self.zero_point, src, dst));
+        in_default_float_mode(|| vectorize(|| dequantize_row_into(self.scale, self.zero_point, src, dst)));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Loops over one row, in a form that the compiler vectorises where they are inlined into
 //! [`vectorize`](gemmill_codegen::vectorize).
 
-use gemmill_codegen::vectorize;
+use gemmill_codegen::{in_default_float_mode, vectorize};
 
 use super::element::QuantElement;
 
@@ -62,7 +62,7 @@ pub(super) fn dequantize_row_into<T: QuantElement>(scale: f32, zero_point: i32, 
 /// assert_eq!(min_max(&[]), None);
 /// ```
 pub fn min_max(data: &[f32]) -> Option<(f32, f32)> {
-    vectorize(|| min_max_row(data))
+    in_default_float_mode(|| vectorize(|| min_max_row(data)))
 }
 
 /// [`min_max`] for use inside [`vectorize`].

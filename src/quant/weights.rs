@@ -1,6 +1,6 @@
 //! Symmetric quantization of weights: zero point 0, integers -127..=127.
 
-use gemmill_codegen::vectorize;
+use gemmill_codegen::{in_default_float_mode, vectorize};
 
 use super::rows::{clamp, larger, round};
 use crate::error::{Error, Result};
@@ -28,10 +28,12 @@ const LARGEST: f32 = 127.0;
 /// # Ok::<(), gemmill::Error>(())
 /// ```
 pub fn symmetric_per_column(weights: MatRef<'_, f32>) -> Result<(Vec<i8>, Vec<f32>)> {
-    let mut quantized = zeros(weights.rows(), weights.cols())?;
-    let scales: Vec<f32> = column_magnitudes(weights)?.into_iter().map(scale_for).collect();
-    quantize_into(weights, &scales, &mut quantized)?;
-    Ok((quantized, scales))
+    in_default_float_mode(|| {
+        let mut quantized = zeros(weights.rows(), weights.cols())?;
+        let scales: Vec<f32> = column_magnitudes(weights)?.into_iter().map(scale_for).collect();
+        quantize_into(weights, &scales, &mut quantized)?;
+        Ok((quantized, scales))
+    })
 }
 
 /// Quantizes `K × N` weights to `i8` by one scale for all: the weights, row-major, and the scale.
@@ -50,10 +52,12 @@ pub fn symmetric_per_column(weights: MatRef<'_, f32>) -> Result<(Vec<i8>, Vec<f3
 /// # Ok::<(), gemmill::Error>(())
 /// ```
 pub fn symmetric_per_tensor(weights: MatRef<'_, f32>) -> Result<(Vec<i8>, f32)> {
-    let mut quantized = zeros(weights.rows(), weights.cols())?;
-    let scale = scale_for(column_magnitudes(weights)?.into_iter().fold(0.0, f32::max));
-    quantize_into(weights, &vec![scale; weights.cols()], &mut quantized)?;
-    Ok((quantized, scale))
+    in_default_float_mode(|| {
+        let mut quantized = zeros(weights.rows(), weights.cols())?;
+        let scale = scale_for(column_magnitudes(weights)?.into_iter().fold(0.0, f32::max));
+        quantize_into(weights, &vec![scale; weights.cols()], &mut quantized)?;
+        Ok((quantized, scale))
+    })
 }
 
 /// The scale for weights whose largest magnitude is `largest`.

@@ -4,6 +4,7 @@
 
 pub(crate) mod facts;
 pub(crate) mod features;
+pub(crate) mod float_mode;
 pub(crate) mod host;
 pub(crate) mod quads;
 pub(crate) mod tier;

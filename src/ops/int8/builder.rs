@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicBool;
 
-use gemmill_codegen::Tier;
+use gemmill_codegen::{Tier, in_default_float_mode};
 
 use super::activation::{Activation, ActivationKind, ActivationQuantization};
 use super::bound::{ActivationScale, Context};
@@ -208,7 +208,7 @@ impl<'a, A, O: OutputStage> GemmBuilder<'a, A, O> {
         };
         let packed = self.packed.view();
         let context = Context { packed, a_zero_point: a_zero_point + kind.moved(packed), a_scale };
-        let bound = self.output.bind(&context)?;
+        let bound = in_default_float_mode(|| self.output.bind(&context))?;
         let largest = self.packed.largest_sum().saturating_add(bound.largest_bias);
         let may_wrap = bound.gives_integers() && largest > i32::MAX as u64;
         if may_wrap && self.sums == Sums::Refuse {

@@ -64,7 +64,7 @@ impl<A: Activation, C: Element> Gemm<A, C> {
     ///
     /// No heap memory is allocated by a single-threaded call after the first one of its size on the same thread.
     ///
-    /// The floating-point environment must be the usual one (to nearest, subnormals kept), as for all Rust code.
+    /// Arithmetic is to nearest and keeps subnormals, whatever the calling thread's MXCSR says, which stays as it is.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the shapes don't fit, [`Error::OutOfRange`] if an activation exceeds what packing was

@@ -13,7 +13,7 @@ mod quantize;
 #[cfg(test)]
 mod tests;
 
-use gemmill_codegen::vectorize;
+use gemmill_codegen::{in_default_float_mode, vectorize};
 
 use crate::convert::bf16;
 use crate::error::{Error, Result, expect};
@@ -268,9 +268,11 @@ impl GroupwiseWeights {
     pub fn dequantize(&self, dst: &mut MatMut<'_, f32>) -> Result<()> {
         expect("rows of the destination", self.parts.k, dst.rows())?;
         expect("columns of the destination", self.parts.n, dst.cols())?;
-        self.for_each_row(|k, row| {
-            dst.row_mut(k).copy_from_slice(row);
-            Ok(())
+        in_default_float_mode(|| {
+            self.for_each_row(|k, row| {
+                dst.row_mut(k).copy_from_slice(row);
+                Ok(())
+            })
         })
     }
 
@@ -281,16 +283,18 @@ impl GroupwiseWeights {
     pub fn error(&self, weights: MatRef<'_, f32>) -> Result<GroupwiseError> {
         expect("rows of the weights", self.parts.k, weights.rows())?;
         expect("columns of the weights", self.parts.n, weights.cols())?;
-        let (mut max, mut sum) = (0f64, 0f64);
-        self.for_each_row(|k, row| {
-            for (j, &w) in row.iter().enumerate() {
-                let difference = (f64::from(weights.at(k, j)) - f64::from(w)).abs();
-                max = if difference > max || difference.is_nan() { difference } else { max };
-                sum += difference * difference;
-            }
-            Ok(())
-        })?;
-        Ok(GroupwiseError { max, mean_squared: sum / self.parts.values.len().max(1) as f64 })
+        in_default_float_mode(|| {
+            let (mut max, mut sum) = (0f64, 0f64);
+            self.for_each_row(|k, row| {
+                for (j, &w) in row.iter().enumerate() {
+                    let difference = (f64::from(weights.at(k, j)) - f64::from(w)).abs();
+                    max = if difference > max || difference.is_nan() { difference } else { max };
+                    sum += difference * difference;
+                }
+                Ok(())
+            })?;
+            Ok(GroupwiseError { max, mean_squared: sum / self.parts.values.len().max(1) as f64 })
+        })
     }
 
     /// Calls `f` with the index and the real weights of every row that has any.

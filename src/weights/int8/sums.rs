@@ -21,8 +21,8 @@ const SAFE_DEPTH: usize = (i32::MAX as u64 / (FURTHEST * FURTHEST)) as usize;
 ///
 /// With `d = a_zp - low`, activations lie in `-d..=255 - d` of their zero point; with `p` and `q` the sums of the
 /// positive and of the negative `b - b_zp`, taken without their signs, the sum lies between `-(d p + (255 - d) q)` and
-/// `(255 - d) p + d q`, and so within `255 max(p, q)`. Where K is so small that every column's sums fit an i32, a larger
-/// bound from K alone is given, which costs no pass over the weights.
+/// `(255 - d) p + d q`, and so within `255 max(p, q)`. Where K is so small that every column's sums fit an i32, a
+/// larger bound from K alone is given, which costs no pass over the weights.
 pub(super) fn largest_sum<T: Weight>(b: MatRef<'_, T>, zero_points: &Expanded<'_, i32>) -> u64 {
     /// Columns that are summed together.
     const COLUMNS: usize = 256;
