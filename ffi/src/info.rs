@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use gemmill::Tier;
 use gemmill::kernel::set_kernel_limit;
 
-use crate::call::value;
+use crate::call::{call, value};
 use crate::caller::entry;
 use crate::codes::{Code, TierCode};
 use crate::memory::at_least_one;
@@ -100,7 +100,10 @@ pub unsafe extern "C" fn gemmill_tier_missing_feature(tier: i32, feature: *mut *
 /// below 1.
 #[unsafe(no_mangle)]
 pub extern "C" fn gemmill_set_kernel_limit(kernels: i64) -> Status {
-    entry!("gemmill_set_kernel_limit", |_c| set_kernel_limit(at_least_one("kernels", kernels)?))
+    call("gemmill_set_kernel_limit", || {
+        set_kernel_limit(at_least_one("kernels", kernels)?);
+        Ok(())
+    })
 }
 
 /// What is said of a tier, as C reads texts.
