@@ -224,6 +224,8 @@ static void runs(void)
     for (int i = 0; i < M * N; i++) c[i] = 77.0f;
     EXPECT(UNSUPPORTED, gemmill_gemm_run(gemm, M, a, K, 1, c, N, NULL));
     OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
+    EXPECT(UNSUPPORTED, gemmill_gemm_run(gemm, M, a, K, 1, c, N, NULL));
+    OK(gemmill_gemm_set_a_scale(gemm, 1.0f));
     REFUSES_RUNS(gemmill_gemm_run, gemm, a, c);
     EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, (uint8_t *)c + sizeof c - 1, 0, 0, c, N, NULL));
 
