@@ -78,7 +78,7 @@ int main() try {
         }
     }
     std::printf("%lld x %lld outputs on %s: %lld wrong\n", static_cast<long long>(rows), static_cast<long long>(outputs),
-                gemmill_tier_name(gemmill::best_tier()), static_cast<long long>(wrong));
+                gemmill::tier_name(gemmill::best_tier()), static_cast<long long>(wrong));
 
     // What is refused says why.
     try {
