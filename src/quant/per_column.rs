@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 /// let scales = vec![0.5f32, 0.25];
 /// assert_eq!(PerColumn::from(0.5), PerColumn::Tensor(0.5));
 /// assert_eq!(PerColumn::from(&scales), PerColumn::Column(&[0.5, 0.25]));
-/// let _ = [Dequantize::new(0.5), Dequantize::new(&scales), Dequantize::new(&scales[..]), Dequantize::new(&[0.5, 0.25])];
-/// let _ = Dequantize::new(PerColumn::Group(&scales));
+/// let for_all = Dequantize::new(0.5);
+/// let by_column = [Dequantize::new(&scales), Dequantize::new(&scales[..]), Dequantize::new(&[0.5, 0.25])];
+/// let by_group = Dequantize::new(PerColumn::Group(&scales));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PerColumn<'a, T> {
