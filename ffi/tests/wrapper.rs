@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every `gemmill_...` that `text` calls or declares, comments left out: a name before a parenthesis, or one that is
-/// handed on as a function.
+/// Every `gemmill_...` in `text`, comments left out: types too, and functions that are handed on rather than called.
 fn names(text: &str) -> BTreeSet<String> {
     let mut code = String::new();
     let mut rest = text;
