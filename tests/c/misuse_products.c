@@ -290,6 +290,7 @@ static void runs(void)
     for (int i = 0; i < 3; i++) {
         gemmill_gemm *half = operation(weights, GEMMILL_TYPE_U8, floats[i]);
         OK(gemmill_gemm_set_b_scale(half, 1.0f));
+        OK(gemmill_gemm_set_a_scale(half, 1.0f));
         for (int j = 0; j < 3; j++) {
             OK(gemmill_run_options_set_float_residual(options, floats[j], x, N));
             if (i != j) EXPECT(UNSUPPORTED, gemmill_gemm_run(half, M, a, K, 1, c_floats, N, options));
