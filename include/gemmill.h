@@ -868,8 +868,8 @@ gemmill_status gemmill_pool_destroy(gemmill_pool *pool);
  *                               plus the residual of a run, then ReLU and clamp
  *   GEMMILL_TYPE_F16, _BF16     that, rounded to nearest, ties to even
  *
- * Zero points are 0 and scales of A are 1 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of
- * B for floating-point outputs, a quantization for floating-point activations.
+ * Zero points are 0 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of B for floating-point
+ * outputs, a scale of A for these if activations are u8 or i8, a quantization for floating-point activations.
  * Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what
  * it needs of the weights, whose own handle may be destroyed. Threads: any.
  * Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32 activations;

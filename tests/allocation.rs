@@ -97,7 +97,7 @@ fn calls_after_the_first_allocate_nothing() {
             let stage = Requantize::<i8>::new(0.01);
             let gemm = Gemm::builder(&packed, stage).threads(one).build().unwrap();
             assert_steady(&gemm, &signed, &none, &case("i8"));
-            let gemm = Gemm::builder(&packed, Dequantize::new(0.01).relu()).threads(one).build().unwrap();
+            let gemm = Gemm::builder(&packed, Dequantize::new(0.01).a_scale(1.0).relu()).threads(one).build().unwrap();
             assert_steady(&gemm, &views, &none, &case("f32"));
             let full = |m: usize| {
                 let residual = MatRef::row_major(&residual, m, n).unwrap();

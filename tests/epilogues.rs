@@ -337,14 +337,11 @@ where
         let zero_point = rng.range(A::LOW, A::HIGH);
         let zero_points: Vec<i32> =
             (0..m).map(|_| if row_zero_points { rng.range(A::LOW, A::HIGH) } else { zero_point }).collect();
-        let a_scale = rng.one_in(2).then(|| scale(rng));
-        let scales: Vec<f32> = (0..m).map(|_| if row_scales { scale(rng) } else { a_scale.unwrap_or(1.0) }).collect();
+        let a_scale = scale(rng);
+        let scales: Vec<f32> = (0..m).map(|_| if row_scales { scale(rng) } else { a_scale }).collect();
         let raw = weights.raw(a.view(), Rows::Each(&zero_points));
         let want = stages.want(&raw, |i| scales[i], n, groups);
-        let mut output = stages.output();
-        if let Some(scale) = a_scale {
-            output = output.a_scale(scale);
-        }
+        let output = stages.output().a_scale(a_scale);
         if row_zero_points {
             options = options.row_zero_points(&zero_points);
         }

@@ -2,9 +2,10 @@
 mod common;
 
 use common::operand::Poisoned;
+use gemmill::half::bf16;
 use gemmill::{
-    ActivationQuantization, Choose, Dequantize, Error, Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn,
-    QuantParams, Requantize, RunOptions, Threads, Tier, quant,
+    ActivationQuantization, AnyGemm, Choose, Dequantize, ElementType, Error, Gemm, IntOutput, MatMut, MatRef, PackedB,
+    PerColumn, QuantParams, Requantize, RunOptions, Threads, Tier, quant,
 };
 
 /// Numbers that are no scales.
@@ -99,7 +100,7 @@ fn a_stride_that_is_never_taken_may_be_anything() {
     gemm.run(MatRef::with_strides(&one, 1, 1, most, most).unwrap(), &mut view).unwrap();
     assert_eq!(c, [6]);
 
-    let gemm = Gemm::builder(&b, Dequantize::new(1.0)).build().unwrap();
+    let gemm = Gemm::builder(&b, Dequantize::new(1.0).a_scale(1.0)).build().unwrap();
     let mut c = [0f32; 1];
     let mut view = MatMut::row_major(&mut c, 1, 1).unwrap();
     let residual = [0.5f32];
@@ -244,34 +245,88 @@ fn dequantization_that_makes_no_sense() {
     }
     refused(build(Dequantize::new(PerColumn::Column(&[1.0; 5]))), kind!(Mismatch), &["scales of B", "4", "5"]);
     refused(build(Dequantize::new(PerColumn::Group(&[]))), kind!(Mismatch), &["expected 1", "given 0"]);
-    refused(build(Dequantize::new(1.0).bias(&[0.0; 3])), kind!(Mismatch), &["f32 bias", "expected 4", "given 3"]);
+    refused(
+        build(Dequantize::new(1.0).a_scale(1.0).bias(&[0.0; 3])),
+        kind!(Mismatch),
+        &["f32 bias", "expected 4", "given 3"],
+    );
     for bad in [f32::NAN, f32::INFINITY] {
-        refused(build(Dequantize::new(1.0).bias(&[0.0, 0.0, 0.0, bad])), kind!(BadNumber), &["f32 bias"]);
+        refused(build(Dequantize::new(1.0).a_scale(1.0).bias(&[0.0, 0.0, 0.0, bad])), kind!(BadNumber), &["f32 bias"]);
     }
-    refused(build(Dequantize::new(1.0).clamp(1.0, 0.5)), kind!(BadNumber), &["clamp", "1"]);
-    refused(build(Dequantize::new(1.0).relu().clamp(-2.0, -1.0)), kind!(BadNumber), &["clamp"]);
-    assert!(build(Dequantize::new(1.0).clamp(f32::NEG_INFINITY, 0.0)).is_ok(), "an open limit");
+    refused(build(Dequantize::new(1.0).a_scale(1.0).clamp(1.0, 0.5)), kind!(BadNumber), &["clamp", "1"]);
+    refused(build(Dequantize::new(1.0).a_scale(1.0).relu().clamp(-2.0, -1.0)), kind!(BadNumber), &["clamp"]);
+    assert!(build(Dequantize::new(1.0).a_scale(1.0).clamp(f32::NEG_INFINITY, 0.0)).is_ok(), "an open limit");
+}
+
+#[test]
+fn integers_without_a_scale() {
+    let b = packed();
+    let parts = ["u8 or i8 activations", "a_scale"];
+    refused(Gemm::<u8, f32>::builder(&b, Dequantize::new(1.0)).build(), kind!(Unsupported), &parts);
+    refused(Gemm::<i8, f32>::builder(&b, Dequantize::new(1.0)).build(), kind!(Unsupported), &parts);
+    refused(Gemm::<u8, bf16>::builder(&b, Dequantize::new(1.0).to()).build(), kind!(Unsupported), &parts);
+    let any = AnyGemm::int8(&b, ElementType::U8, Dequantize::new(1.0)).build_any();
+    refused(any, kind!(Unsupported), &parts);
+    // Floating-point activations bring theirs.
+    let by_row = ActivationQuantization::DynamicPerRow;
+    assert!(Gemm::<f32, f32>::builder(&b, Dequantize::new(1.0)).a_quantization(by_row).build().is_ok());
+}
+
+#[test]
+fn parameters_of_columns_by_whatever_holds_them() {
+    let b = MatRef::row_major(&[1i8, -2, 3, 4], 2, 2).unwrap();
+    let (zeros, scales) = (vec![1, -1], vec![0.5f32, 0.25]);
+    let by_name = PackedB::builder(b).zero_points(PerColumn::Column(&zeros)).scales(PerColumn::Column(&scales));
+    let by_name = by_name.build().unwrap();
+    for of in [
+        PackedB::builder(b).zero_points(&[1, -1]).scales(&[0.5, 0.25]),
+        PackedB::builder(b).zero_points(&zeros).scales(&scales),
+        PackedB::builder(b).zero_points(&zeros[..]).scales(&scales[..]),
+        PackedB::builder(b).zero_points(zeros.as_slice()).scales(PerColumn::from(&scales)),
+    ] {
+        assert_eq!(of.build().unwrap(), by_name);
+    }
+    assert_eq!(
+        PackedB::builder(b).zero_points(3).scales(0.5).build().unwrap(),
+        PackedB::builder(b).zero_points(PerColumn::Tensor(3)).scales(PerColumn::Tensor(0.5)).build().unwrap(),
+    );
+    let run = |stage: Dequantize<'_>| {
+        let gemm = Gemm::builder(&by_name, stage.a_scale(1.0)).build().unwrap();
+        let mut c = [0f32; 2];
+        gemm.run(MatRef::row_major(&[3u8, 1], 1, 2).unwrap(), &mut MatMut::row_major(&mut c, 1, 2).unwrap()).unwrap();
+        c
+    };
+    let want = [1.0, 0.5];
+    assert_eq!(run(Dequantize::new(PerColumn::Column(&scales))), want);
+    assert_eq!(
+        [run(Dequantize::new(&scales)), run(Dequantize::new(&scales[..])), run(Dequantize::new(&[0.5, 0.25]))],
+        [want; 3]
+    );
+    assert_eq!(run(Dequantize::new(by_name.scales().unwrap())), want);
+    let stage = Requantize::<i8>::new(&scales).bias_f32(&[1.0, 1.0], 1.0, &scales);
+    assert!(Gemm::<u8, i8>::builder(&by_name, stage).build().is_ok());
+    refused(PackedB::builder(b).scales(&[0.5]).build(), kind!(Mismatch), &["scales", "expected 2", "given 1"]);
 }
 
 #[test]
 fn a_limit_is_never_nan() {
     let b = packed();
     let build = |stage: Dequantize<'_>| Gemm::<u8, f32>::builder(&b, stage).build();
-    refused(build(Dequantize::new(1.0).clamp(f32::NAN, 1.0)), kind!(BadNumber), &["clamp", "NaN"]);
-    refused(build(Dequantize::new(1.0).relu().clamp(f32::NAN, 1.0)), kind!(BadNumber), &["clamp", "NaN"]);
+    refused(build(Dequantize::new(1.0).a_scale(1.0).clamp(f32::NAN, 1.0)), kind!(BadNumber), &["clamp", "NaN"]);
+    refused(build(Dequantize::new(1.0).a_scale(1.0).relu().clamp(f32::NAN, 1.0)), kind!(BadNumber), &["clamp", "NaN"]);
 }
 
 #[test]
 fn the_limit_that_is_nan_is_named() {
     let b = packed();
-    let gemm = Gemm::<u8, f32>::builder(&b, Dequantize::new(1.0).clamp(0.0, f32::NAN)).build();
+    let gemm = Gemm::<u8, f32>::builder(&b, Dequantize::new(1.0).a_scale(1.0).clamp(0.0, f32::NAN)).build();
     refused(gemm, kind!(BadNumber), &["clamp", "given NaN"]);
 }
 
 #[test]
 fn operands_that_do_not_fit() {
     let b = packed();
-    let gemm = Gemm::<u8, f32>::builder(&b, Dequantize::new(1.0)).build().unwrap();
+    let gemm = Gemm::<u8, f32>::builder(&b, Dequantize::new(1.0).a_scale(1.0)).build().unwrap();
     let a = [1u8; 40];
     let residual = [0f32; 40];
     let view = |rows, cols| MatRef::row_major(&a, rows, cols).unwrap();

@@ -126,7 +126,7 @@ fn all_outputs<A: Activation + QuantElement, B: Weight + QuantElement>(
         run(&packed, IntOutput::Store, (&a, order), &raw, None, &none, &case);
         let stage = Requantize::<i8>::new(PerColumn::Column(multipliers.elements())).bias_i32(int_bias.elements());
         run(&packed, stage, (&a, order), &bytes, None, &none, &case);
-        let stage = Dequantize::new(PerColumn::Column(multipliers.elements())).bias(float_bias.elements());
+        let stage = Dequantize::new(multipliers.elements()).a_scale(1.0).bias(float_bias.elements());
         let options = none
             .residual(MatRef::row_major(residual.elements(), m, n).unwrap())
             .row_scales(row_scales.elements())

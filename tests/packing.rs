@@ -65,7 +65,7 @@ fn handles_are_equal_if_they_pack_the_same() {
     let mut other = b.clone();
     other[70 * 20 - 1] ^= 1;
     assert_ne!(packed, PackedB::new(MatRef::row_major(&other, 70, 20).unwrap()).unwrap(), "another weight");
-    assert_ne!(packed, PackedB::builder(view).zero_points(1.into()).build().unwrap(), "another zero point");
+    assert_ne!(packed, PackedB::builder(view).zero_points(1).build().unwrap(), "another zero point");
     assert_ne!(packed, PackedB::builder(view).groups(2).build().unwrap(), "other groups");
     assert_ne!(packed, PackedB::builder(view).activation_max(127).build().unwrap(), "another promise");
     let unsigned: Vec<u8> = b.iter().map(|&x| x as u8 ^ 0x80).collect();

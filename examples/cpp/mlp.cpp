@@ -28,7 +28,7 @@ public:
     Network(const std::vector<int8_t> &first, const std::vector<int8_t> &second)
         : first_(gemmill::Weights(first.data(), inputs, hidden)), second_(gemmill::Weights(second.data(), hidden, outputs)) {
         first_.a_zero_point(128).multiplier(1e-3f).c_zero_point(0).relu().threads(GEMMILL_THREADS_MAX, 1).prepare();
-        second_.b_scale(1e-4f).threads(GEMMILL_THREADS_MAX, 1).prepare();
+        second_.a_scale(1.0f).b_scale(1e-4f).threads(GEMMILL_THREADS_MAX, 1).prepare();
     }
 
     void run(int64_t count, const uint8_t *in, float *out) const {
@@ -78,7 +78,7 @@ int main() try {
         }
     }
     std::printf("%lld x %lld outputs on %s: %lld wrong\n", static_cast<long long>(rows), static_cast<long long>(outputs),
-                gemmill_tier_name(gemmill::best_tier()), static_cast<long long>(wrong));
+                gemmill::tier_name(gemmill::best_tier()), static_cast<long long>(wrong));
 
     // What is refused says why.
     try {

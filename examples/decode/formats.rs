@@ -3,7 +3,7 @@
 use gemmill::quant::{self, Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
 use gemmill::{
     ActivationQuantization, Dequantize, FloatGemm, FloatType, Gemm, GroupwiseGemm, MatMut, MatRef, PackedB,
-    PackedFloat, PackedGroupwise, PerColumn, Result, Threads,
+    PackedFloat, PackedGroupwise, Result, Threads,
 };
 
 /// A matrix of weights that multiplies one token.
@@ -65,7 +65,7 @@ struct Int8 {
 fn int8(weights: MatRef<'_, f32>) -> Result<Box<dyn Weights>> {
     let (integers, scales) = quant::symmetric_per_column(weights)?;
     let packed = PackedB::new(MatRef::row_major(&integers, weights.rows(), weights.cols())?)?;
-    let gemm = Gemm::builder(&packed, Dequantize::new(PerColumn::Column(&scales)))
+    let gemm = Gemm::builder(&packed, Dequantize::new(&scales))
         .a_quantization(ActivationQuantization::DynamicPerRow)
         .threads(Threads::Max(1))
         .build()?;

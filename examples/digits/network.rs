@@ -1,7 +1,7 @@
 //! A small network for handwritten digits: trained in `f32`, run in 8-bit integers.
 
 use gemmill::quant::{self, Choose, QuantParams};
-use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB, PerColumn, Requantize, Result};
+use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB, Requantize, Result};
 
 /// Pixels of an image, and inputs of the network.
 const PIXELS: usize = 64;
@@ -187,16 +187,16 @@ impl QuantizedNetwork {
             let (a, c) = (params[index], params[index + 1]);
             // A step of the integer product is worth a.scale * b_scale, and a step of the output c.scale.
             let multipliers: Vec<f32> = b_scales.iter().map(|b_scale| a.scale() * b_scale / c.scale()).collect();
-            let output = Requantize::<u8>::new(PerColumn::Column(&multipliers))
+            let output = Requantize::<u8>::new(&multipliers)
                 .zero_point(c.zero_point())
-                .bias_f32(&layer.bias, a.scale(), PerColumn::Column(&b_scales))
+                .bias_f32(&layer.bias, a.scale(), &b_scales)
                 .relu();
             hidden.push(Gemm::builder(&packed, output).a_zero_point(a.zero_point()).build()?);
         }
         // The last layer's output is not quantized: C = a.scale * b_scale * product + bias.
         let (packed, b_scales) = last.quantized()?;
         let a = params[others.len()];
-        let output = Dequantize::new(PerColumn::Column(&b_scales)).a_scale(a.scale()).bias(&last.bias);
+        let output = Dequantize::new(&b_scales).a_scale(a.scale()).bias(&last.bias);
         let last = Gemm::builder(&packed, output).a_zero_point(a.zero_point()).build()?;
         Ok(QuantizedNetwork { input: params[0], hidden, last })
     }

@@ -27,6 +27,13 @@ inline void check(gemmill_status status) {
     if (status != GEMMILL_STATUS_OK) throw Error(status);
 }
 
+/** What a status means; static. */
+inline const char *status_text(gemmill_status status) noexcept { return gemmill_status_text(status); }
+
+/** The version of the library that is running: major * 1000000 + minor * 1000 + patch, and as text. */
+inline int32_t version() noexcept { return gemmill_version(); }
+inline const char *version_text() noexcept { return gemmill_version_text(); }
+
 /** The bits of an IEEE 754 binary16. */
 struct Float16 { uint16_t bits; };
 
@@ -106,6 +113,23 @@ inline gemmill_tier best_tier() {
 
 /** As gemmill_set_kernel_limit. */
 inline void set_kernel_limit(int64_t kernels) { check(gemmill_set_kernel_limit(kernels)); }
+
+/** The name of a tier; static, null for a number that is none. */
+inline const char *tier_name(gemmill_tier tier) noexcept { return gemmill_tier_name(tier); }
+
+/** The tier of this name. */
+inline gemmill_tier tier_from_name(const std::string &name) {
+    int32_t tier = 0;
+    check(gemmill_tier_from_name(name.c_str(), &tier));
+    return static_cast<gemmill_tier>(tier);
+}
+
+/** The first CPU feature that this machine lacks for a tier; static, null if it runs the tier. */
+inline const char *missing_feature(gemmill_tier tier) {
+    const char *feature = nullptr;
+    check(gemmill_tier_missing_feature(tier, &feature));
+    return feature;
+}
 
 /** Threads for products. */
 class Pool {

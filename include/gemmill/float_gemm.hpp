@@ -25,6 +25,9 @@ inline gemmill_hardware_dot best_hardware_dot(gemmill_tier tier) {
     return static_cast<gemmill_hardware_dot>(dot);
 }
 
+/** "none", "best", "avx512-bf16" or "amx-bf16"; static. */
+inline const char *hardware_dot_name(gemmill_hardware_dot dot) noexcept { return gemmill_hardware_dot_name(dot); }
+
 /** Throws unless kernels of a tier can have these hardware dot products on this machine. */
 inline void require_hardware_dot(gemmill_hardware_dot dot, gemmill_tier tier) {
     check(gemmill_hardware_dot_require(dot, tier));

@@ -261,6 +261,52 @@ template <class T> struct Quantization {
     }
 };
 
+/** The smallest and the largest of some numbers. */
+struct Range {
+    float min, max;
+};
+
+/** The range of an array, for Quantization::choose. */
+inline Range quantization_range(const float *x, int64_t count) {
+    Range range = {0.0f, 0.0f};
+    check(gemmill_quantization_range(x, count, &range.min, &range.max));
+    return range;
+}
+
+/** Weights as int8_t, row-major, each column by a scale of its own: q has k * n elements, scales n. */
+inline void quantize_weights_per_column(const float *weights, int64_t k, int64_t n, int64_t row_stride,
+                                        int64_t col_stride, int8_t *q, float *scales) {
+    check(gemmill_quantize_weights_per_column(weights, k, n, row_stride, col_stride, q, scales));
+}
+/** Of row-major weights. */
+inline void quantize_weights_per_column(const float *weights, int64_t k, int64_t n, int8_t *q, float *scales) {
+    quantize_weights_per_column(weights, k, n, n, 1, q, scales);
+}
+
+/** Weights as int8_t, row-major, by one scale, which is returned: q has k * n elements. */
+inline float quantize_weights_per_tensor(const float *weights, int64_t k, int64_t n, int64_t row_stride,
+                                         int64_t col_stride, int8_t *q) {
+    float scale = 0.0f;
+    check(gemmill_quantize_weights_per_tensor(weights, k, n, row_stride, col_stride, q, &scale));
+    return scale;
+}
+/** Of row-major weights. */
+inline float quantize_weights_per_tensor(const float *weights, int64_t k, int64_t n, int8_t *q) {
+    return quantize_weights_per_tensor(weights, k, n, n, 1, q);
+}
+
+/** C = A * B in int32_t, with weights that are packed for this call alone; A and B of uint8_t or int8_t. */
+template <class A, class B>
+void multiply(int64_t m, int64_t n, int64_t k, const A *a, int64_t a_row_stride, int64_t a_col_stride, const B *b,
+              int64_t b_row_stride, int64_t b_col_stride, int32_t *c, int64_t c_row_stride) {
+    check(gemmill_multiply(TypeOf<A>::code(), TypeOf<B>::code(), m, n, k, a, a_row_stride, a_col_stride, b,
+                           b_row_stride, b_col_stride, c, c_row_stride));
+}
+/** Of row-major matrices. */
+template <class A, class B> void multiply(int64_t m, int64_t n, int64_t k, const A *a, const B *b, int32_t *c) {
+    multiply(m, n, k, a, k, 1, b, n, 1, c, n);
+}
+
 } // namespace gemmill
 
 #endif // GEMMILL_INT8_HPP

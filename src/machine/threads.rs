@@ -84,6 +84,7 @@ impl Threads {
 /// other work would be held up by a second set of them, hands these over.
 ///
 /// [`RunOptions::parallel_for`] takes one. A run then starts no thread and asks no pool. Results have the same bits.
+/// `examples/pool` has products on the threads of an ordinary pool, whose jobs are `'static`, without unsafe code.
 ///
 /// [`RunOptions::parallel_for`]: crate::RunOptions::parallel_for
 ///

@@ -10,7 +10,7 @@ use crate::views::{AnyRef, Float, MatRef};
 /// ```
 /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB, RunOptions};
 /// let b = PackedB::new(MatRef::row_major(&[1i8], 1, 1)?)?;
-/// let gemm = Gemm::builder(&b, Dequantize::new(1.0)).build()?;
+/// let gemm = Gemm::builder(&b, Dequantize::new(1.0).a_scale(1.0)).build()?;
 /// let mut c = [0f32; 2];
 /// let options = RunOptions::new().row_zero_points(&[1, 2]).row_scales(&[0.5, 2.0]);
 /// gemm.run_with(MatRef::row_major(&[5u8, 6], 2, 1)?, &mut MatMut::row_major(&mut c, 2, 1)?, &options)?;
@@ -50,7 +50,7 @@ impl<'a> RunOptions<'a> {
     /// ```
     /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB, RunOptions};
     /// let b = PackedB::new(MatRef::row_major(&[2i8], 1, 1)?)?;
-    /// let gemm = Gemm::builder(&b, Dequantize::new(1.0).relu()).build()?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(1.0).a_scale(1.0).relu()).build()?;
     /// let residual = [-5f32, 5.0];
     /// let options = RunOptions::new().residual(MatRef::row_major(&residual, 2, 1)?);
     /// let mut c = [0f32; 2];

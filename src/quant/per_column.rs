@@ -2,13 +2,18 @@
 
 use crate::error::{Error, Result};
 
-/// A parameter of the columns of B or C.
+/// A parameter of the columns of B or C. Where one is asked for, a number is meant for all columns, and a slice, an
+/// array or a vector by reference has one for each column; groups are named.
 ///
 /// # Examples
 /// ```
-/// use gemmill::PerColumn;
-/// let one: PerColumn<'_, f32> = 0.5.into();
-/// assert_eq!(one, PerColumn::Tensor(0.5));
+/// use gemmill::{Dequantize, PerColumn};
+/// let scales = vec![0.5f32, 0.25];
+/// assert_eq!(PerColumn::from(0.5), PerColumn::Tensor(0.5));
+/// assert_eq!(PerColumn::from(&scales), PerColumn::Column(&[0.5, 0.25]));
+/// let for_all = Dequantize::new(0.5);
+/// let by_column = [Dequantize::new(&scales), Dequantize::new(&scales[..]), Dequantize::new(&[0.5, 0.25])];
+/// let by_group = Dequantize::new(PerColumn::Group(&scales));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PerColumn<'a, T> {
@@ -23,6 +28,24 @@ pub enum PerColumn<'a, T> {
 impl<T> From<T> for PerColumn<'_, T> {
     fn from(x: T) -> Self {
         PerColumn::Tensor(x)
+    }
+}
+
+impl<'a, T> From<&'a [T]> for PerColumn<'a, T> {
+    fn from(values: &'a [T]) -> Self {
+        PerColumn::Column(values)
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [T; N]> for PerColumn<'a, T> {
+    fn from(values: &'a [T; N]) -> Self {
+        PerColumn::Column(values)
+    }
+}
+
+impl<'a, T> From<&'a Vec<T>> for PerColumn<'a, T> {
+    fn from(values: &'a Vec<T>) -> Self {
+        PerColumn::Column(values)
     }
 }
 

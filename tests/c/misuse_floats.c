@@ -362,6 +362,7 @@ static void runs(void)
     gemmill_gemm *dequantized = NULL;
     OK(gemmill_gemm_create(bytes, GEMMILL_TYPE_U8, F32, &dequantized));
     OK(gemmill_gemm_set_b_scale(dequantized, 1.0f));
+    OK(gemmill_gemm_set_a_scale(dequantized, 1.0f));
     OK(gemmill_run_options_set_float_residual(options, F16, x, N));
     EXPECT(UNSUPPORTED, gemmill_gemm_run(dequantized, M, a, K, 1, c, N, options));
     OK(gemmill_run_options_set_float_residual(options, F32, x, N));

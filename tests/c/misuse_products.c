@@ -263,6 +263,8 @@ static void runs(void)
     for (int i = 0; i < M * N; i++) c[i] = 77.0f;
     EXPECT(UNSUPPORTED, gemmill_gemm_run(gemm, M, a, K, 1, c, N, NULL));
     OK(gemmill_gemm_set_b_scale(gemm, 1.0f));
+    EXPECT(UNSUPPORTED, gemmill_gemm_run(gemm, M, a, K, 1, c, N, NULL));
+    OK(gemmill_gemm_set_a_scale(gemm, 1.0f));
     REFUSES_RUNS(gemmill_gemm_run, gemm, a, c);
     EXPECT(OVERLAP, gemmill_gemm_run(gemm, M, (uint8_t *)c + sizeof c - 1, 0, 0, c, N, NULL));
 
@@ -327,6 +329,7 @@ static void runs(void)
     for (int i = 0; i < 3; i++) {
         gemmill_gemm *half = operation(weights, GEMMILL_TYPE_U8, floats[i]);
         OK(gemmill_gemm_set_b_scale(half, 1.0f));
+        OK(gemmill_gemm_set_a_scale(half, 1.0f));
         for (int j = 0; j < 3; j++) {
             OK(gemmill_run_options_set_float_residual(options, floats[j], x, N));
             if (i != j) EXPECT(UNSUPPORTED, gemmill_gemm_run(half, M, a, K, 1, c_floats, N, options));

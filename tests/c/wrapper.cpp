@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -155,6 +156,34 @@ int main() {
     TRUE(q == 150);
     TRUE(gemmill::Quantization<uint8_t>::choose_fbgemm(0.0f, 1e-6f).scale == 6.1e-5f);
     TRUE(weights.largest_sum() > 0);
+
+    const std::vector<float> real_b = {1.0f, -254.0f, 127.0f, 2.0f};
+    const gemmill::Range range = gemmill::quantization_range(real_b.data(), 4);
+    TRUE(range.min == -254.0f && range.max == 127.0f);
+    TRUE(refused(GEMMILL_STATUS_BAD_NUMBER, [&] { gemmill::quantization_range(real_b.data(), 0); }));
+    const std::vector<int8_t> by_column = {1, -127, 127, 1}, by_tensor = {0, -127, 64, 1};
+    std::vector<int8_t> byte_b(4);
+    std::vector<float> byte_scales(2);
+    gemmill::quantize_weights_per_column(real_b.data(), 2, 2, byte_b.data(), byte_scales.data());
+    TRUE(byte_b == by_column && byte_scales == (std::vector<float>{1.0f, 2.0f}));
+    gemmill::quantize_weights_per_column(real_b.data(), 2, 2, 1, 2, byte_b.data(), byte_scales.data());
+    TRUE(byte_scales == (std::vector<float>{2.0f, 1.0f}));
+    TRUE(gemmill::quantize_weights_per_tensor(real_b.data(), 2, 2, byte_b.data()) == 2.0f && byte_b == by_tensor);
+    TRUE(gemmill::quantize_weights_per_tensor(real_b.data(), 2, 2, 1, 2, byte_b.data()) == 2.0f && byte_b[1] == 64);
+
+    std::vector<int32_t> product(m * n);
+    gemmill::multiply(m, n, k, a.data(), b.data(), product.data());
+    TRUE(product == sums);
+    gemmill::multiply(n, m, k, b.data(), 1, n, a.data(), 1, k, product.data(), m);
+    for (int64_t i = 0; i < m * n; i++) TRUE(product[i] == sums[i % m * n + i / m]);
+
+    TRUE(gemmill::version() == gemmill_version() && std::strcmp(gemmill::version_text(), gemmill_version_text()) == 0);
+    TRUE(*gemmill::status_text(GEMMILL_STATUS_OK) != '\0');
+    TRUE(gemmill::tier_from_name("portable") == GEMMILL_TIER_PORTABLE);
+    TRUE(std::strcmp(gemmill::tier_name(GEMMILL_TIER_AVX2), "avx2") == 0);
+    TRUE(gemmill::missing_feature(GEMMILL_TIER_PORTABLE) == nullptr);
+    TRUE(refused(GEMMILL_STATUS_TIER, [] { gemmill::tier_from_name("best"); }));
+    TRUE(std::strcmp(gemmill::hardware_dot_name(GEMMILL_HARDWARE_DOT_AMX_BF16), "amx-bf16") == 0);
     floats();
     groupwise();
     std::printf("wrapper: %d failed\n", failures);

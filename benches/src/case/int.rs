@@ -142,15 +142,14 @@ fn copies(packed: &PackedB, count: usize) -> Result<Vec<PackedB>> {
 
 fn pack(weights: &Weights, shape: &Shape, activation_max: u8, tier: Tier) -> Result<PackedB> {
     let (k, n) = (shape.k, shape.n);
-    let zero_points = weights.zero_point.into();
     Ok(match &weights.values {
         Values::I8(b) => PackedB::builder(MatRef::row_major(b, k, n)?)
-            .zero_points(zero_points)
+            .zero_points(weights.zero_point)
             .activation_max(activation_max)
             .tier(tier)
             .build()?,
         Values::U8(b) => PackedB::builder(MatRef::row_major(b, k, n)?)
-            .zero_points(zero_points)
+            .zero_points(weights.zero_point)
             .activation_max(activation_max)
             .tier(tier)
             .build()?,

@@ -226,7 +226,7 @@ impl<'a> Weights<'a> {
         zero_point: i32,
         scales: &'a [f32],
     ) -> gemmill::Result<Weights<'a>> {
-        let pack = |&tier: &Tier| PackedB::builder(b).zero_points(zero_point.into()).tier(tier).build();
+        let pack = |&tier: &Tier| PackedB::builder(b).zero_points(zero_point).tier(tier).build();
         let integer = |k, j| f64::from(b.get(k, j).expect("an element of B").into() - zero_point);
         let column = |j| (0..b.rows()).map(move |k| integer(k, j));
         let integers = (0..b.cols()).flat_map(column).collect();

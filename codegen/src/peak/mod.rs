@@ -14,7 +14,9 @@ use crate::families::int8::args::KernelArgs;
 use crate::frame::Build;
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::memory::Executable;
-use crate::machine::tier::{Tier, TierError};
+use crate::machine::tier::Tier;
+#[cfg(target_arch = "x86_64")]
+use crate::machine::tier::TierError;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::asm::MachineCode;
 #[cfg(target_arch = "x86_64")]
@@ -114,6 +116,7 @@ impl Sequence {
     }
 
     /// Pair products that are summed before a widening.
+    #[cfg(target_arch = "x86_64")]
     const fn steps(self) -> usize {
         match self {
             Sequence::Narrow | Sequence::Wide | Sequence::Dot | Sequence::Tiles => 1,
@@ -127,11 +130,14 @@ impl Sequence {
 }
 
 /// Chains of accumulators: enough to cover the latency of the longest sequence.
+#[cfg(target_arch = "x86_64")]
 const ACCUMULATORS: usize = 10;
 /// The same for 32-bit dot products and multiply-adds, which need no other registers: two more than a latency of five
 /// cycles on two ports.
+#[cfg(target_arch = "x86_64")]
 const DOT_ACCUMULATORS: usize = 12;
 /// The same in tiles: some four cover a latency of 52 cycles at 16 cycles each (Intel's figures).
+#[cfg(target_arch = "x86_64")]
 const TILE_ACCUMULATORS: usize = 6;
 
 /// A generated loop over one sequence.

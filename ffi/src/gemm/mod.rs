@@ -68,9 +68,9 @@ impl Settings {
             ElementType::I32 => self.with(packed, a, if self.accumulate { IntOutput::Add } else { IntOutput::Store }),
             ElementType::U8 => self.with(packed, a, self.requantize::<u8>()?),
             ElementType::I8 => self.with(packed, a, self.requantize::<i8>()?),
-            ElementType::F32 => self.with(packed, a, self.dequantize()?),
-            ElementType::F16 => self.with(packed, a, self.dequantize()?.to::<f16>()),
-            ElementType::Bf16 => self.with(packed, a, self.dequantize()?.to::<bf16>()),
+            ElementType::F32 => self.with(packed, a, self.dequantize(a)?),
+            ElementType::F16 => self.with(packed, a, self.dequantize(a)?.to::<f16>()),
+            ElementType::Bf16 => self.with(packed, a, self.dequantize(a)?.to::<bf16>()),
         }
     }
 
@@ -116,13 +116,16 @@ impl Settings {
         Ok(output)
     }
 
-    fn dequantize(&self) -> Outcome<Dequantize<'_>> {
+    fn dequantize(&self, a: ElementType) -> Outcome<Dequantize<'_>> {
         let Some(b_scale) = &self.b_scale else {
             return Err(Failure::unsupported("floating-point outputs need gemmill_gemm_set_b_scale"));
         };
         let mut output = Dequantize::new(b_scale.per_column());
         if let Some(a_scale) = self.a_scale {
             output = output.a_scale(a_scale);
+        } else if matches!(a, ElementType::U8 | ElementType::I8) {
+            let what = "floating-point outputs of u8 and i8 activations need gemmill_gemm_set_a_scale";
+            return Err(Failure::unsupported(what));
         }
         if let Bias::Float(bias) = &self.bias {
             output = output.bias(bias);
@@ -158,8 +161,8 @@ fn limit<T: QuantElement + TryFrom<i32>>(what: &str, given: i32) -> Outcome<T> {
 ///                               plus the residual of a run, then ReLU and clamp
 ///   GEMMILL_TYPE_F16, _BF16     that, rounded to nearest, ties to even
 ///
-/// Zero points are 0 and scales of A are 1 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of
-/// B for floating-point outputs, a quantization for floating-point activations.
+/// Zero points are 0 until they are set. Needed are a multiplier for u8 and i8 outputs, scales of B for floating-point
+/// outputs, a scale of A for these if activations are u8 or i8, a quantization for floating-point activations.
 /// Ownership: the handle is the caller's, to be given back to gemmill_gemm_destroy; null after a failure. It keeps what
 /// it needs of the weights, whose own handle may be destroyed. Threads: any.
 /// Errors: GEMMILL_STATUS_OUT_OF_RANGE for codes that no type has, GEMMILL_STATUS_UNSUPPORTED for i32 activations;

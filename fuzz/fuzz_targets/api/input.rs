@@ -102,7 +102,12 @@ impl Input {
     }
 
     pub fn a_scale(&self) -> Option<f32> {
-        self.a_scale.filter(|_| !(self.reals() && self.sensible())).map(Real::positive)
+        let given = self.a_scale.map(Real::positive);
+        match self.sensible() {
+            true if self.reals() => None,
+            true => given.or(Some(1.0)),
+            false => given,
+        }
     }
 
     pub fn row_scales(&self) -> Option<Vec<f32>> {

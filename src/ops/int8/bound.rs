@@ -175,7 +175,11 @@ impl Bound {
         let b_scale = context.expand("scales of B", output.b_scale)?;
         b_scale.iter().try_for_each(|s| check_scale("scale of B", s).map(drop))?;
         let a_scale = match (context.a_scale, output.a_scale) {
-            (ActivationScale::Given, given) => check_scale("scale of A", given.unwrap_or(1.0))?,
+            (ActivationScale::Given, Some(given)) => check_scale("scale of A", given)?,
+            (ActivationScale::Given, None) => {
+                let what = "a floating-point output of u8 or i8 activations needs their scale (Dequantize::a_scale)";
+                return Err(Error::Unsupported { what });
+            }
             (ActivationScale::Static(scale), None) => scale,
             (ActivationScale::PerRow, None) => 1.0,
             _ => {

@@ -39,6 +39,20 @@ pub struct Gemm<A, C> {
 
 impl<A: Activation, C: Element> Gemm<A, C> {
     /// An operation with these weights and this output.
+    ///
+    /// The type of C follows from the output, and that of A from the first run: it has to be said where no run tells.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, IntOutput, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[2i8], 1, 1)?)?;
+    /// let inferred = Gemm::builder(&b, IntOutput::Store).build()?;
+    /// let mut c = [0];
+    /// inferred.run(MatRef::row_major(&[3u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 1)?)?;
+    /// let said = Gemm::<i8, _>::builder(&b, IntOutput::Store).build()?; // nothing is run
+    /// assert_eq!((c, said.packed().n()), ([6], 1));
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn builder<'a, O: OutputStage<Element = C>>(packed: &'a PackedB, output: O) -> GemmBuilder<'a, A, O> {
         GemmBuilder::new(packed, A::TYPE, output)
     }

@@ -98,6 +98,17 @@ pub struct Requantize<'a, T> {
 
 impl<'a, T: QuantElement> Requantize<'a, T> {
     /// With these multipliers (finite, > 0), a zero point of 0, and no bias.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Gemm, MatMut, MatRef, PackedB, Requantize};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let gemm = Gemm::builder(&b, Requantize::<i8>::new(&[1.0, 0.5])).build()?; // or one number for all columns
+    /// let mut c = [0i8; 2];
+    /// gemm.run(MatRef::row_major(&[8u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [8, -4]);
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn new(multiplier: impl Into<PerColumn<'a, f32>>) -> Self {
         Requantize { multiplier: multiplier.into(), zero_point: 0, bias: Bias::None, relu: false, clamp: None }
     }
@@ -240,7 +251,21 @@ pub struct Dequantize<'a, T = f32> {
 }
 
 impl<'a> Dequantize<'a> {
-    /// With these scales of B, a scale of A of one, and no bias. Scales are finite and > 0.
+    /// With these scales of B, and no bias. Scales are finite and > 0. Integer activations need [`Dequantize::a_scale`]
+    /// as well.
+    ///
+    /// # Examples
+    /// ```
+    /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
+    /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
+    /// let scales = [0.5, 0.25];
+    /// let gemm = Gemm::builder(&b, Dequantize::new(&scales).a_scale(1.0)).build()?;
+    /// let mut c = [0f32; 2];
+    /// gemm.run(MatRef::row_major(&[8u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
+    /// assert_eq!(c, [4.0, -2.0]);
+    /// assert!(Gemm::<u8, f32>::builder(&b, Dequantize::new(&scales)).build().is_err());
+    /// # Ok::<(), gemmill::Error>(())
+    /// ```
     pub fn new(b_scale: impl Into<PerColumn<'a, f32>>) -> Self {
         let b_scale = b_scale.into();
         Dequantize { b_scale, a_scale: None, bias: None, relu: false, clamp: None, element: PhantomData }
@@ -255,7 +280,7 @@ impl<'a, T: Float> Dequantize<'a, T> {
     /// use gemmill::half::bf16;
     /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
     /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
-    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).to::<bf16>()).build()?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).to::<bf16>().a_scale(1.0)).build()?;
     /// let mut c = [bf16::ZERO; 2];
     /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
     /// assert_eq!(c.map(bf16::to_f32), [4.5, -4.5]);
@@ -266,7 +291,8 @@ impl<'a, T: Float> Dequantize<'a, T> {
         Dequantize { b_scale, a_scale, bias, relu, clamp, element: PhantomData }
     }
 
-    /// Scale of u8 or i8 activations. (Floating-point ones bring theirs, and so may a run's options.)
+    /// Scale of u8 or i8 activations, which need one. (Floating-point ones bring theirs. Scales of rows that a run's
+    /// options give are taken instead of this one.)
     ///
     /// # Examples
     /// ```
@@ -289,7 +315,7 @@ impl<'a, T: Float> Dequantize<'a, T> {
     /// ```
     /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
     /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
-    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).bias(&[1.0, 2.0])).build()?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).a_scale(1.0).bias(&[1.0, 2.0])).build()?;
     /// let mut c = [0f32; 2];
     /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
     /// assert_eq!(c, [5.5, -2.5]);
@@ -306,7 +332,7 @@ impl<'a, T: Float> Dequantize<'a, T> {
     /// ```
     /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
     /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
-    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).relu()).build()?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).a_scale(1.0).relu()).build()?;
     /// let mut c = [0f32; 2];
     /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
     /// assert_eq!(c, [4.5, 0.0]);
@@ -323,7 +349,7 @@ impl<'a, T: Float> Dequantize<'a, T> {
     /// ```
     /// use gemmill::{Dequantize, Gemm, MatMut, MatRef, PackedB};
     /// let b = PackedB::new(MatRef::row_major(&[1i8, -1], 1, 2)?)?;
-    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).clamp(-1.0, 1.0)).build()?;
+    /// let gemm = Gemm::builder(&b, Dequantize::new(0.5).a_scale(1.0).clamp(-1.0, 1.0)).build()?;
     /// let mut c = [0f32; 2];
     /// gemm.run(MatRef::row_major(&[9u8], 1, 1)?, &mut MatMut::row_major(&mut c, 1, 2)?)?;
     /// assert_eq!(c, [1.0, -1.0]);

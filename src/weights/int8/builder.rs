@@ -144,14 +144,14 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     ///
     /// # Examples
     /// ```
-    /// use gemmill::{MatRef, PackedB, PerColumn};
+    /// use gemmill::{MatRef, PackedB};
     /// let b = MatRef::row_major(&[1u8, 2, 3, 4], 2, 2)?;
-    /// assert!(PackedB::builder(b).zero_points(PerColumn::Column(&[128, 130])).build().is_ok());
-    /// assert!(PackedB::builder(b).zero_points(PerColumn::Tensor(256)).build().is_err());
+    /// assert!(PackedB::builder(b).zero_points(&[128, 130]).build().is_ok());
+    /// assert!(PackedB::builder(b).zero_points(256).build().is_err());
     /// # Ok::<(), gemmill::Error>(())
     /// ```
-    pub fn zero_points(mut self, zero_points: PerColumn<'a, i32>) -> Self {
-        self.zero_points = zero_points;
+    pub fn zero_points(mut self, zero_points: impl Into<PerColumn<'a, i32>>) -> Self {
+        self.zero_points = zero_points.into();
         self
     }
 
@@ -219,16 +219,16 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
     ///
     /// # Examples
     /// ```
-    /// use gemmill::{Dequantize, Gemm, MatRef, PackedB, PerColumn, quant};
+    /// use gemmill::{Dequantize, Gemm, MatRef, PackedB, quant};
     /// let (b, scales) = quant::symmetric_per_column(MatRef::row_major(&[0.5f32, -1.0, 0.25, 2.0], 2, 2)?)?;
-    /// let packed = PackedB::builder(MatRef::row_major(&b, 2, 2)?).scales(PerColumn::Column(&scales)).build()?;
+    /// let packed = PackedB::builder(MatRef::row_major(&b, 2, 2)?).scales(&scales).build()?;
     /// let loaded = PackedB::from_bytes(&packed.to_bytes())?;
     /// let scales = loaded.scales().expect("they were written");
-    /// let gemm = Gemm::<u8, f32>::builder(&loaded, Dequantize::new(scales)).build()?;
+    /// let gemm = Gemm::<u8, f32>::builder(&loaded, Dequantize::new(scales).a_scale(0.02)).build()?;
     /// # Ok::<(), gemmill::Error>(())
     /// ```
-    pub fn scales(mut self, scales: PerColumn<'a, f32>) -> Self {
-        self.scales = Some(scales);
+    pub fn scales(mut self, scales: impl Into<PerColumn<'a, f32>>) -> Self {
+        self.scales = Some(scales.into());
         self
     }
 

@@ -103,6 +103,7 @@ const fn sums(tier: Tier) -> usize {
 }
 
 /// Vectors of a panel's row of sums that registers hold at a time, for so many rows: 0 if there are too many rows.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn vectors_at_a_time(tier: Tier, rows: usize) -> usize {
     let panel = GROUP_PANEL / tier.facts().lanes;
     [4, 2, 1].into_iter().find(|&v| v <= panel && v * rows <= sums(tier)).unwrap_or(0)
