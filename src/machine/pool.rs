@@ -136,8 +136,8 @@ fn global_pool_works() -> bool {
     is_done.recv_timeout(PATIENCE).is_ok()
 }
 
-/// What processes found: the first one, and those that were forked one from the other. A child that outlives its parents
-/// may have the id of one of them only after all other ids were used.
+/// What processes found: the first one, and those that were forked one from the other. (A child that outlives its
+/// parents may have the id of one of them only after all other ids were used.)
 static FOUND: OnceLock<Box<Found>> = OnceLock::new();
 
 #[derive(Debug)]

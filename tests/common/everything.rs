@@ -22,8 +22,8 @@ pub struct Everything {
     range: (f32, f32),
 }
 
-fn put<T: bytemuck::NoUninit>(out: &mut Vec<u8>, values: &[T]) {
-    out.extend_from_slice(bytemuck::cast_slice(values));
+fn put<T: Copy, const S: usize>(out: &mut Vec<u8>, values: &[T], to_bytes: impl Fn(T) -> [u8; S]) {
+    out.extend(values.iter().flat_map(|&value| to_bytes(value)));
 }
 
 impl Everything {
@@ -55,19 +55,19 @@ impl Everything {
         let mut sums = vec![0i32; M * N];
         let gemm = Gemm::builder(&packed, IntOutput::Store).threads(threads).build().unwrap();
         gemm.run_with(a, &mut MatMut::row_major(&mut sums, M, N).unwrap(), &options).unwrap();
-        put(&mut out, &sums);
+        put(&mut out, &sums, i32::to_le_bytes);
         let mut c = vec![0u8; M * N];
         let output = Requantize::<u8>::new(1e-4).zero_point(9).bias_f32(bias, *a_scale, 0.3);
         let gemm = Gemm::builder(&packed, output).threads(threads).build().unwrap();
         gemm.run_with(a, &mut MatMut::row_major(&mut c, M, N).unwrap(), &options).unwrap();
-        put(&mut out, &c);
+        out.extend(&c);
         let fixed = QuantParams::from_min_max(range.0, range.1, Choose::default()).unwrap();
         let mut c = vec![0f32; M * N];
         for how in [ActivationQuantization::DynamicPerRow, ActivationQuantization::Static(fixed)] {
             let output = Dequantize::new(0.013).bias(bias);
             let gemm = Gemm::builder(&packed, output).a_quantization(how).threads(threads).build().unwrap();
             gemm.run_with(x, &mut MatMut::row_major(&mut c, M, N).unwrap(), &options).unwrap();
-            put(&mut out, &c);
+            put(&mut out, &c, f32::to_le_bytes);
         }
 
         // Floats.
@@ -75,44 +75,44 @@ impl Everything {
             let packed = packed.alpha(0.7).threads(threads).build().unwrap();
             let gemm = FloatGemm::builder(&packed).threads(threads).bias(bias).build().unwrap();
             gemm.run_with(x, &mut MatMut::row_major(&mut c, M, N).unwrap(), &options).unwrap();
-            put(&mut out, &c);
+            put(&mut out, &c, f32::to_le_bytes);
         }
 
         // Few bits.
         let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G64, zero_points: ZeroPoints::Each };
         let nearest = GroupwiseWeights::round_to_nearest(w, format).unwrap();
         let weights = GroupwiseWeights::search(w, format, None).unwrap();
-        put(&mut out, nearest.values());
-        put(&mut out, weights.values());
+        out.extend(nearest.values());
+        out.extend(weights.values());
         let error = weights.error(w).unwrap();
-        put(&mut out, &[error.max, error.mean_squared]);
+        put(&mut out, &[error.max, error.mean_squared], f64::to_le_bytes);
         let packed = PackedGroupwise::with_threads(&weights, threads).unwrap();
         let gemm = GroupwiseGemm::builder(&packed).threads(threads).bias(bias).build().unwrap();
         gemm.run_with(x, &mut MatMut::row_major(&mut c, M, N).unwrap(), &options).unwrap();
-        put(&mut out, &c);
+        put(&mut out, &c, f32::to_le_bytes);
         let gemm = FloatGemm::groupwise(&packed).threads(threads).build().unwrap();
         gemm.run_with(x, &mut MatMut::row_major(&mut c, M, N).unwrap(), &options).unwrap();
-        put(&mut out, &c);
+        put(&mut out, &c, f32::to_le_bytes);
 
         // Conversions and quantization.
         let (mut halves, mut brains) = (vec![f16::ZERO; M * N], vec![bf16::ZERO; M * N]);
         gemmill::convert::f32_to_f16(&c, &mut halves).unwrap();
         gemmill::convert::f32_to_bf16(&c, &mut brains).unwrap();
-        halves.iter().for_each(|h| out.extend(h.to_bits().to_le_bytes()));
-        brains.iter().for_each(|h| out.extend(h.to_bits().to_le_bytes()));
+        put(&mut out, &halves, f16::to_le_bytes);
+        put(&mut out, &brains, bf16::to_le_bytes);
         let (q, scales) = gemmill::quant::symmetric_per_column(w).unwrap();
-        put(&mut out, &q);
-        put(&mut out, &scales);
+        put(&mut out, &q, i8::to_le_bytes);
+        put(&mut out, &scales, f32::to_le_bytes);
         let (min, max) = gemmill::quant::min_max(real).unwrap();
-        put(&mut out, &[min, max, fixed.scale(), fixed.inverse()]);
+        put(&mut out, &[min, max, fixed.scale(), fixed.inverse()], f32::to_le_bytes);
         let mut q = vec![0u8; real.len()];
         fixed.quantize(real, &mut q).unwrap();
-        put(&mut out, &q);
+        out.extend(&q);
         fixed.quantize_by_division(real, &mut q).unwrap();
-        put(&mut out, &q);
+        out.extend(&q);
         let mut back = vec![0f32; real.len()];
         fixed.dequantize(&q, &mut back).unwrap();
-        put(&mut out, &back);
+        put(&mut out, &back, f32::to_le_bytes);
         out
     }
 }

@@ -50,7 +50,7 @@ mod x86 {
     /// `mode` is the usual one, or what the thread had on entry to [`with_usual`], and code that was compiled for the
     /// usual mode does not run in another but where it did on that entry.
     unsafe fn set_mode(mode: u32) {
-        // SAFETY: the instruction reads the four bytes that it is given; that the mode may be set is the caller's promise.
+        // SAFETY: the instruction reads the four bytes that it is given; the caller promises that the mode may be set.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mode, options(nostack, preserves_flags)) };
     }
 
