@@ -7,7 +7,8 @@ use gemmill_codegen::{CodegenError, Tier, TierError};
 /// `std::result::Result` with gemmill's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call was refused. A refused call has not written to its output, except for [`Error::NotRun`].
+/// Why a call was refused. A refused call has not written to its output, except for [`Error::NotRun`] and
+/// [`Error::OutOfMemory`] of runs.
 ///
 /// # Examples
 /// ```
@@ -41,6 +42,14 @@ pub enum Error {
     Overflow {
         /// Which computation.
         what: &'static str,
+    },
+    /// The system has no memory for what is needed. A run may have written C in part; all other calls have written
+    /// nothing.
+    OutOfMemory {
+        /// What it is needed for.
+        what: &'static str,
+        /// Bytes of the allocation.
+        bytes: usize,
     },
     /// Two elements of an output would share an address.
     Overlap {
@@ -162,6 +171,7 @@ impl fmt::Display for Error {
             Error::TooShort { what, needed, given } => write!(f, "{what}: {needed} elements needed, {given} given"),
             Error::Mismatch { what, expected, given } => write!(f, "{what}: expected {expected}, given {given}"),
             Error::Overflow { what } => write!(f, "{what}: the size does not fit the address space"),
+            Error::OutOfMemory { what, bytes } => write!(f, "{what}: no memory for {bytes} bytes"),
             Error::Overlap { rows, cols, row_stride } => {
                 write!(f, "output of {rows} rows and {cols} columns overlaps itself with a row stride of {row_stride}")
             }

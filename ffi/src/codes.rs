@@ -5,7 +5,7 @@ use gemmill::{Element, ElementType, Function, HardwareDot, PackEffort, PerColumn
 
 use crate::call::{Failure, Outcome};
 use crate::caller::Caller;
-use crate::memory::{at_least_one, size};
+use crate::memory::{at_least_one, copied, size};
 use crate::operation::expect_count;
 
 /// Types of elements.
@@ -262,7 +262,7 @@ impl<T: Element> Values<T> {
         if per == Per::Tensor {
             expect_count("values per tensor", 1, values.len())?;
         }
-        Ok(Values { per, values: values.to_vec() })
+        Ok(Values { per, values: copied(what, values)? })
     }
 
     /// Refuses another number of values than columns in groups ask for.

@@ -8,7 +8,7 @@ use gemmill::{ElementType, Float, FloatType, MatRef, PackedFloat, Threads};
 use crate::call::{Outcome, unpoisoned};
 use crate::caller::{collects, create, entry, set};
 use crate::codes::{Code, ThreadsCode, Type, with_type};
-use crate::memory::{Matrix, check_room, size};
+use crate::memory::{Matrix, size};
 use crate::status::Status;
 
 /// How floating-point weights are packed: their type, a factor, whether they saturate.
@@ -37,8 +37,6 @@ impl Settings {
     fn pack<T: Float>(&self, b: MatRef<'_, T>) -> Outcome<FloatWeights> {
         let &Settings { stored, alpha, saturating, threads } = self;
         let stored = stored.unwrap_or(T::FLOAT);
-        let factors = [b.cols().checked_next_multiple_of(64), Some(b.rows()), Some(stored.bytes())];
-        check_room("packed weights", factors)?;
         let builder = PackedFloat::builder(b).store(stored).alpha(alpha).saturating(saturating).threads(threads);
         Ok(FloatWeights { packed: builder.build()? })
     }
@@ -279,7 +277,7 @@ pub unsafe extern "C" fn gemmill_float_weights_to_bytes(
 ) -> Status {
     entry!("gemmill_float_weights_to_bytes", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
-        buffer.set(&weights.packed.to_bytes())?
+        buffer.set(&weights.packed.try_to_bytes()?)?
     })
 }
 

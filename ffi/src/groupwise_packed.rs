@@ -5,7 +5,6 @@ use gemmill::PackedGroupwise;
 use crate::caller::{create, entry};
 use crate::codes::ThreadsCode;
 use crate::groupwise_weights::{GroupwiseWeights, set_format};
-use crate::memory::check_room;
 use crate::status::Status;
 
 /// Weights of 4 or 2 bits in the layout that kernels read. They never change once they are made, and serve every tier.
@@ -33,7 +32,6 @@ pub unsafe extern "C" fn gemmill_groupwise_packed_create(
     create!("gemmill_groupwise_packed_create", packed, |c| {
         let threads = ThreadsCode::threads(how, threads)?;
         let weights = &c.object(weights)?.quantized;
-        check_room("packed weights", [weights.n().checked_next_multiple_of(32), Some(weights.k()), Some(1)])?;
         Ok(GroupwisePacked { packed: PackedGroupwise::with_threads(weights, threads)? })
     })
 }

@@ -9,7 +9,7 @@ use gemmill::{ElementType, MatRef};
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, ZeroPointsCode};
-use crate::memory::{Matrix, check_room, overflow, size};
+use crate::memory::{Matrix, copied, overflow, size};
 use crate::status::Status;
 
 /// Weights of 4 or 2 bits with their scales, as they are quantized; gemmill_groupwise_packed is what products take.
@@ -63,8 +63,6 @@ fn quantized(
 ) -> Outcome<GroupwiseWeights> {
     let format = format?;
     let b = caller.matrix::<f32>(&b()?)?;
-    // Stored weights, scales, and a group of rows as f32.
-    check_room("groupwise weights", [b.rows().checked_add(512), Some(b.cols()), Some(2)])?;
     Ok(GroupwiseWeights::new(quantize(b, format)?))
 }
 
@@ -148,10 +146,10 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_from_parts(
         let overflow = || overflow("groupwise weights");
         let count = k.checked_mul(n).ok_or_else(overflow)?;
         let groups = format.groups(k).checked_mul(n).ok_or_else(overflow)?;
-        let values = c.elements("values", values, count)?.to_vec();
-        let scales = c.elements("scales", scales.cast::<bf16>(), groups)?.to_vec();
+        let values = copied("values", c.elements("values", values, count)?)?;
+        let scales = copied("scales", c.elements("scales", scales.cast::<bf16>(), groups)?)?;
         let zero_points = match (format.zero_points, points.is_null()) {
-            (ZeroPoints::Each, _) => c.elements("zero points", points, groups)?.to_vec(),
+            (ZeroPoints::Each, _) => copied("zero points", c.elements("zero points", points, groups)?)?,
             (ZeroPoints::Middle, true) => Vec::new(),
             (ZeroPoints::Middle, false) => {
                 let what = "zero points: expected null, for all are the middle, given a pointer";
@@ -197,7 +195,7 @@ pub unsafe extern "C" fn gemmill_groupwise_weights_to_bytes(
 ) -> Status {
     entry!("gemmill_groupwise_weights_to_bytes", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
-        buffer.set(&weights.quantized.to_bytes())?
+        buffer.set(&weights.quantized.try_to_bytes()?)?
     })
 }
 

@@ -65,16 +65,16 @@ pub(crate) fn overflow(what: &str) -> Failure {
     Failure::new(Status::Overflow, format!("{what}: the size does not fit the address space"))
 }
 
-/// Refuses weights if there is no memory for as many bytes as these factors say. Strides of zero make a matrix of any
-/// size of a few bytes, and running out of memory later would end the process.
-pub(crate) fn check_room(what: &str, factors: [Option<usize>; 3]) -> Outcome {
-    let bytes = factors.into_iter().try_fold(1, |bytes: usize, factor| bytes.checked_mul(factor?));
-    let bytes = bytes.ok_or_else(|| overflow(what))?;
-    let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(bytes);
-    // An allocation that is not used may be optimised away, and with it its failure.
-    std::hint::black_box(&room);
-    reserved.map_err(|_| Failure::new(Status::OutOfMemory, format!("packed weights: no memory for {bytes} bytes")))
+/// A copy of what C gives.
+pub(crate) fn copied<T: Copy>(what: &str, values: &[T]) -> Outcome<Vec<T>> {
+    let mut copy = Vec::new();
+    let no_memory = |_| {
+        let message = format!("{what}: no memory for {} bytes", size_of_val(values));
+        Failure::new(Status::OutOfMemory, message)
+    };
+    copy.try_reserve_exact(values.len()).map_err(no_memory)?;
+    copy.extend_from_slice(values);
+    Ok(copy)
 }
 
 /// A matrix as C gives it: element `(i, j)` is `data[i * row_stride + j * col_stride]`.

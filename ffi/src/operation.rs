@@ -8,7 +8,7 @@ use gemmill::{AnyGemm, Element, ElementType, HardwareDot, Threads, Tier};
 
 use crate::call::{Failure, Outcome, unpoisoned};
 use crate::caller::Caller;
-use crate::memory::{Matrix, check_apart, overflow, size};
+use crate::memory::{Matrix, check_apart, copied, overflow, size};
 use crate::pool::{Pool, Workers};
 use crate::run_options::Arrays;
 use crate::status::Status;
@@ -127,7 +127,7 @@ pub(crate) fn optional_columns<T: Element>(
     }
     let values = caller.elements(what, values, size("count", count)?)?;
     expect_count(what, n, values.len())?;
-    Ok(Some(values.to_vec()))
+    copied(what, values).map(Some)
 }
 
 pub(crate) fn expect_count(what: &'static str, expected: usize, given: usize) -> Outcome {

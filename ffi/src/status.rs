@@ -79,6 +79,7 @@ impl Status {
         match error {
             Error::TooShort { .. } | Error::Mismatch { .. } => Status::Mismatch,
             Error::Overflow { .. } => Status::Overflow,
+            Error::OutOfMemory { .. } => Status::OutOfMemory,
             Error::Overlap { .. } => Status::Overlap,
             Error::BadNumber { .. } => Status::BadNumber,
             Error::OutOfRange { .. } | Error::SumsMayWrap { .. } => Status::OutOfRange,

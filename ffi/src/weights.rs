@@ -7,7 +7,7 @@ use gemmill::{PackedB, PerColumn};
 use crate::call::{Failure, Outcome};
 use crate::caller::{Caller, create, entry};
 use crate::codes::{Code, Per, TierCode, Type, with_type};
-use crate::memory::{Matrix, check_room, size};
+use crate::memory::{Matrix, size};
 use crate::packing::{Packing, Settings};
 use crate::status::Status;
 
@@ -47,7 +47,6 @@ pub unsafe extern "C" fn gemmill_weights_create(
 pub(crate) fn pack(caller: Caller<'_>, b: &Matrix<'_>, settings: &Settings) -> Outcome<PackedB> {
     with_type!(b.element, T in [U8 I8] => {
         let view = caller.matrix::<T>(b)?;
-        check_room("packed weights", [b.rows.checked_add(64), b.cols.checked_add(64), Some(2)])?;
         settings.pack(PackedB::builder(view))
     }, else not_weights())
 }
@@ -258,7 +257,7 @@ pub unsafe extern "C" fn gemmill_weights_to_bytes(
 ) -> Status {
     entry!("gemmill_weights_to_bytes", |c| {
         let (weights, buffer) = (c.object(weights)?, c.buffer(buffer, capacity, length)?);
-        buffer.set(&weights.packed.to_bytes())?
+        buffer.set(&weights.packed.try_to_bytes()?)?
     })
 }
 

@@ -4,6 +4,7 @@
 use super::checksum::crc64;
 use super::read::Reader;
 use crate::error::{Error, Result};
+use crate::machine::memory::with_capacity;
 
 /// Magic, version and length.
 const PREFIX_BYTES: usize = 20;
@@ -19,14 +20,14 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Begins bytes with some space for the content.
-    pub(crate) fn begin(&self, content_bytes: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(PREFIX_BYTES + content_bytes + CHECKSUM_BYTES);
+    /// Begins bytes with room for so many of content.
+    pub(crate) fn begin(&self, content_bytes: usize) -> Result<Vec<u8>> {
+        let mut out = with_capacity("weights as bytes", content_bytes.saturating_add(PREFIX_BYTES + CHECKSUM_BYTES))?;
         out.extend(self.magic);
         out.extend(self.version.to_le_bytes());
         // The length, once it is known.
         out.extend([0; 8]);
-        out
+        Ok(out)
     }
 
     /// Ends bytes that [`begin`](Self::begin) began and that hold their content.

@@ -1,6 +1,7 @@
 //! Reading numbers from bytes of which nothing is known.
 
 use crate::error::{Error, Result};
+use crate::machine::memory::with_capacity;
 
 /// What has not been read yet.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +68,9 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<T>> {
         let bytes = self.take(what, count.checked_mul(4).ok_or(Error::Overflow { what })?)?;
         let (fours, _) = bytes.as_chunks::<4>();
-        Ok(fours.iter().map(|&four| from_bytes(four)).collect())
+        let mut numbers = with_capacity(what, count)?;
+        numbers.extend(fours.iter().map(|&four| from_bytes(four)));
+        Ok(numbers)
     }
 
     /// Fails unless all has been read.

@@ -5,6 +5,72 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::error::{Error, Result};
+
+/// Allocations below this size are small: they are not asked about, and end the process if they fail, as everywhere in
+/// Rust.
+const SMALL: usize = 64 << 10;
+/// What is left to small allocations after a large one.
+const HEADROOM: usize = 2 << 20;
+
+/// Refuses what there is no memory for: `bytes` in large and small pieces, and some headroom. What no address space
+/// holds is an overflow.
+pub(crate) fn require(what: &'static str, bytes: usize) -> Result<()> {
+    if bytes < SMALL {
+        return Ok(());
+    }
+    let room = bytes.checked_add(HEADROOM).filter(|&room| isize::try_from(room).is_ok());
+    let room = room.ok_or(Error::Overflow { what })?;
+    if can_be_had(room) { Ok(()) } else { Err(Error::OutOfMemory { what, bytes }) }
+}
+
+/// Asks the system itself: the heap would keep what it gave back.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn can_be_had(bytes: usize) -> bool {
+    memmap2::MmapOptions::new().len(bytes).map_anon().is_ok()
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn can_be_had(bytes: usize) -> bool {
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(bytes).is_ok();
+    // An allocation that is not used may be optimised away, and with it its failure.
+    std::hint::black_box(&room);
+    reserved
+}
+
+/// An empty vector with room for `capacity` elements.
+pub(crate) fn with_capacity<T>(what: &'static str, capacity: usize) -> Result<Vec<T>> {
+    let bytes = capacity.saturating_mul(size_of::<T>());
+    require(what, bytes)?;
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(capacity).map_err(|_| Error::OutOfMemory { what, bytes })?;
+    Ok(vec)
+}
+
+/// `len` times the same.
+pub(crate) fn filled<T: Clone>(what: &'static str, len: usize, value: T) -> Result<Vec<T>> {
+    let mut vec = with_capacity(what, len)?;
+    vec.resize(len, value);
+    Ok(vec)
+}
+
+/// As [`Vec::resize`], but that what it held is lost where it has no room.
+pub(crate) fn resize<T: Clone>(what: &'static str, vec: &mut Vec<T>, len: usize, value: T) -> Result<()> {
+    if vec.capacity() < len {
+        *vec = with_capacity(what, len)?;
+    }
+    vec.resize(len, value);
+    Ok(())
+}
+
+/// A copy of a slice.
+pub(crate) fn copied<T: Clone>(what: &'static str, slice: &[T]) -> Result<Vec<T>> {
+    let mut vec = with_capacity(what, slice.len())?;
+    vec.extend_from_slice(slice);
+    Ok(vec)
+}
+
 /// Bytes of a cache line.
 pub(crate) const LINE: usize = size_of::<Line>();
 
@@ -26,21 +92,23 @@ enum Memory {
 
 impl Lines {
     /// Room for `bytes`, all zero.
-    pub(crate) fn zeroed(bytes: usize) -> Lines {
+    pub(crate) fn zeroed(what: &'static str, bytes: usize) -> Result<Lines> {
+        require(what, bytes)?;
         #[cfg(target_os = "linux")]
         if bytes >= pages::LARGE
             && let Some(pages) = pages::Pages::zeroed(bytes.next_multiple_of(LINE))
         {
-            return Lines(Memory::Pages(pages));
+            return Ok(Lines(Memory::Pages(pages)));
         }
-        Lines(Memory::Heap(vec![Line([0; 64]); bytes.div_ceil(LINE)]))
+        Ok(Lines(Memory::Heap(filled(what, bytes.div_ceil(LINE), Line([0; 64]))?)))
     }
 
     /// Makes room for `bytes` at least. What it holds then is anything.
-    pub(crate) fn grow(&mut self, bytes: usize) {
+    pub(crate) fn grow(&mut self, what: &'static str, bytes: usize) -> Result<()> {
         if self.lines().len() < bytes.div_ceil(LINE) {
-            *self = Lines::zeroed(bytes);
+            *self = Lines::zeroed(what, bytes)?;
         }
+        Ok(())
     }
 
     /// All of it, as elements of a plain type.
@@ -73,14 +141,6 @@ impl Lines {
 impl Default for Lines {
     fn default() -> Lines {
         Lines(Memory::Heap(Vec::new()))
-    }
-}
-
-impl Clone for Lines {
-    fn clone(&self) -> Lines {
-        let mut copy = Lines::zeroed(self.size_in_bytes());
-        copy.of_mut::<Line>().copy_from_slice(self.lines());
-        copy
     }
 }
 
@@ -141,16 +201,15 @@ mod tests {
     #[test]
     fn small_and_large_memory_is_zero_and_aligned() {
         for bytes in [0, 1, 64, 65, 5000, (2 << 20) - 1, 2 << 20, (5 << 20) + 3] {
-            let mut lines = Lines::zeroed(bytes);
+            let mut lines = Lines::zeroed("test", bytes).unwrap();
             let size = lines.size_in_bytes();
             assert_eq!(size, bytes.next_multiple_of(64));
             assert!(lines.of::<u8>().iter().all(|&b| b == 0));
             assert!(size == 0 || lines.of::<u8>().as_ptr().addr().is_multiple_of(64));
             lines.of_mut::<u8>().iter_mut().enumerate().for_each(|(i, b)| *b = i as u8);
-            assert_eq!(lines.clone(), lines);
-            lines.grow(bytes / 2);
+            lines.grow("test", bytes / 2).unwrap();
             assert_eq!(lines.size_in_bytes(), size, "no smaller");
-            lines.grow(bytes + 100);
+            lines.grow("test", bytes + 100).unwrap();
             assert!(lines.size_in_bytes() >= bytes + 100);
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use super::{Operand, Quantization};
 use crate::error::Result;
+use crate::machine::memory::resize;
 use crate::machine::threads::{ParallelFor, piece, run_pieces, worth_pieces};
 use crate::quant::{dynamic_row_params, min_max_row, symmetric_row_params};
 use crate::views::AnyRef;
@@ -63,9 +64,10 @@ impl RowParameters {
         own: Option<&dyn ParallelFor>,
     ) -> Result<()> {
         let rows = a.rows();
-        self.zero_points.resize(rows, 0);
-        self.scales.resize(rows, 0.0);
-        self.inverses.resize(rows, 0.0);
+        const WHAT: &str = "parameters of rows";
+        resize(WHAT, &mut self.zero_points, rows, 0)?;
+        resize(WHAT, &mut self.scales, rows, 0.0)?;
+        resize(WHAT, &mut self.inverses, rows, 0.0)?;
         let a = Operand::new(a, Quantization::None);
         let (mut zero_points, mut scales, mut inverses) =
             (&mut self.zero_points[..], &mut self.scales[..], &mut self.inverses[..]);

@@ -8,6 +8,7 @@ use super::operation::{AnyGemm, Family, Operation, Product, Shape};
 use super::options::RunOptions;
 use crate::error::{Error, Result, expect};
 use crate::function::Function;
+use crate::machine::memory::with_capacity;
 use crate::machine::threads::Threads;
 use crate::operands::{Operand, Quantization, RowParameters, RowRange};
 use crate::plan::Resources;
@@ -170,8 +171,10 @@ impl<'a> FloatGemmBuilder<'a> {
         let mut bias = Vec::new();
         if let Some(given) = self.bias {
             expect("bias", self.weights.n(), given.len())?;
+            let padded = given.len().next_multiple_of(FLOAT_PANEL);
+            bias = with_capacity("bias", padded)?;
             bias.extend_from_slice(given);
-            bias.resize(given.len().next_multiple_of(FLOAT_PANEL), 0.0);
+            bias.resize(padded, 0.0);
         }
         let family = FloatFamily {
             weights: self.weights,

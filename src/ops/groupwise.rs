@@ -7,6 +7,7 @@ use super::operation::{AnyGemm, Family, Operation, Product, Shape};
 use super::options::RunOptions;
 use crate::error::{Error, Result, expect};
 use crate::function::Function;
+use crate::machine::memory::copied;
 use crate::machine::threads::Threads;
 use crate::operands::{Operand, Quantization, RowParameters, RowRange};
 use crate::plan::Resources;
@@ -107,7 +108,7 @@ impl<'a> GroupwiseGemmBuilder<'a> {
         let family = GroupwiseFamily {
             packed: self.packed.clone(),
             tier,
-            bias: self.bias.unwrap_or_default().to_vec(),
+            bias: copied("bias", self.bias.unwrap_or_default())?,
             function: self.function,
         };
         Ok(GroupwiseGemm { operation: Operation::new(family, self.threads)? })

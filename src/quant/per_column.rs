@@ -1,6 +1,7 @@
 //! Parameters that are given per tensor, per group or per column.
 
 use crate::error::{Error, Result};
+use crate::machine::memory::copied;
 
 /// A parameter of the columns of B or C. Where one is asked for, a number is meant for all columns, and a slice, an
 /// array or a vector by reference has one for each column; groups are named.
@@ -67,13 +68,14 @@ impl<T: Copy> OwnedPerColumn<T> {
     }
 }
 
-impl<T: Copy> From<PerColumn<'_, T>> for OwnedPerColumn<T> {
-    fn from(values: PerColumn<'_, T>) -> Self {
-        match values {
+impl<T: Copy> PerColumn<'_, T> {
+    pub(crate) fn to_owned(self) -> Result<OwnedPerColumn<T>> {
+        const WHAT: &str = "parameters of columns";
+        Ok(match self {
             PerColumn::Tensor(x) => OwnedPerColumn::Tensor(x),
-            PerColumn::Group(values) => OwnedPerColumn::Group(values.to_vec()),
-            PerColumn::Column(values) => OwnedPerColumn::Column(values.to_vec()),
-        }
+            PerColumn::Group(values) => OwnedPerColumn::Group(copied(WHAT, values)?),
+            PerColumn::Column(values) => OwnedPerColumn::Column(copied(WHAT, values)?),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use gemmill_codegen::{in_default_float_mode, vectorize};
 
 use super::rows::{clamp, larger, round};
 use crate::error::{Error, Result};
+use crate::machine::memory::{filled, with_capacity};
 use crate::views::{Element, MatRef};
 
 /// The largest magnitude of a quantized weight. -128 is left out, so that a weight and its negative stay mirrored.
@@ -55,7 +56,7 @@ pub fn symmetric_per_tensor(weights: MatRef<'_, f32>) -> Result<(Vec<i8>, f32)> 
     in_default_float_mode(|| {
         let mut quantized = zeros(weights.rows(), weights.cols())?;
         let scale = scale_for(column_magnitudes(weights)?.into_iter().fold(0.0, f32::max));
-        quantize_into(weights, &vec![scale; weights.cols()], &mut quantized)?;
+        quantize_into(weights, &filled("scales", weights.cols(), scale)?, &mut quantized)?;
         Ok((quantized, scale))
     })
 }
@@ -67,12 +68,9 @@ fn scale_for(largest: f32) -> f32 {
 
 /// `rows * cols` zeros. A view may have more elements than its slice, even more than fit in memory.
 fn zeros<T: Element>(rows: usize, cols: usize) -> Result<Vec<T>> {
-    let too_large = Error::Overflow { what: "quantized weights" };
-    let len = rows.checked_mul(cols).ok_or(too_large.clone())?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| too_large)?;
-    values.resize(len, T::default());
-    Ok(values)
+    const WHAT: &str = "quantized weights";
+    let len = rows.checked_mul(cols).ok_or(Error::Overflow { what: WHAT })?;
+    filled(WHAT, len, T::default())
 }
 
 /// The largest magnitude in every column.
@@ -98,7 +96,8 @@ fn column_magnitudes(weights: MatRef<'_, f32>) -> Result<Vec<f32>> {
 
 /// The weights divided by their columns' scales and rounded, row-major.
 fn quantize_into(weights: MatRef<'_, f32>, scales: &[f32], dst: &mut [i8]) -> Result<()> {
-    let inverses: Vec<f32> = scales.iter().map(|scale| 1.0 / scale).collect();
+    let mut inverses = filled("scales", scales.len(), 0f32)?;
+    inverses.iter_mut().zip(scales).for_each(|(inverse, scale)| *inverse = 1.0 / scale);
     for_each_row(weights, |i, row| {
         let dst = &mut dst[i * row.len()..][..row.len()];
         vectorize(|| {
@@ -116,6 +115,9 @@ fn for_each_row(weights: MatRef<'_, f32>, mut f: impl FnMut(usize, &[f32]) -> Re
         return Ok(());
     }
     let mut gathered = Vec::new();
+    if !weights.is_contiguous_rows() {
+        gathered = with_capacity("a row of weights", weights.cols())?;
+    }
     for i in 0..weights.rows() {
         if let Some(row) = weights.row(i) {
             f(i, row)?;

@@ -235,14 +235,15 @@ impl Body for FloatBody<'_> {
         true
     }
 
-    fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, _: &mut Scratch) {
+    fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, _: &mut Scratch) -> Result<()> {
         match self.product.plan.rows_of_a(self.product.kernels.variant.products) {
             FloatRows::Interleaved => self.pack(&tiles, bytemuck::cast_slice_mut(rows.bytes)),
             FloatRows::Strided => self.round_rows(&tiles, bytemuck::cast_slice_mut(rows.bytes)),
         }
+        Ok(())
     }
 
-    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
+    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) -> Result<()> {
         let FloatProduct { weights, plan, kernels, beta, low, high, ref c, residual, .. } = *self.product;
         let FloatVariant { products, k, .. } = kernels.variant;
         let (tiles, Block { tiles: of_block, columns: strips, .. }) = (plan.loops.tiles, block);
@@ -259,9 +260,9 @@ impl Body for FloatBody<'_> {
             (false, true) => tiles.height,
             (false, false) => 0,
         };
-        constants.grow(constants_len * size_of::<f32>());
-        expanded.grow(expanded_len * size_of::<f32>());
-        sums.grow(sums_rows * plan.strip * plan.strips_of_panel() * size_of::<f32>());
+        constants.grow("constants of groups", constants_len * size_of::<f32>())?;
+        expanded.grow("expanded weights", expanded_len * size_of::<f32>())?;
+        sums.grow("partial sums", sums_rows * plan.strip * plan.strips_of_panel() * size_of::<f32>())?;
         let rows = RowsOfBlock {
             body: self,
             runs: tiles.runs(of_block.start, of_block.end),
@@ -294,6 +295,7 @@ impl Body for FloatBody<'_> {
             rows.run_panel(first..end, sums.of_mut());
             first = end;
         }
+        Ok(())
     }
 }
 

@@ -116,7 +116,7 @@ impl Body for GroupwiseBody<'_> {
 
     /// Rows as i8, padded to whole chunks of k, and what zero points of weights take out of each group: by micro-tile,
     /// group, row.
-    fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, _: &mut Scratch) {
+    fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, _: &mut Scratch) -> Result<()> {
         let GroupwiseProduct { packed, plan, a, .. } = *self.product;
         let (all, k) = (plan.loops.tiles, packed.k());
         let RowSize { bytes: padded, terms: groups } = self.size;
@@ -144,12 +144,16 @@ impl Body for GroupwiseBody<'_> {
                 }
             }
         });
+        Ok(())
     }
 
-    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
+    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) -> Result<()> {
+        let count = rows.of(&self.product.plan.loops, &block.tiles, self.size).rows();
+        scratch.sums.grow("sums of a panel", count * GROUP_PANEL * size_of::<f32>())?;
         for panel in block.columns.clone() {
             self.run_panel(rows, &block.tiles, panel, scratch);
         }
+        Ok(())
     }
 }
 
@@ -161,7 +165,6 @@ impl GroupwiseBody<'_> {
         let (all, groups) = (plan.loops.tiles, self.size.terms);
         let a = rows.of(&plan.loops, tiles, self.size);
         let (first_row, first_of_terms) = (all.row(tiles.start), all.row(rows.first_tile));
-        scratch.sums.grow(a.rows() * GROUP_PANEL * size_of::<f32>());
         let sums = &mut scratch.sums.of_mut::<f32>()[..a.rows() * GROUP_PANEL];
         sums.fill(0.0);
         for (kernel, run) in kernels.0.iter().zip(all.runs(tiles.start, tiles.end)) {

@@ -20,7 +20,7 @@ use gemmill_codegen::{
 
 use super::{Block, Body, Destination, Residual, RowSize, Rows, RowsMut, Scratch, from};
 use crate::error::{Result, expect};
-use crate::machine::memory::Lines;
+use crate::machine::memory::{Lines, resize};
 use crate::machine::tuning;
 use crate::operands::planes::{row_sum, write_planes};
 use crate::operands::{Operand, ROW_CHUNK, RowParameters};
@@ -254,7 +254,7 @@ impl Body for Int8Body<'_> {
     }
 
     /// Writes planes and row terms, as far as they are needed.
-    fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, scratch: &mut Scratch) {
+    fn prepare(&self, tiles: Range<usize>, to: RowsMut<'_>, scratch: &mut Scratch) -> Result<()> {
         let all = self.product.plan.loops.tiles;
         let rows = all.row(tiles.start)..all.row(tiles.end);
         let packed = self.product.packed;
@@ -262,7 +262,7 @@ impl Body for Int8Body<'_> {
         let rows_of_bytes = self.product.a.as_rows_of(self.product.kernels.activations);
         let pitch = cols.max(1);
         if rows_of_bytes.is_none() && scratch.natural.len() < ROW_CHUNK * pitch {
-            scratch.natural.resize(ROW_CHUNK * pitch, 0);
+            resize("some rows of A", &mut scratch.natural, ROW_CHUNK * pitch, 0)?;
         }
         // Short rows are many: they take the short way.
         let is_copy = packed.planes().only_natural() && packed.blocks().len() == 1 && groups == 1;
@@ -300,10 +300,11 @@ impl Body for Int8Body<'_> {
                 }
             }
         });
+        Ok(())
     }
 
     /// LOOP 2 and LOOP 3.
-    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) {
+    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) -> Result<()> {
         let plan = self.product.plan;
         let tiles = plan.loops.tiles;
         let (first_row, a) = match self.in_place {
@@ -317,8 +318,9 @@ impl Body for Int8Body<'_> {
         let blocks = self.product.packed.blocks().len();
         let passes = |panels: &Range<usize>, sums: &mut Lines| {
             for pass in super::blocks(0..blocks, plan.blocks_per_pass) {
-                self.run_pass(&a, &block.tiles, panels, pass, sums);
+                self.run_pass(&a, &block.tiles, panels, pass, sums)?;
             }
+            Ok(())
         };
         if block.columns.len() <= plan.panels_per_block {
             return passes(&block.columns, &mut scratch.sums);
@@ -326,8 +328,9 @@ impl Body for Int8Body<'_> {
         let blocks_of_panels = block.columns.len().div_ceil(plan.panels_per_block);
         for i in 0..blocks_of_panels {
             let first = block.columns.start + direction.place(i, blocks_of_panels) * plan.panels_per_block;
-            passes(&(first..block.columns.end.min(first + plan.panels_per_block)), &mut scratch.sums);
+            passes(&(first..block.columns.end.min(first + plan.panels_per_block)), &mut scratch.sums)?;
         }
+        Ok(())
     }
 }
 
@@ -363,7 +366,7 @@ impl Int8Body<'_> {
         panels: &Range<usize>,
         pass: Range<usize>,
         sums: &mut Lines,
-    ) {
+    ) -> Result<()> {
         let (packed, plan) = (self.product.packed, self.product.plan);
         let (blocks, layout) = (packed.blocks(), packed.layout());
         let vectors = packed.widest().map_or(1, |p| p.vectors);
@@ -376,7 +379,7 @@ impl Int8Body<'_> {
             Layout::Tiles => plan.loops.tiles.height * vectors * layout.lanes(),
             _ => 0,
         };
-        sums.grow(len * size_of::<i32>());
+        sums.grow("partial sums", len * size_of::<i32>())?;
         let sums: &mut [i32] = sums.of_mut();
         let bytes_of = |blocks: &[step::Block]| -> usize {
             let of_block = |b: &step::Block| match self.in_place {
@@ -422,6 +425,7 @@ impl Int8Body<'_> {
                 }
             }
         }
+        Ok(())
     }
 }
 

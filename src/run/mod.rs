@@ -27,7 +27,7 @@ use std::ops::Range;
 use gemmill_codegen::Tier;
 
 use crate::error::{Error, Result, expect};
-use crate::machine::memory::Lines;
+use crate::machine::memory::{Lines, resize};
 use crate::machine::threads::{ParallelFor, piece, run_parts, run_pieces, worth_pieces};
 use crate::plan::Loops;
 use crate::views::{AnyMut, AnyRef, MatRef};
@@ -82,10 +82,10 @@ pub(crate) trait Body: Sync {
     fn prepares_in_pieces(&self) -> bool;
 
     /// Writes the rows of some micro-tiles.
-    fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, scratch: &mut Scratch);
+    fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, scratch: &mut Scratch) -> Result<()>;
 
     /// Multiplies a block and writes its rectangle of C.
-    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch);
+    fn multiply(&self, rows: Rows<'_>, block: Block, scratch: &mut Scratch) -> Result<()>;
 }
 
 /// A thread's memory for rows of A, kept from call to call so that calls after the first of a size allocate nothing.
@@ -93,6 +93,14 @@ pub(crate) trait Body: Sync {
 struct RowMemory {
     bytes: Lines,
     terms: Vec<i32>,
+}
+
+impl RowMemory {
+    fn make_room(&mut self, room: RowBytes) -> Result<()> {
+        const WHAT: &str = "rows of A";
+        self.bytes.grow(WHAT, room.bytes)?;
+        resize(WHAT, &mut self.terms, room.terms, 0)
+    }
 }
 
 /// A thread's memory for what bodies need besides.
@@ -135,35 +143,34 @@ pub(crate) fn run(body: &impl Body, own: Option<&dyn ParallelFor>) -> Result<()>
     }
     let parts = loops.row_parts * loops.column_parts;
     if parts == 1 {
-        run_part(body, size, 0..loops.tiles.count(), 0..body.columns());
-        return Ok(());
+        return run_part(body, size, 0..loops.tiles.count(), 0..body.columns());
     }
     run_parts(own, parts, &|part| {
         let (row_part, column_part) = (part / loops.column_parts, part % loops.column_parts);
         let tiles = piece(loops.tiles.count(), row_part, loops.row_parts);
-        run_part(body, size, tiles, piece(body.columns(), column_part, loops.column_parts));
-        Ok(())
+        run_part(body, size, tiles, piece(body.columns(), column_part, loops.column_parts))
     })
 }
 
 /// One part: LOOP 1.
-fn run_part(body: &impl Body, size: RowSize, tiles: Range<usize>, columns: Range<usize>) {
+fn run_part(body: &impl Body, size: RowSize, tiles: Range<usize>, columns: Range<usize>) -> Result<()> {
     with(&SCRATCH, |scratch| {
         let blocks = blocks(tiles, body.loops().tiles_per_block).enumerate();
         if size == RowSize::default() {
             for (ordinal, tiles) in blocks {
                 let rows = Rows { bytes: &[], terms: &[], first_tile: tiles.start };
-                body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
+                body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch)?;
             }
-            return;
+            return Ok(());
         }
         with(&ROWS, |memory| {
             for (ordinal, tiles) in blocks {
-                let rows = prepare_block(body, size, tiles.clone(), memory, scratch);
-                body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
+                let rows = prepare_block(body, size, tiles.clone(), memory, scratch)?;
+                body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch)?;
             }
-        });
-    });
+            Ok(())
+        })
+    })
 }
 
 /// The same where parts share rows: A is written once for all of them, in rounds.
@@ -175,8 +182,7 @@ fn run_in_rounds(body: &impl Body, size: RowSize, block: RowBytes, own: Option<&
     with(&ROWS, |memory| {
         for round in blocks(0..count, tiles_of_round) {
             let room = layout.of(&round);
-            memory.bytes.grow(room.bytes);
-            memory.terms.resize(room.terms, 0);
+            memory.make_room(room)?;
             let threads = loops.row_parts * loops.column_parts;
             let pieces = match body.prepares_in_pieces() {
                 true => worth_pieces(room.bytes, threads).min(round.len()),
@@ -192,8 +198,7 @@ fn run_in_rounds(body: &impl Body, size: RowSize, block: RowBytes, own: Option<&
                 (tiles, RowsMut { bytes, terms })
             });
             run_pieces(own, pieces, &|(tiles, rows): (Range<usize>, RowsMut<'_>)| {
-                with(&SCRATCH, |scratch| body.prepare(tiles, rows, scratch));
-                Ok(())
+                with(&SCRATCH, |scratch| body.prepare(tiles, rows, scratch))
             })?;
             let rows = Rows { bytes: memory.bytes.of(), terms: &memory.terms, first_tile: round.start };
             run_parts(own, threads, &|part| {
@@ -203,10 +208,10 @@ fn run_in_rounds(body: &impl Body, size: RowSize, block: RowBytes, own: Option<&
                 let columns = piece(body.columns(), column_part, loops.column_parts);
                 with(&SCRATCH, |scratch| {
                     for (ordinal, tiles) in blocks(tiles, loops.tiles_per_block).enumerate() {
-                        body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch);
+                        body.multiply(rows, Block { tiles, columns: columns.clone(), ordinal }, scratch)?;
                     }
-                });
-                Ok(())
+                    Ok(())
+                })
             })?;
         }
         Ok(())
@@ -220,14 +225,13 @@ fn prepare_block<'m>(
     tiles: Range<usize>,
     memory: &'m mut RowMemory,
     scratch: &mut Scratch,
-) -> Rows<'m> {
+) -> Result<Rows<'m>> {
     let first_tile = tiles.start;
     let room = RowLayout::new(body.loops(), size).of(&tiles);
-    memory.bytes.grow(room.bytes);
-    memory.terms.resize(room.terms, 0);
+    memory.make_room(room)?;
     let rows = RowsMut { bytes: &mut memory.bytes.of_mut()[..room.bytes], terms: &mut memory.terms };
-    body.prepare(tiles, rows, scratch);
-    Rows { bytes: memory.bytes.of(), terms: &memory.terms, first_tile }
+    body.prepare(tiles, rows, scratch)?;
+    Ok(Rows { bytes: memory.bytes.of(), terms: &memory.terms, first_tile })
 }
 
 /// `range` in blocks of `len`, but for the last. (`step_by` divides, which takes as long as a small product's kernel.)

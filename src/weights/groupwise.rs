@@ -69,7 +69,7 @@ impl PackedGroupwise {
             .ok_or(overflow.clone())?;
         let panels = n.div_ceil(GROUP_PANEL);
         let bytes = panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize - 64).ok_or(overflow)?;
-        let mut data = Lines::zeroed(bytes);
+        let mut data = Lines::zeroed("packed groupwise weights", bytes)?;
         if panel_bytes > 0 {
             let data = &mut data.of_mut::<u8>()[..bytes];
             share(threads, data.chunks_exact_mut(panel_bytes).enumerate().collect(), &|(p, panel)| {

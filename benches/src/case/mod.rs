@@ -80,11 +80,26 @@ pub trait Case {
 /// Makes operands, packs the weights and builds the operation.
 pub fn new(op: Op, shape: &Shape, setup: &Setup) -> Result<Box<dyn Case>> {
     check_weights(op, setup.weights)?;
+    check_memory(shape, setup.copies)?;
     Ok(match op {
         Op::Int(op) => Box::new(int::IntCase::new(op, shape, setup)?),
         Op::Float(op) => float::new(op, shape, setup)?,
         Op::Group(op) => groupwise::new(op, shape, setup)?,
     })
+}
+
+/// Refuses shapes that there is no memory for: real numbers, what is made of them, and packed weights.
+fn check_memory(shape: &Shape, copies: usize) -> Result<()> {
+    let Shape { m, n, k, .. } = *shape;
+    let of = |rows: usize, cols: usize, each: usize| rows.saturating_mul(cols).saturating_mul(each);
+    let of_weights = copies.saturating_add(1).saturating_mul(4);
+    let bytes = of(m, k, 5).saturating_add(of(k, n, of_weights)).saturating_add(of(m, n, 4));
+    let mut room = Vec::<u8>::new();
+    let is_there = room.try_reserve_exact(bytes).is_ok();
+    // An allocation that is not used may be optimised away, and with it its failure.
+    std::hint::black_box(&room);
+    ensure!(is_there, "{shape}: no memory for {bytes} bytes of operands");
+    Ok(())
 }
 
 /// Refuses weights of another kind of operation.

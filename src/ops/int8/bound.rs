@@ -4,6 +4,7 @@ use gemmill_codegen::{self as codegen, AZeroPoint, BZeroPoint, Byte, Clamp, Epil
 
 use super::output::{Bias, Dequantize, IntOutput};
 use crate::error::{Error, Result, expect};
+use crate::machine::memory::require;
 use crate::quant::check_scale;
 use crate::quant::per_column::{Expanded, PerColumn};
 use crate::run::int8::Limits;
@@ -75,7 +76,9 @@ impl Context<'_> {
     }
 
     /// What all outputs share: the zero-point stages.
-    fn bound(&self, output: Output, int_bias: Option<&[i32]>) -> Bound {
+    fn bound(&self, output: Output, int_bias: Option<&[i32]>) -> Result<Bound> {
+        // Five arrays of four bytes for each padded column, two of them here.
+        require("parameters of columns", self.packed.corrections().len().saturating_mul(20))?;
         let bias_term = self.by_column(0, |j| int_bias.map_or(0, |b| b[j]));
         let corrections = self.packed.corrections();
         let term = bias_term
@@ -90,7 +93,7 @@ impl Context<'_> {
         };
         let per_row = self.a_scale == ActivationScale::PerRow;
         let a_zero_point = if per_row { AZeroPoint::PerRow } else { AZeroPoint::Folded };
-        Bound {
+        Ok(Bound {
             epilogue: Epilogue { a_zero_point, b_zero_point, output },
             term,
             bias_term,
@@ -100,7 +103,7 @@ impl Context<'_> {
             limits: Limits::default(),
             row_sum_factor,
             largest_bias: int_bias.and_then(|b| b.iter().map(|b| b.unsigned_abs()).max()).unwrap_or(0).into(),
-        }
+        })
     }
 }
 
@@ -118,7 +121,7 @@ impl Bound {
             IntOutput::Store => Output::StoreI32,
             IntOutput::Add => Output::AddI32,
         };
-        Ok(context.bound(output, None))
+        context.bound(output, None)
     }
 
     pub(crate) fn requantize(
@@ -158,7 +161,7 @@ impl Bound {
             false => Clamp::Float,
         };
         let stages = codegen::Requantize { to, float_bias: float_bias.is_some(), clamp };
-        let mut bound = context.bound(Output::Requantize(stages), int_bias);
+        let mut bound = context.bound(Output::Requantize(stages), int_bias)?;
         bound.scale = context.by_column(1.0, |j| multiplier.get(j));
         bound.bias = float_bias.map_or(Vec::new(), |q| context.by_column(0.0, |j| q[j]));
         bound.limits = Limits {
@@ -210,7 +213,7 @@ impl Bound {
             residual: false,
             clamp: output.relu || output.clamp.is_some(),
         };
-        let mut bound = context.bound(Output::Dequantize(stages), None);
+        let mut bound = context.bound(Output::Dequantize(stages), None)?;
         bound.scale = context.by_column(1.0, |j| a_scale * b_scale.get(j));
         bound.b_scale = context.by_column(1.0, |j| b_scale.get(j));
         bound.bias = output.bias.map_or(Vec::new(), |b| context.by_column(0.0, |j| b[j]));

@@ -19,6 +19,7 @@ use super::family::{Int8Family, Prepared};
 use super::output::IntOutput;
 use crate::convert;
 use crate::error::{Error, Result};
+use crate::machine::memory::filled;
 use crate::machine::threads::Threads;
 use crate::operands::{Operand, Quantization};
 use crate::ops::RunOptions;
@@ -80,10 +81,10 @@ impl LongSums {
         let depth = if quantizes { a.cols() } else { 0 };
         let row_bytes = n.saturating_mul(size_of::<i64>() + size_of::<i32>()).saturating_add(depth);
         let block = (BLOCK_BYTES / row_bytes.max(1)).clamp(1, rows);
-        let mut sums = vec![0i64; block * n];
-        let mut of_part = vec![0i32; block * self.cols];
-        let mut bytes = vec![0u8; block * depth];
-        let mut line = Line { values: vec![0f32; n], residual: vec![0f32; n] };
+        let mut sums = filled("sums", block * n, 0i64)?;
+        let mut of_part = filled("sums of a part", block * self.cols, 0i32)?;
+        let mut bytes = filled("quantized rows of A", block * depth, 0u8)?;
+        let mut line = Line { values: filled("a row of C", n, 0f32)?, residual: filled("a row of C", n, 0f32)? };
         for first in (0..rows).step_by(block) {
             let len = block.min(rows - first);
             let a = match quantizes {

@@ -23,16 +23,28 @@ use crate::bytes::envelope::Envelope;
 use crate::bytes::read::Reader;
 use crate::convert::bf16;
 use crate::error::{Error, Result};
+use crate::machine::memory::with_capacity;
 
 const ENVELOPE: Envelope =
     Envelope { magic: *b"\x89gemmgrp", version: 1, not_this: |given| Error::NotGroupwiseWeights { given } };
 
 impl GroupwiseWeights {
     /// The weights as bytes, for [`GroupwiseWeights::from_bytes`] on any CPU. The format has a version and a checksum.
+    ///
+    /// # Panics
+    /// If there is no memory for them: [`GroupwiseWeights::try_to_bytes`] says so.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.try_to_bytes().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`GroupwiseWeights::to_bytes`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_to_bytes(&self) -> Result<Vec<u8>> {
         let GroupwiseParts { k, n, format, values, scales, zero_points } = &self.parts;
         let bits = format.bits.count();
-        let mut out = ENVELOPE.begin(20 + 2 * scales.len() + (values.len() + zero_points.len()) * bits / 8 + 2);
+        let mut out = ENVELOPE.begin(20 + 2 * scales.len() + (values.len() + zero_points.len()) * bits / 8 + 2)?;
         out.extend([bits as u8, u8::from(format.zero_points == ZeroPoints::Each)]);
         out.extend((format.group_size.elements() as u16).to_le_bytes());
         for size in [k, n] {
@@ -42,7 +54,7 @@ impl GroupwiseWeights {
         pack(&mut out, format.bits, zero_points);
         pack(&mut out, format.bits, values);
         ENVELOPE.seal(&mut out);
-        out
+        Ok(out)
     }
 
     /// Weights that [`GroupwiseWeights::to_bytes`] wrote.
@@ -73,12 +85,13 @@ impl GroupwiseWeights {
         let overflow = Error::Overflow { what: "K times N" };
         let groups = format.groups(k).checked_mul(n).ok_or(overflow.clone())?;
         let scales = reader.take("scales", groups.checked_mul(2).ok_or(overflow.clone())?)?;
-        let scales = scales.as_chunks::<2>().0.iter().map(|&two| bf16::from_le_bytes(two)).collect();
+        let mut all_scales = with_capacity("scales", groups)?;
+        all_scales.extend(scales.as_chunks::<2>().0.iter().map(|&two| bf16::from_le_bytes(two)));
         let zero_point_count = if zero_points == ZeroPoints::Each { groups } else { 0 };
         let zero_points = unpack(&mut reader, "zero points", bits, zero_point_count)?;
         let values = unpack(&mut reader, "weights", bits, k.checked_mul(n).ok_or(overflow)?)?;
         reader.end("bytes between content and checksum")?;
-        GroupwiseWeights::from_parts(GroupwiseParts { k, n, format, values, scales, zero_points })
+        GroupwiseWeights::from_parts(GroupwiseParts { k, n, format, values, scales: all_scales, zero_points })
     }
 }
 
@@ -103,7 +116,7 @@ fn unpack(reader: &mut Reader<'_>, what: &'static str, bits: Bits, count: usize)
     if unused != 0 {
         return Err(Error::Inconsistent { what: "unused bits of the last byte", expected: 0, given: unused.into() });
     }
-    let mut values = Vec::with_capacity(packed.len() * in_byte);
+    let mut values = with_capacity(what, packed.len() * in_byte)?;
     values.extend(packed.iter().flat_map(|&byte| (0..in_byte).map(move |i| value(byte, i))));
     values.truncate(count);
     Ok(values)
@@ -112,7 +125,7 @@ fn unpack(reader: &mut Reader<'_>, what: &'static str, bits: Bits, count: usize)
 /// Bytes with this content, whatever it is.
 #[cfg(test)]
 pub(super) fn seal(content: &[u8]) -> Vec<u8> {
-    let mut out = ENVELOPE.begin(content.len());
+    let mut out = ENVELOPE.begin(content.len()).unwrap();
     out.extend_from_slice(content);
     ENVELOPE.seal(&mut out);
     out

@@ -17,6 +17,7 @@ use gemmill_codegen::{in_default_float_mode, vectorize};
 
 use crate::convert::bf16;
 use crate::error::{Error, Result, expect};
+use crate::machine::memory::filled;
 use crate::views::{MatMut, MatRef};
 
 /// Bits of a weight.
@@ -304,9 +305,10 @@ impl GroupwiseWeights {
         if self.parts.values.is_empty() {
             return Ok(());
         }
-        let middle = vec![self.parts.format.bits.middle(); n];
-        let mut scales = vec![0f32; n];
-        let mut row = vec![0f32; n];
+        const WHAT: &str = "a row of weights";
+        let middle = filled(WHAT, n, self.parts.format.bits.middle())?;
+        let mut scales = filled(WHAT, n, 0f32)?;
+        let mut row = filled(WHAT, n, 0f32)?;
         for (k, values) in self.parts.values.chunks_exact(n).enumerate() {
             let group = k / self.parts.format.group_size.elements();
             if k % self.parts.format.group_size.elements() == 0 {

@@ -11,7 +11,8 @@ use gemmill_codegen::vectorize;
 use super::{GroupwiseFormat, GroupwiseParts, GroupwiseWeights, ZeroPoints};
 use crate::convert::bf16;
 use crate::error::{Error, Result, expect};
-use crate::machine::threads::{Threads, try_share};
+use crate::machine::memory;
+use crate::machine::threads::{Threads, available_threads, try_share};
 use crate::quant::rows::{clamp, larger, round};
 use crate::views::MatRef;
 
@@ -143,6 +144,9 @@ fn quantize(
     let mut scales = filled(format.groups(k), n, bf16::ONE)?;
     let mut zero_points = filled(format.groups(k), n, format.bits.middle())?;
     if n > 0 {
+        // What groups at work take: their weights, and some numbers for each column.
+        let at_work = available_threads(None).min(format.groups(k));
+        memory::require("groups of weights", n.saturating_mul(size * 4 + 32).saturating_mul(at_work))?;
         let outputs = values.chunks_mut(size.saturating_mul(n)).zip(scales.chunks_mut(n));
         let groups = outputs.zip(zero_points.chunks_mut(n)).enumerate().collect();
         try_share(Threads::Auto, groups, &|(g, ((values, scales), zero_points))| {
@@ -170,17 +174,14 @@ fn quantize(
 
 /// `rows * cols` times the same. A view may have more elements than its slice, even more than fit in memory.
 fn filled<T: Clone>(rows: usize, cols: usize, value: T) -> Result<Vec<T>> {
-    let too_large = Error::Overflow { what: "groupwise weights" };
-    let len = rows.checked_mul(cols).ok_or(too_large.clone())?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| too_large)?;
-    values.resize(len, value);
-    Ok(values)
+    const WHAT: &str = "groupwise weights";
+    let len = rows.checked_mul(cols).ok_or(Error::Overflow { what: WHAT })?;
+    memory::filled(WHAT, len, value)
 }
 
 /// Some rows of the weights, one after the other, all of them usable.
 fn gather(weights: MatRef<'_, f32>, first_row: usize, rows: usize) -> Result<Vec<f32>> {
-    let mut gathered = Vec::with_capacity(rows * weights.cols());
+    let mut gathered = memory::with_capacity("a group of weights", rows * weights.cols())?;
     for k in first_row..first_row + rows {
         match weights.row(k) {
             Some(row) => gathered.extend_from_slice(row),

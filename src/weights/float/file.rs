@@ -40,9 +40,20 @@ impl PackedFloat {
     /// assert_eq!(PackedFloat::from_bytes(&weights.to_bytes())?, weights);
     /// # Ok::<(), gemmill::Error>(())
     /// ```
+    ///
+    /// # Panics
+    /// If there is no memory for them: [`PackedFloat::try_to_bytes`] says so.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.try_to_bytes().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`PackedFloat::to_bytes`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_to_bytes(&self) -> Result<Vec<u8>> {
         let (k, n, stored) = (self.k(), self.n(), self.stored());
-        let mut out = ENVELOPE.begin(17 + k * n * stored.bytes());
+        let mut out = ENVELOPE.begin(17 + k * n * stored.bytes())?;
         out.push(TYPES.iter().position(|&t| t == stored).unwrap_or_default() as u8);
         for size in [k, n] {
             out.extend((size as u64).to_le_bytes());
@@ -52,7 +63,7 @@ impl PackedFloat {
             FloatType::F16 | FloatType::Bf16 => self.write_rows::<2>(&mut out),
         }
         ENVELOPE.seal(&mut out);
-        out
+        Ok(out)
     }
 
     /// Weights that [`PackedFloat::to_bytes`] wrote. The calling thread does all the work.
@@ -69,7 +80,7 @@ impl PackedFloat {
         let size = k.checked_mul(n).and_then(|count| count.checked_mul(stored.bytes())).ok_or(overflow)?;
         let rows = reader.take("weights", size)?;
         reader.end("bytes between content and checksum")?;
-        let mut data = Lines::zeroed(packed_bytes(k, n, stored)?);
+        let mut data = Lines::zeroed("packed weights", packed_bytes(k, n, stored)?)?;
         match stored {
             FloatType::F32 => read_rows::<4>(data.of_mut(), rows, (k, n), stored),
             FloatType::F16 | FloatType::Bf16 => read_rows::<2>(data.of_mut(), rows, (k, n), stored),
@@ -179,7 +190,7 @@ mod tests {
     #[test]
     fn made_up_bytes_are_refused() {
         let sealed = |code: u8, k: u64, n: u64, weights: &[u8]| {
-            let mut out = ENVELOPE.begin(0);
+            let mut out = ENVELOPE.begin(0).unwrap();
             out.push(code);
             out.extend(k.to_le_bytes());
             out.extend(n.to_le_bytes());

@@ -203,7 +203,7 @@ impl FloatPackBuilder<'_> {
         }
         self.threads.check()?;
         let FloatPackBuilder { k, n, stored, .. } = self;
-        let mut data = Lines::zeroed(packed_bytes(k, n, stored)?);
+        let mut data = Lines::zeroed("packed weights", packed_bytes(k, n, stored)?)?;
         match stored {
             FloatType::F32 => self.fill::<f32>(data.of_mut()),
             FloatType::F16 => self.fill::<f16>(data.of_mut()),

@@ -12,10 +12,11 @@ use super::packed::{Inner, PackOptions, PackedB, ZeroPoints};
 use super::schedule::{Limits, Search};
 use super::sums::largest_sum;
 use crate::error::{Error, Result};
+use crate::machine::memory::{filled, require};
 use crate::machine::threads::{Threads, share};
 use crate::machine::tuning::MIN_WEIGHTS_FOR_THREADS;
 use crate::quant::check_scale;
-use crate::quant::per_column::{OwnedPerColumn, PerColumn};
+use crate::quant::per_column::PerColumn;
 use crate::views::{Element, MatRef};
 
 mod sealed {
@@ -292,10 +293,12 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
                 .iter()
                 .try_for_each(|s| check_scale("scale of B", s).map(drop))?;
         }
-        let largest_sum = largest_sum(self.b, &zero_points);
-        let zero_point = |column: usize| zero_points.get(column) + moved;
         let group_cols = n / self.groups;
         check_size(k, n, self.groups)?;
+        // Before anything goes through them: a view may have more weights than memory has bytes.
+        require("packed weights", k.saturating_mul(n))?;
+        let largest_sum = largest_sum(self.b, &zero_points);
+        let zero_point = |column: usize| zero_points.get(column) + moved;
         let layout = choose_layout(tier, k, group_cols);
         let search = match self.effort {
             PackEffort::Quick => Search { window: 1, planes: false, pairings: false, reorder: false },
@@ -321,8 +324,8 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         let panels = panels(self.groups, group_cols, layout, panel_vectors);
         let padded = panels.last().map_or(0, |p| p.padded_column + p.padded_cols(layout));
         let per_column = (1..n).any(|j| zero_points.get(j) != zero_points.get(0));
-        let mut corrections = vec![0i32; padded];
-        let mut column_zero_points = vec![0i32; if per_column { padded } else { 0 }];
+        let mut corrections = filled("column sums", padded, 0i32)?;
+        let mut column_zero_points = filled("zero points", if per_column { padded } else { 0 }, 0i32)?;
         for panel in &panels {
             for j in 0..panel.cols {
                 let z = zero_point(panel.column + j);
@@ -336,6 +339,11 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             Threads::Auto | Threads::Max(_) if k.saturating_mul(n) < MIN_WEIGHTS_FOR_THREADS => Threads::Max(1),
             threads => threads,
         };
+        // The packed form, vectors of panels that are searched, and 48 bytes for each step of a panel while it is
+        // searched, in pieces too small to be asked for.
+        let steps: usize = blocks.iter().map(|block| block.steps(layout.step_depth())).sum();
+        let of_steps = steps.saturating_mul(48).saturating_mul(panels.len());
+        require("packed weights", k.saturating_mul(padded).saturating_mul(2).saturating_add(of_steps))?;
         let mut drafts = Draft::of_panels(&panels, layout, &mut corrections);
         if let Some(mut stored) = stored {
             for draft in &mut drafts {
@@ -352,7 +360,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
         let panels = PackedPanels::new(layout, blocks, drafts, threads, &|panel, block, weights, sums| {
             gather.block_into(panel, block, weights);
             gather.subtract_column_sums(panel, weights, sums);
-        });
+        })?;
 
         let zero_points = match per_column {
             true => ZeroPoints::PerColumn,
@@ -369,7 +377,7 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             zero_points,
             corrections,
             column_zero_points,
-            scales: self.scales.map(OwnedPerColumn::from),
+            scales: self.scales.map(PerColumn::to_owned).transpose()?,
             options: PackOptions { kc: self.kc, effort: self.effort },
             largest_sum,
         };

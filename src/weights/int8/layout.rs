@@ -15,6 +15,7 @@ use gemmill_codegen::{BlockHeader, KR, Layout, SHUFFLE_BYTES, Section, Sections}
 
 use super::schedule::{Placed, Schedule};
 use super::step::{Block, Plane, Planes};
+use crate::error::Result;
 use crate::machine::memory::{LINE, Lines};
 use crate::machine::threads::{Threads, share};
 
@@ -180,7 +181,7 @@ impl PackedPanels {
         drafts: Vec<Draft<'_>>,
         threads: Threads,
         gather: &(impl Fn(&Panel, Block, &mut [i8], &mut [i32]) + Sync),
-    ) -> PackedPanels {
+    ) -> Result<PackedPanels> {
         let (planes, sections) = in_use(drafts.iter().flat_map(|draft| &draft.schedules));
         let panels: Vec<Panel> = drafts.iter().map(|draft| draft.panel).collect();
         let tail = panels.iter().find(|p| p.cols != panels[0].cols).copied();
@@ -196,8 +197,8 @@ impl PackedPanels {
             memory: Lines::default(),
             data_start: 0,
         };
-        packed.lay_out(drafts, threads, gather);
-        packed
+        packed.lay_out(drafts, threads, gather)?;
+        Ok(packed)
     }
 
     /// Bytes of packed vectors.
@@ -241,7 +242,7 @@ impl PackedPanels {
         drafts: Vec<Draft<'_>>,
         threads: Threads,
         gather: &(impl Fn(&Panel, Block, &mut [i8], &mut [i32]) + Sync),
-    ) {
+    ) -> Result<()> {
         let layout = self.layout;
         let mut offsets = Vec::new();
         let mut end = 0;
@@ -253,7 +254,7 @@ impl PackedPanels {
             }
         }
         self.data_start = size_of_val(&offsets[..]).next_multiple_of(LINE);
-        let mut memory = Lines::zeroed(self.data_start + end);
+        let mut memory = Lines::zeroed("packed weights", self.data_start + end)?;
         memory.of_mut()[..offsets.len()].copy_from_slice(&offsets);
         drop(offsets);
         let mut rest = &mut memory.of_mut::<u8>()[self.data_start..];
@@ -277,6 +278,7 @@ impl PackedPanels {
             }
         });
         self.memory = memory;
+        Ok(())
     }
 
     /// Adds the header and the offsets of a block.

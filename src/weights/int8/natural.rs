@@ -9,6 +9,7 @@ use super::file::StoredSchedule;
 use super::layout::Panel;
 use super::packed::{PackOptions, PackedB, ZeroPoints};
 use crate::error::Result;
+use crate::machine::memory::{filled, with_capacity};
 use crate::machine::threads::Threads;
 use crate::quant::per_column::OwnedPerColumn;
 use crate::views::MatRef;
@@ -30,7 +31,7 @@ pub(super) struct Natural<'a> {
 
 impl Natural<'static> {
     /// From the packed form.
-    pub(super) fn of(packed: &PackedB) -> Self {
+    pub(super) fn of(packed: &PackedB) -> Result<Self> {
         let inner = packed.inner();
         let n = packed.n();
         let moved = if inner.signed { 0 } else { 128 };
@@ -39,13 +40,15 @@ impl Natural<'static> {
             ZeroPoints::PerColumn => {
                 let of_panel = |p: &Panel| &inner.column_zero_points[p.padded_column..][..p.cols];
                 let values = inner.panels.panels.iter().flat_map(of_panel);
-                OwnedPerColumn::Column(values.map(|z| z + moved).collect())
+                let mut all = with_capacity("zero points", n)?;
+                all.extend(values.map(|z| z + moved));
+                OwnedPerColumn::Column(all)
             }
         };
-        let mut weights = vec![0; inner.k * n];
+        let mut weights = filled("weights", inner.k * n, 0)?;
         let to_byte = |x: i8| if inner.signed { x as u8 } else { u8::from_i8(x) };
         inner.panels.for_each_weight(|k, column, x| weights[k * n + column] = to_byte(x));
-        Natural {
+        Ok(Natural {
             k: inner.k,
             n,
             groups: inner.groups,
@@ -53,9 +56,9 @@ impl Natural<'static> {
             activation_max: inner.activation_max,
             options: inner.options,
             zero_points,
-            scales: inner.scales.clone(),
+            scales: inner.scales.as_ref().map(|scales| scales.get().to_owned()).transpose()?,
             weights: weights.into(),
-        }
+        })
     }
 }
 
@@ -98,8 +101,8 @@ impl Natural<'_> {
     }
 
     /// `Σ_k b` by column, modulo 2^32.
-    pub(super) fn column_sums(&self) -> Vec<i32> {
-        let mut sums = vec![0i32; self.n];
+    pub(super) fn column_sums(&self) -> Result<Vec<i32>> {
+        let mut sums = filled("column sums", self.n, 0i32)?;
         let rows = self.weights.chunks_exact(self.n.max(1));
         gemmill_codegen::vectorize(|| {
             for row in rows {
@@ -109,7 +112,7 @@ impl Natural<'_> {
                 }
             }
         });
-        sums
+        Ok(sums)
     }
 }
 
@@ -131,6 +134,6 @@ impl PackedB {
     pub fn repack(&self, tier: Tier) -> Result<PackedB> {
         // Unpacking takes as long as a pass over the weights.
         tier.require()?;
-        Natural::of(self).pack(Some(tier), Threads::Auto, None)
+        Natural::of(self)?.pack(Some(tier), Threads::Auto, None)
     }
 }

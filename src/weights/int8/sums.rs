@@ -67,7 +67,7 @@ pub(crate) struct Cut {
 impl PackedB {
     /// The weights again, for the same tier, group by group in runs of rows whose sums fit an i32.
     pub(crate) fn cut_to_fit(&self, threads: Threads) -> Result<Vec<Cut>> {
-        let natural = Natural::of(self);
+        let natural = Natural::of(self)?;
         match natural.signed {
             true => natural.cut::<i8>(bytemuck::cast_slice(&natural.weights), self, threads),
             false => natural.cut::<u8>(&natural.weights, self, threads),

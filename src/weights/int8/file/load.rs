@@ -99,7 +99,7 @@ fn parse(mut reader: Reader<'_>) -> Result<(Natural<'_>, Option<StoredSchedule<'
     let options = PackOptions { kc: kc_given.then_some(kc), effort };
     let weights = weights.into();
     let natural = Natural { k, n, groups, signed, activation_max, options, zero_points, scales, weights };
-    let found = natural.column_sums();
+    let found = natural.column_sums()?;
     if let Some(column) = (0..n).find(|&j| found[j] != sums[j]) {
         let (expected, given) = (found[column].into(), sums[column].into());
         return Err(Error::Inconsistent { what: "sum of a column", expected, given });

@@ -63,9 +63,22 @@ impl PackedB {
     /// assert_eq!(PackedB::from_bytes(&bytes)?, packed);
     /// # Ok::<(), gemmill::Error>(())
     /// ```
+    ///
+    /// # Panics
+    /// If there is no memory for them: [`PackedB::try_to_bytes`] says so.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let natural = Natural::of(self);
-        let mut out = ENVELOPE.begin(natural.weights.len() + natural.weights.len() / 8 + 16 * natural.n + 128);
+        self.try_to_bytes().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`PackedB::to_bytes`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn try_to_bytes(&self) -> Result<Vec<u8>> {
+        let natural = Natural::of(self)?;
+        let schedule = schedule::write(self)?;
+        let of_schedule = schedule.as_ref().map_or(0, Vec::len);
+        let mut out = ENVELOPE.begin(natural.weights.len() + of_schedule + 16 * natural.n + 128)?;
         out.extend([
             u8::from(natural.signed),
             natural.activation_max,
@@ -74,7 +87,6 @@ impl PackedB {
             code(&natural.zero_points),
             natural.scales.as_ref().map_or(ABSENT, code),
         ]);
-        let schedule = schedule::write(self);
         out.extend([u8::from(schedule.is_some()), 0]);
         for size in [natural.k, natural.n, natural.groups, natural.options.kc.unwrap_or(0)] {
             out.extend((size as u64).to_le_bytes());
@@ -83,11 +95,11 @@ impl PackedB {
         if let Some(scales) = &natural.scales {
             put(&mut out, scales, f32::to_le_bytes);
         }
-        out.extend(natural.column_sums().into_iter().flat_map(i32::to_le_bytes));
+        out.extend(natural.column_sums()?.into_iter().flat_map(i32::to_le_bytes));
         out.extend_from_slice(&natural.weights);
         out.extend(schedule.unwrap_or_default());
         ENVELOPE.seal(&mut out);
-        out
+        Ok(out)
     }
 
     /// Weights that [`PackedB::to_bytes`] wrote, on this CPU or another, packed for the best tier of this one.

@@ -22,6 +22,7 @@ use gemmill_codegen::{Layout, Section, Tier, sections};
 
 use crate::bytes::read::Reader;
 use crate::error::{Error, Result};
+use crate::machine::memory::require;
 use crate::weights::int8::packed::PackedB;
 use crate::weights::int8::schedule::{Placed, Schedule};
 use crate::weights::int8::step::{Block, MAX_KC, Plane};
@@ -66,10 +67,18 @@ fn form(tier: Tier, layout: Layout) -> Option<[u8; 3]> {
 }
 
 /// The schedule of packed weights, unless there are none or their form has no stored schedules.
-pub(super) fn write(packed: &PackedB) -> Option<Vec<u8>> {
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(super) fn write(packed: &PackedB) -> Result<Option<Vec<u8>>> {
     let panels = &packed.inner().panels;
-    let (first_panel, first_block) = (panels.panels.first()?, panels.blocks.first().filter(|b| b.len > 0)?);
-    let form = form(packed.tier(), panels.layout)?;
+    let first = panels.panels.first().zip(panels.blocks.first().filter(|b| b.len > 0));
+    let Some(((first_panel, first_block), form)) = first.zip(form(packed.tier(), panels.layout)) else {
+        return Ok(None);
+    };
+    // A step of a panel takes 16 bytes for a while, in pieces too small to be asked for, and two in the end.
+    let steps: usize = panels.blocks.iter().map(|block| block.steps(panels.layout.step_depth())).sum();
+    require("schedule of the weights", steps.saturating_mul(panels.panels.len()).saturating_mul(24))?;
     let schedules: Vec<Schedule> = (0..panels.panels.len())
         .flat_map(|panel| (0..panels.blocks.len()).map(move |block| panels.schedule(panel, block)))
         .collect();
@@ -85,7 +94,7 @@ pub(super) fn write(packed: &PackedB) -> Option<Vec<u8>> {
     out.extend((block_len as u32).to_le_bytes());
     out.extend((blocks.len() as u64).to_le_bytes());
     out.extend(blocks);
-    Some(out)
+    Ok(Some(out))
 }
 
 fn write_block(out: &mut Vec<u8>, schedule: &Schedule) {
