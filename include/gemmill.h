@@ -40,7 +40,8 @@
  * - Sizes and strides are int64_t and count elements, not bytes. A row-major matrix of n columns has row stride n and
  *   column stride 1. Codes of enums are int32_t, and numbers that an enum does not have are refused.
  * - Handles are created, set, used by any number of threads, and destroyed once, when no call uses them any more.
- * - Nothing throws, unwinds or exits, but for one case: the process ends if memory for the library's own use runs out.
+ * - Nothing throws, unwinds or exits. Where memory runs out, calls give GEMMILL_STATUS_OUT_OF_MEMORY; the process ends
+ *   only if there is none for a few kilobytes.
  * - Arithmetic is to nearest and keeps subnormals, whatever mode the calling thread is in (FTZ, DAZ, rounding), which
  *   is its own again when a call returns.
  */

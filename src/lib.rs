@@ -59,7 +59,8 @@
 //! its operating system lacks is an error that says what is missing. `GEMMILL_PROFILE=perfmap` or `jitdump` names
 //! kernels for `perf`.
 //!
-//! Running out of memory aborts the process, as everywhere in Rust.
+//! Where memory runs out, calls give [`Error::OutOfMemory`]; only if there is none for a few kilobytes does the process
+//! end, as everywhere in Rust.
 
 #![deny(unsafe_code)]
 

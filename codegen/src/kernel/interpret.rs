@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::CodegenError;
-use crate::kernel::memory::Executable;
+use crate::machine::executable::Executable;
 use crate::machine::tier::Tier;
 
 /// Carries out one kernel: a function of the pointer that the kernel is called with.

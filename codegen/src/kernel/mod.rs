@@ -1,11 +1,9 @@
-//! Kernels of any family: generated code in [memory](memory) of its own and the call into it, kept once in a [cache],
+//! Kernels of any family: generated code in executable memory of its own and the call into it, kept once in a [cache],
 //! named for [profilers](profile), or carried out by an [interpreter](interpret).
 
 pub(crate) mod cache;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 pub mod interpret;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod memory;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod profile;
 
@@ -17,7 +15,7 @@ use crate::families::int8::desc::KernelDesc;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 use crate::kernel::interpret::Interpreted;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::memory::Executable;
+use crate::machine::executable::Executable;
 use crate::machine::tier::{Tier, TierError};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::asm::MachineCode;
@@ -52,6 +50,13 @@ impl std::error::Error for CodegenError {}
 impl From<TierError> for CodegenError {
     fn from(e: TierError) -> Self {
         CodegenError::Tier(e)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl CodegenError {
+    pub(crate) fn memory(refused: std::io::Error) -> CodegenError {
+        CodegenError::Memory(refused.to_string())
     }
 }
 
@@ -201,7 +206,7 @@ impl<D: Description> Kernel<D> {
 /// Makes machine code callable on this CPU.
 #[cfg(target_arch = "x86_64")]
 fn machine<D: Description>(desc: &D, code: MachineCode) -> Result<Code, CodegenError> {
-    let executable = Executable::new(&code.bytes)?;
+    let executable = Executable::new(&code.bytes).map_err(CodegenError::memory)?;
     #[cfg(feature = "interpreter")]
     let executable = match Interpreted::load(desc.tier(), executable)? {
         Ok(interpreted) => return Ok(Code::Interpreted(interpreted)),

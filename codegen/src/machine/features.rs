@@ -66,6 +66,10 @@ features! {
     AMX_BF16    = 13 "AMX_BF16"     7 . 0 Edx 22;
 }
 
+/// The system refuses it where a thread's stack for signal handlers has no room for the tiles' state.
+pub(crate) const TILES_PERMITTED: &str =
+    "the operating system's permission to use tiles (refused where a thread's sigaltstack is small)";
+
 /// What some features need of the operating system.
 #[derive(Debug, Clone, Copy)]
 struct Condition {
@@ -94,6 +98,8 @@ impl Features {
         .and(Features::AVX512_VNNI)
         .and(Features::AVX512_BF16);
 
+    /// The operating system lets this process run generated code.
+    pub(crate) const CODE_PERMISSION: Features = Features(1 << 27);
     /// The operating system saves XMM and YMM registers.
     pub(crate) const AVX_STATE: Features = Features(1 << 28);
     /// The operating system saves mask registers and all of the ZMM ones.
@@ -103,7 +109,7 @@ impl Features {
     /// The operating system permits this process to use tiles.
     pub(crate) const AMX_PERMISSION: Features = Features(1 << 31);
 
-    const CONDITIONS: [Condition; 4] = [
+    const CONDITIONS: [Condition; 5] = [
         Condition {
             of: Features(((1 << Features::ANNOUNCED.len()) - 1) & !Features::AMX.0),
             met: Features::AVX_STATE,
@@ -122,10 +128,11 @@ impl Features {
             name: "operating-system support of tile registers",
             xcr0: 1 << 17 | 1 << 18,
         },
+        Condition { of: Features::AMX, met: Features::AMX_PERMISSION, name: TILES_PERMITTED, xcr0: 0 },
         Condition {
-            of: Features::AMX,
-            met: Features::AMX_PERMISSION,
-            name: "the operating system's permission to use tiles",
+            of: Features((1 << Features::ANNOUNCED.len()) - 1),
+            met: Features::CODE_PERMISSION,
+            name: "the operating system's permission to run generated code",
             xcr0: 0,
         },
     ];

@@ -2,6 +2,8 @@
 //! features kernels are generated for ([`tier`]) and what each of them has ([`facts`]), which core and caches plans
 //! reckon with ([`host`]), and plain loops compiled for its vectors ([`quads`]).
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod executable;
 pub(crate) mod facts;
 pub(crate) mod features;
 pub(crate) mod float_mode;

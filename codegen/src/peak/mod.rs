@@ -13,7 +13,7 @@ use crate::families::int8::args::KernelArgs;
 #[cfg(target_arch = "x86_64")]
 use crate::frame::Build;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::memory::Executable;
+use crate::machine::executable::Executable;
 use crate::machine::tier::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::machine::tier::TierError;
@@ -178,7 +178,10 @@ impl PeakLoop {
             if let Some(feature) = code.features.missing() {
                 return Err(TierError::Missing { tier, feature }.into());
             }
-            Ok(PeakLoop { macs: macs_per_iteration(tier, sequence), code: Executable::new(&code.bytes)? })
+            Ok(PeakLoop {
+                macs: macs_per_iteration(tier, sequence),
+                code: Executable::new(&code.bytes).map_err(CodegenError::memory)?,
+            })
         }
         #[cfg(not(target_arch = "x86_64"))]
         Err(CodegenError::Unsupported("this architecture has the portable tier only"))

@@ -3,6 +3,7 @@
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
 use std::sync::OnceLock;
 
+use crate::machine::executable;
 pub(crate) use crate::machine::features::Features;
 
 impl Features {
@@ -12,7 +13,10 @@ impl Features {
     /// On macOS, AVX-512 counts as not supported: XCR0 says so until the first use of it.
     pub(crate) fn offered_for(needed: Features) -> Features {
         static DETECTED: OnceLock<Features> = OnceLock::new();
-        let detected = *DETECTED.get_or_init(|| Features::decode(cpuid, xcr0));
+        let mut detected = *DETECTED.get_or_init(|| Features::decode(cpuid, xcr0));
+        if needed != Features::NONE && !cfg!(miri) && executable::is_permitted() {
+            detected.add(Features::CODE_PERMISSION);
+        }
         let permitted = detected.and(Features::AMX_PERMISSION);
         let tiles = needed.common(Features::AMX);
         let of_use = tiles != Features::NONE && tiles.missing_from(permitted).is_none();

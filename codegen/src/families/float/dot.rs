@@ -213,6 +213,7 @@ fn fused(a: f32, b: f32, sum: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::features::TILES_PERMITTED;
 
     fn bf(x: f32) -> bf16 {
         assert_eq!(x.to_bits() & 0xffff, 0, "{x} is no bf16 number");
@@ -278,7 +279,7 @@ mod tests {
         }
         assert_eq!(lacks(HardwareDot::Avx512Bf16, &Machine::zen4()), None);
         let without = Machine::sapphire_rapids().without_permission();
-        assert_eq!(lacks(HardwareDot::AmxBf16, &without), Some("the operating system's permission to use tiles"));
+        assert_eq!(lacks(HardwareDot::AmxBf16, &without), Some(TILES_PERMITTED));
         assert_eq!(lacks(HardwareDot::Avx512Bf16, &Machine::ice_lake()), Some("AVX512_BF16"));
         assert!(lacks(HardwareDot::AmxBf16, &Machine::zen4()).is_some());
     }

@@ -132,6 +132,7 @@ impl Machine {
             self.xcr0
         };
         let offered = Features::decode(|leaf, subleaf| self.cpuid(leaf, subleaf), xcr0);
+        let offered = offered.and(Features::CODE_PERMISSION);
         if self.tiles_permitted { offered.and(Features::AMX_PERMISSION) } else { offered }
     }
 }
@@ -218,7 +219,7 @@ fn what_is_missing_is_named_the_cpu_first() {
     assert_eq!(missing(full().without_ymm()), Some("operating-system support of YMM registers"));
     assert_eq!(missing(full().without_zmm()), Some("operating-system support of ZMM and mask registers"));
     assert_eq!(missing(full().without_tiles()), Some("operating-system support of tile registers"));
-    assert_eq!(missing(full().without_permission()), Some("the operating system's permission to use tiles"));
+    assert_eq!(missing(full().without_permission()), Some(TILES_PERMITTED));
     assert_eq!(missing(full().hiding(AMX[2], "AMX_INT8").without_ymm()), Some("AMX_INT8"));
     assert_eq!(missing(Machine::zen4().without_zmm()), Some("AMX_TILE"));
     // What needs no vector registers does without them.

@@ -1,6 +1,7 @@
 //! Dispatch on made-up machines: every request, with the tier or the error that it must give.
 
 use super::*;
+use crate::machine::features::TILES_PERMITTED;
 use crate::machine::features::tests::{AVX, AVX2, AVX512_VNNI, FMA, Machine};
 
 /// What is expected of a machine.
@@ -69,7 +70,7 @@ fn table() -> Vec<Row> {
             &[("avx2-vnni", "AVX_VNNI"), ("avx512", ZMM), ("avx512-vnni", ZMM), ("amx", "AMX_TILE")]),
         row(Machine::sapphire_rapids(), &["amx", "avx512-vnni"], &[]),
         row(Machine::sapphire_rapids().without_permission(), &["avx512-vnni"],
-            &[("amx", "the operating system's permission to use tiles")]),
+            &[("amx", TILES_PERMITTED)]),
         row(Machine::sapphire_rapids().without_tiles(), &["avx512-vnni"],
             &[("amx", "operating-system support of tile registers")]),
         row(Machine::sapphire_rapids().without_zmm(), &["avx2-vnni"],
