@@ -165,6 +165,16 @@ pub enum Error {
     Codegen(CodegenError),
 }
 
+/// What weights in bytes are that begin so.
+fn kind_of(magic: &[u8; 8]) -> Option<&'static str> {
+    match magic {
+        b"\x89gemmill" => Some("packed weights of 8 bits"),
+        b"\x89gemmgrp" => Some("groupwise weights"),
+        b"\x89gemmflt" => Some("floating-point weights"),
+        _ => None,
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -183,6 +193,15 @@ impl fmt::Display for Error {
             Error::Unsupported { what } => f.write_str(what),
             Error::SumsMayWrap { largest } => {
                 write!(f, "sums: expected at most {}, given weights whose sums may reach {largest}", i32::MAX)
+            }
+            Error::NotWeights { given } if kind_of(given).is_some() => {
+                write!(f, "packed weights: expected those of 8 bits, given {}", kind_of(given).unwrap_or_default())
+            }
+            Error::NotGroupwiseWeights { given } if kind_of(given).is_some() => {
+                write!(f, "groupwise weights: given {}", kind_of(given).unwrap_or_default())
+            }
+            Error::NotFloatWeights { given } if kind_of(given).is_some() => {
+                write!(f, "floating-point weights: given {}", kind_of(given).unwrap_or_default())
             }
             Error::NotWeights { given } => {
                 write!(f, "packed weights: expected to begin with 89 67 65 6d 6d 69 6c 6c, given {given:02x?}")

@@ -404,3 +404,25 @@ fn version_1_stays_readable() {
         assert_eq!(PackedB::loader(VERSION_1).tier(tier).load().unwrap().scales(), packed.scales());
     }
 }
+
+/// Bytes of another kind of weights are told by name.
+#[test]
+fn other_kinds_of_weights_are_named() {
+    use gemmill::PackedFloat;
+    use gemmill::quant::{Bits, GroupSize, GroupwiseFormat, GroupwiseWeights, ZeroPoints};
+    let format = GroupwiseFormat { bits: Bits::Four, group_size: GroupSize::G32, zero_points: ZeroPoints::Middle };
+    let floats = MatRef::row_major(&[1f32, 2.0], 2, 1).unwrap();
+    let int8 = PackedB::new(MatRef::row_major(&[1i8, 2], 2, 1).unwrap()).unwrap().to_bytes();
+    let float = PackedFloat::new(floats).unwrap().to_bytes();
+    let bits = GroupwiseWeights::round_to_nearest(floats, format).unwrap().to_bytes();
+    let said = |error: Error| error.to_string();
+    let of_int8 = "packed weights: expected those of 8 bits, given";
+    assert_eq!(said(PackedB::from_bytes(&float).unwrap_err()), format!("{of_int8} floating-point weights"));
+    assert_eq!(said(PackedB::from_bytes(&bits).unwrap_err()), format!("{of_int8} groupwise weights"));
+    let of_float = "floating-point weights: given";
+    assert_eq!(said(PackedFloat::from_bytes(&int8).unwrap_err()), format!("{of_float} packed weights of 8 bits"));
+    assert_eq!(said(PackedFloat::from_bytes(&bits).unwrap_err()), format!("{of_float} groupwise weights"));
+    let of_bits = "groupwise weights: given";
+    assert_eq!(said(GroupwiseWeights::from_bytes(&int8).unwrap_err()), format!("{of_bits} packed weights of 8 bits"));
+    assert_eq!(said(GroupwiseWeights::from_bytes(&float).unwrap_err()), format!("{of_bits} floating-point weights"));
+}

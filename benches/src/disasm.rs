@@ -12,6 +12,7 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, Instruction, Int
 use crate::args::{self, Shape};
 use crate::case;
 use crate::operands::OperandArgs;
+use crate::output::say;
 
 /// Multiplies once, and prints the code of the kernels that gemmill generates for it.
 #[derive(Debug, Args)]
@@ -40,10 +41,10 @@ pub fn run(args: &DisasmArgs) -> Result<()> {
     let tier = args::tier_or_best(args.tier)?;
     let shape = Shape::checked(args.m as usize, args.n as usize, args.k as usize)?;
     let setup = args.operands.setup(tier)?;
-    println!("; {} {shape}, weights {}", args.operands.op, setup.weights);
+    say!("; {} {shape}, weights {}\n", args.operands.op, setup.weights);
     case::new(args.operands.op, &shape, &setup)?.run()?;
     for kernel in gemmill_codegen::generated() {
-        print!("{}", listing(&kernel, args.bytes));
+        say!("{}", listing(&kernel, args.bytes));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use gemmill::Tier;
 use crate::args::{self, Format, Shape, ShapeArgs};
 use crate::case::{self, Case, Setup, Verdict};
 use crate::measure::{self, Timing};
+use crate::measured;
 use crate::op::{Arithmetic, Op};
 use crate::operands::OperandArgs;
 use crate::output;
@@ -127,6 +128,8 @@ impl Measurement<'_> {
             pack_seconds: case.pack_seconds(),
             verified: matches!(verdict, Verdict::Equal { .. }),
             verified_rows: if let Verdict::Equal { rows } = verdict { rows } else { 0 },
+            cpu: gemmill_codegen::cpu_name(),
+            date: measured::today()?,
             peers,
         };
         Ok((record, verdict))

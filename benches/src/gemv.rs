@@ -13,6 +13,7 @@ use crate::groups::GroupArgs;
 use crate::hardware_dot::{self, DotArgs};
 use crate::measure;
 use crate::op::{Arithmetic, Op};
+use crate::output::{self, say};
 use crate::peak::{self, TierPeak};
 use crate::table;
 
@@ -120,10 +121,10 @@ pub fn run(args: &GemvArgs) -> Result<()> {
     }
     let dot = args.dot.of(&args.op, tier)?;
     if let (Some(dot), Format::Table) = (dot, args.format) {
-        println!("weights of bf16 by {dot}");
+        say!("weights of bf16 by {dot}\n");
     }
     let levels = levels(Caches::of_this_cpu(), (args.largest as usize) << 20);
-    print!("{}", header(args.format)?);
+    say!("{}", header(args.format)?);
     let bar = crate::progress((args.op.len() * levels.len() * args.m.len()) as u64, "products");
     let mut wrong = Vec::new();
     for &op in &args.op {
@@ -149,7 +150,7 @@ pub fn run(args: &GemvArgs) -> Result<()> {
                     wrong.push(format!("{op} {shape}: {verdict}"));
                 }
                 let line = line(args.format, &record)?;
-                bar.suspend(|| print!("{line}"));
+                bar.suspend(|| output::write_stdout(format_args!("{line}")))?;
                 bar.inc(1);
             }
         }

@@ -4,22 +4,28 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use gemmill::half::f16;
 use gemmill::quant::Bits;
-use gemmill::{Function, Gemm, IntOutput, MatMut, MatRef, PackedB, PerColumn, Requantize, RunOptions, Threads, Tier};
+use gemmill::{
+    Activation, ActivationQuantization, Dequantize, Float, Function, Gemm, IntOutput, MatMut, MatRef, PackedB,
+    PerColumn, Requantize, RunOptions, Threads, Tier,
+};
 
 use crate::args;
 use crate::groups::GroupArgs;
 use crate::hardware_dot::DotArgs;
-use crate::npy_file::{self, Array, Elements};
+use crate::npy_file::{self, Array, Elements, Written};
 use crate::npy_float::{Activations, FloatC, FloatProduct, Quantization};
 use crate::output;
 
-/// Multiplies C = A · B of npy files: u8 or i8, or f32 or f16; two dimensions, C or Fortran order.
+/// Multiplies C = A · B of npy files: u8 or i8, or f32 or f16; two dimensions, C or Fortran order. int64 and float64
+/// are taken as the first of these types that has all elements.
 ///
 /// Of integers, C is i32 without a multiplier. With one, C = zero point + round((A·B + bias) * multiplier), saturated
 /// to u8 or i8. Of floating-point numbers, C = f(A·B + bias), summed in f32 in ascending order, f being relu, gelu,
 /// silu or nothing; with --bits, B is first quantized to so many bits, with a scale for every group of each column;
-/// with --hardware-dot, A and B are first rounded to bf16.
+/// with --hardware-dot, A and B are first rounded to bf16. Of floating-point A and integer B, A is quantized row by row
+/// to u8, and C = A's scale * multiplier * (A·B) + bias.
 #[derive(Debug, Args)]
 pub struct NpyArgs {
     /// Activations, M × K
@@ -43,7 +49,7 @@ pub struct NpyArgs {
     /// Zero point of B: a number, or an i32 array with one for each column; 0 if not given
     #[arg(long, value_name = "Z|FILE.npy", allow_hyphen_values = true)]
     b_zero_point: Option<String>,
-    /// Multiplier of the requantization: a number, or an f32 array with one for each column
+    /// Multiplier of the requantization, or B's scale: a number, or an f32 array with one for each column
     #[arg(long, value_name = "X|FILE.npy", allow_hyphen_values = true)]
     multiplier: Option<String>,
     /// Zero point of C
@@ -113,6 +119,24 @@ impl NpyArgs {
             ensure!(!given || self.multiplier.is_some(), "{option} needs --multiplier: C is i32 without it");
         }
         Ok(())
+    }
+
+    /// Refuses options that products of floating-point A, quantized row by row, and integer B do not have.
+    fn check_quantized(&self) -> Result<()> {
+        let given = [
+            ("--a-zero-point", self.a_zero_point.is_some()),
+            ("--gelu", self.gelu),
+            ("--silu", self.silu),
+            ("--bits", self.bits.is_some()),
+            ("--hardware-dot", self.dot.given()),
+        ];
+        for (option, given) in given {
+            ensure!(!given, "{option} is not for floating-point A and integer B");
+        }
+        match self.c_type {
+            Some(CType::U8 | CType::I8) => bail!("--c-type: products of floating-point A are f32 or f16"),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses options that floating-point products do not have; otherwise the type of C.
@@ -250,17 +274,18 @@ pub fn run(args: &NpyArgs) -> Result<()> {
     );
     ensure!(m.checked_mul(n).is_some_and(|len| len <= isize::MAX as usize / 4), "C would be {m} x {n}: too large");
     let threads = args.threads.map_or(Threads::Auto, Threads::Max);
-    let done = || println!("{}: {m} x {n}, tier {tier}", args.output.display());
+    let done = || output::write_stdout(format_args!("{}: {m} x {n}, tier {tier}\n", args.output.display()));
     let are_floats = is_float(&a, &args.a)?;
+    let quantizes = are_floats && !is_float(&b, &args.b)?;
     ensure!(
-        are_floats == is_float(&b, &args.b)?,
-        "{} is {} and {} is {}: expected integers (u8, i8) in both, or floating-point numbers (f32, f16) in both",
+        quantizes || are_floats == is_float(&b, &args.b)?,
+        "{} is {} and {} is {}: expected integers (u8, i8) in B where they are in A",
         args.a.display(),
         a.elements.dtype(),
         args.b.display(),
         b.elements.dtype()
     );
-    if are_floats {
+    if are_floats && !quantizes {
         let c = args.check_float()?;
         let bias = args.bias.as_ref().map(|path| floats(path, n, "column of B")).transpose().context("--bias")?;
         spinner.set_message("multiplying");
@@ -268,10 +293,13 @@ pub fn run(args: &NpyArgs) -> Result<()> {
         let product = FloatProduct { a: &a, b: &b, quantization, hardware_dot, shape, bias, function, tier, threads };
         product.write(c, &args.output)?;
         spinner.finish_and_clear();
-        done();
-        return Ok(());
+        return done();
     }
-    args.check_integer()?;
+    if quantizes {
+        args.check_quantized()?
+    } else {
+        args.check_integer()?
+    }
     let or_zero = |text: &'_ Option<String>| text.clone().unwrap_or_else(|| "0".to_owned());
     let a_zero_points = zero_point(&or_zero(&args.a_zero_point), m, "row of A").context("--a-zero-point")?;
     let b_zero_points = zero_point(&or_zero(&args.b_zero_point), n, "column of B").context("--b-zero-point")?;
@@ -288,11 +316,12 @@ pub fn run(args: &NpyArgs) -> Result<()> {
     match &a.elements {
         Elements::U8(data) => product.of_u8(a.view(data)?),
         Elements::I8(data) => product.of_i8(a.view(data)?),
+        Elements::F32(data) => product.of_floats(a.view(data)?),
+        Elements::F16(data) => product.of_floats(a.view(data)?),
         other => bail!("{}: its dtype is {}: expected u8 or i8", args.a.display(), other.dtype()),
     }?;
     spinner.finish_and_clear();
-    done();
-    Ok(())
+    done()
 }
 
 /// A product of integers whose operands were checked.
@@ -303,6 +332,35 @@ struct Product<'a> {
     threads: Threads,
     m: usize,
     n: usize,
+}
+
+impl Product<'_> {
+    /// A is quantized row by row to u8; C is f32 or f16.
+    fn of_floats<A: Activation>(&self, a: MatRef<'_, A>) -> Result<()> {
+        let args = self.args;
+        let scale =
+            args.multiplier.as_ref().map(|text| multiplier(text, self.n)).transpose().context("--multiplier")?;
+        let bias = args.bias.as_ref().map(|path| floats(path, self.n, "column of B")).transpose().context("--bias")?;
+        let mut output = Dequantize::new(scale.as_ref().map_or(PerColumn::Tensor(1.0), NumberOrArray::as_per_column));
+        if let Some(bias) = &bias {
+            output = output.bias(bias);
+        }
+        if args.relu {
+            output = output.relu();
+        }
+        match args.c_type {
+            Some(CType::F16) => self.quantized(a, output.to::<f16>()),
+            _ => self.quantized(a, output),
+        }
+    }
+
+    fn quantized<A: Activation, C: Float + Written>(&self, a: MatRef<'_, A>, output: Dequantize<'_, C>) -> Result<()> {
+        let how = ActivationQuantization::DynamicPerRow;
+        let gemm = Gemm::<A, C>::builder(&self.packed, output).a_quantization(how).threads(self.threads).build()?;
+        let mut c = vec![C::default(); self.m * self.n];
+        gemm.run(a, &mut MatMut::row_major(&mut c, self.m, self.n)?)?;
+        npy_file::write(&self.args.output, &c, [self.m, self.n])
+    }
 }
 
 /// The product for one type of A. A macro, because the library seals the traits that a generic function would name.

@@ -1,4 +1,5 @@
-//! `.npy` files: one- and two-dimensional arrays of u8, i8, i32, f32 and f16, C or Fortran order.
+//! `.npy` files: one- and two-dimensional arrays of u8, i8, i32, f32 and f16, C or Fortran order; and of int64 and
+//! float64, what numpy makes of lists, where every element is one of these types.
 
 use std::io::Write;
 use std::path::Path;
@@ -95,7 +96,9 @@ impl Array {
             "<i4" => Elements::I32(words(exactly(rest, len, 4)?).map(i32::from_le_bytes).collect()),
             "<f4" => Elements::F32(words(exactly(rest, len, 4)?).map(f32::from_le_bytes).collect()),
             "<f2" => Elements::F16(words(exactly(rest, len, 2)?).map(f16::from_le_bytes).collect()),
-            _ => bail!("its dtype is {descriptor}: expected u8, i8, i32, f32 or f16 (little-endian)"),
+            "<i8" => narrow_integers(words(exactly(rest, len, 8)?).map(i64::from_le_bytes))?,
+            "<f8" => Elements::F32(narrow_floats(words(exactly(rest, len, 8)?).map(f64::from_le_bytes))?),
+            _ => bail!("its dtype is {descriptor}: expected u8, i8, i32, f32 or f16, int64 or float64 (little-endian)"),
         };
         Ok(Array { elements, shape: header.shape, fortran: header.layout.is_fortran() })
     }
@@ -139,7 +142,33 @@ fn exactly(data: &[u8], len: usize, size: usize) -> Result<&[u8]> {
     Ok(data)
 }
 
-fn words<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
+/// u8 where none is negative and all fit, otherwise i8 where all fit, otherwise i32.
+fn narrow_integers(elements: impl Iterator<Item = i64> + Clone) -> Result<Elements> {
+    fn all<T: TryFrom<i64>>(elements: impl Iterator<Item = i64>) -> Option<Vec<T>> {
+        elements.map(|x| T::try_from(x).ok()).collect()
+    }
+    if let Some(bytes) = all(elements.clone()) {
+        return Ok(Elements::U8(bytes));
+    }
+    if let Some(bytes) = all(elements.clone()) {
+        return Ok(Elements::I8(bytes));
+    }
+    match elements.clone().enumerate().find(|&(_, x)| i32::try_from(x).is_err()) {
+        Some((place, x)) => bail!("its dtype is int64, and element {place} is {x}: expected numbers of 32 bits"),
+        None => Ok(Elements::I32(all(elements).unwrap_or_default())),
+    }
+}
+
+fn narrow_floats(elements: impl Iterator<Item = f64>) -> Result<Vec<f32>> {
+    let narrow = |(place, x): (usize, f64)| {
+        let is_exact = x.is_nan() || f64::from(x as f32) == x;
+        ensure!(is_exact, "its dtype is float64, and element {place} is {x}, which is no f32: save it as float32");
+        Ok(x as f32)
+    };
+    elements.enumerate().map(narrow).collect()
+}
+
+fn words<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> + Clone {
     data.as_chunks::<N>().0.iter().copied()
 }
 

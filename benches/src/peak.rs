@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::args::{self, Format};
 use crate::measure;
 use crate::op::Arithmetic;
+use crate::output::say;
 
 /// Buffer sizes that reading is measured over, bytes.
 const BUFFERS: [usize; 6] = [16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 128 << 20];
@@ -152,17 +153,23 @@ pub fn run(args: &PeakArgs) -> Result<()> {
     bar.finish_and_clear();
     let limits = Limits { cpu: gemmill_codegen::cpu_name(), sequences_gmacs, read_gbs };
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string(&limits)?),
+        Format::Json => say!("{}\n", serde_json::to_string(&limits)?),
         Format::Csv => {
-            println!("what,value,unit");
-            limits.sequences_gmacs.iter().for_each(|(name, x)| println!("{name},{x},GMAC/s"));
-            limits.read_gbs.iter().for_each(|(bytes, x)| println!("read {},{x},GB/s", size_name(*bytes)));
+            say!("what,value,unit\n");
+            for (name, x) in &limits.sequences_gmacs {
+                say!("{name},{x},GMAC/s\n");
+            }
+            for (bytes, x) in &limits.read_gbs {
+                say!("read {},{x},GB/s\n", size_name(*bytes));
+            }
         }
         Format::Table => {
-            println!("{}", crate::summary::machine()?);
-            print!("{}", sequence_table(&limits.sequences_gmacs));
-            println!("\n{:<12} {:>8}", "read", "GB/s");
-            limits.read_gbs.iter().for_each(|(bytes, x)| println!("{:<12} {x:>8.1}", size_name(*bytes)));
+            say!("{}\n", crate::summary::machine()?);
+            say!("{}", sequence_table(&limits.sequences_gmacs));
+            say!("\n{:<12} {:>8}\n", "read", "GB/s");
+            for (bytes, x) in &limits.read_gbs {
+                say!("{:<12} {x:>8.1}\n", size_name(*bytes));
+            }
         }
     }
     Ok(())

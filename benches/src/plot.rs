@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::output;
+use crate::output::{self, say};
 use crate::table::{self, Record};
 
 /// Draws a roofline and a bar chart of the results of `gemm --format json`.
 #[derive(Debug, Args)]
 pub struct PlotArgs {
-    /// Results: JSON lines
-    #[arg(value_name = "RESULT.json")]
+    /// Results: JSON lines; - for standard input
+    #[arg(value_name = "RESULT.json|-")]
     results: PathBuf,
     /// Picture to write; its name ends in .svg or .png
     #[arg(short, long, value_name = "FILE.svg|FILE.png")]
@@ -35,6 +35,13 @@ enum Kind {
 const WIDTH: u32 = 1100;
 const ROOFLINE_HEIGHT: u32 = 640;
 const BAR_HEIGHT: u32 = 20;
+/// Bars of a picture: more could not be read. The first results have them; the caption says so.
+const MOST_BARS: usize = 200;
+/// Characters of a label.
+const MOST_CHARACTERS: usize = 40;
+/// Speeds and rates that a picture can have, from a thousandth of a portable core to a machine room, in GMAC/s and
+/// GB/s.
+const RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e9;
 /// The font of all charts: [`register_font`] makes it known.
 pub const FONT: &str = "sans-serif";
 /// Colors of series, apart for all eyes.
@@ -53,9 +60,10 @@ pub fn run(args: &PlotArgs) -> Result<()> {
     if !["svg", "png"].contains(&format.as_str()) {
         bail!("{}: the name has to end in .svg or .png", args.output.display());
     }
-    let records = table::read(&args.results)?;
-    if let Some(r) = records.iter().find(|r| !(r.gmacs.is_finite() && r.gmacs > 0.0)) {
-        bail!("{}: {} has a speed of {}", args.results.display(), r.shape(), r.gmacs);
+    let mut records = table::read(&args.results)?;
+    for r in &mut records {
+        check(r).with_context(|| args.results.display().to_string())?;
+        make_printable(r);
     }
     register_font()?;
     let height = match args.kind {
@@ -70,8 +78,69 @@ pub fn run(args: &PlotArgs) -> Result<()> {
             draw(&BitMapBackend::new(path, (WIDTH, height)).into_drawing_area(), &records, args.kind)
         }
     })?;
-    println!("{}: {} results", args.output.display(), records.len());
+    say!("{}: {} results\n", args.output.display(), records.len());
     Ok(())
+}
+
+/// Refuses figures that no axis has room for.
+fn check(r: &Record) -> Result<()> {
+    let figures =
+        [("speed", Some(r.gmacs)), ("peak", r.peak_gmacs), ("rate of L2", r.l2_gbs), ("rate of memory", r.memory_gbs)];
+    for (what, figure) in figures {
+        let Some(figure) = figure.filter(|figure| !RANGE.contains(figure)) else { continue };
+        bail!("{} has a {what} of {figure}: expected {:e} to {:e}", r.shape(), RANGE.start(), RANGE.end());
+    }
+    Ok(())
+}
+
+/// Texts without what is no text in a picture, and no longer than there is room for.
+fn make_printable(r: &mut Record) {
+    let clean = |text: &mut String| {
+        let replaced = |c: char| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c };
+        let mut short: String = text.chars().take(MOST_CHARACTERS).map(replaced).collect();
+        if text.chars().count() > MOST_CHARACTERS {
+            short.push('…');
+        }
+        *text = short;
+    };
+    [&mut r.op, &mut r.weights, &mut r.tier, &mut r.sequence, &mut r.cpu, &mut r.date].into_iter().for_each(clean);
+    r.label.iter_mut().for_each(clean);
+}
+
+/// CPU, threads and date of the results.
+fn origin(records: &[Record]) -> String {
+    let distinct = |of: fn(&Record) -> String| {
+        let mut all: Vec<String> = records.iter().map(of).filter(|text| !text.is_empty()).collect();
+        all.dedup();
+        match &all[..] {
+            [] => "unknown".to_owned(),
+            [one] => one.clone(),
+            [first, ..] if all.iter().all(|text| text == first) => first.clone(),
+            [first, ..] => format!("{first} and others"),
+        }
+    };
+    let threads = |pick: fn(usize, usize) -> usize| records.iter().map(|r| r.threads).reduce(pick).unwrap_or(1);
+    let threads = match (threads(usize::min), threads(usize::max)) {
+        (1, 1) => "1 thread".to_owned(),
+        (low, high) if low == high => format!("{low} threads"),
+        (low, high) => format!("{low} to {high} threads"),
+    };
+    format!("{}, {threads}, {}", distinct(|r| r.cpu.clone()), distinct(|r| r.date.clone()))
+}
+
+/// The peak of each tier with each number of threads, in the order of the results.
+fn roofs(records: &[Record]) -> Vec<(String, f64)> {
+    let mut roofs: Vec<(String, f64)> = Vec::new();
+    for r in records {
+        let Some(peak) = r.peak_gmacs.map(|peak| peak * r.threads.max(1) as f64) else { continue };
+        let threads = if r.threads == 1 { String::new() } else { format!(", {} threads", r.threads) };
+        let name = format!("{}{threads}", r.tier);
+        match roofs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = known.max(peak),
+            None => roofs.push((name, peak)),
+        }
+    }
+    roofs
 }
 
 /// Text is drawn from the binary itself: no machine is asked for its fonts.
@@ -100,8 +169,7 @@ pub fn drawn<T, E: std::error::Error + Send + Sync>(result: Result<T, DrawingAre
 }
 
 fn bars_height(records: &[Record]) -> u32 {
-    // A picture of more bars than this could be neither drawn nor read.
-    BAR_HEIGHT * records.len().min(1000) as u32 + 130
+    BAR_HEIGHT * records.len().min(MOST_BARS) as u32 + 130
 }
 
 /// The operations of the results, each with its color.
@@ -128,8 +196,12 @@ fn color(series: &[(String, RGBColor)], r: &Record) -> RGBColor {
 
 /// Multiply-accumulates per byte of A, B and C.
 fn intensity(r: &Record) -> f64 {
-    let bytes = if r.bytes > 0 { r.bytes as f64 } else { (r.m * r.k + r.k * r.n + r.m * r.n) as f64 };
-    (r.shape().macs() / bytes.max(1.0)).max(1e-3)
+    let bytes = if r.bytes > 0 {
+        r.bytes as f64
+    } else {
+        r.m as f64 * r.k as f64 + r.k as f64 * r.n as f64 + r.m as f64 * r.n as f64
+    };
+    (r.shape().macs() / bytes.max(1.0)).clamp(1e-3, 1e6)
 }
 
 fn greatest(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -137,8 +209,8 @@ fn greatest(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn roofline<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record]) -> Result<()> {
-    let threads = records.iter().map(|r| r.threads).max().unwrap_or(1) as f64;
-    let peak = greatest(records.iter().filter_map(|r| r.peak_gmacs)).map(|p| p * threads);
+    let peaks = roofs(records);
+    let peak = greatest(peaks.iter().map(|(_, peak)| *peak));
     let fastest = greatest(records.iter().map(|r| r.gmacs)).unwrap_or(1.0);
     let slowest = records.iter().map(|r| r.gmacs).fold(fastest, f64::min);
     let x_low = records.iter().map(intensity).fold(0.5, f64::min) / 1.5;
@@ -146,7 +218,7 @@ fn roofline<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record
     let y_high = peak.unwrap_or(fastest).max(fastest) * 2.0;
     let mut chart = drawn(
         ChartBuilder::on(area)
-            .caption("Roofline, one point per shape", (FONT, 22))
+            .caption(format!("Roofline, one point per shape: {}", origin(records)), (FONT, 16))
             .margin(15)
             .x_label_area_size(50)
             .y_label_area_size(70)
@@ -175,11 +247,12 @@ fn roofline<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record
             .label(format!("{name}: {gbs:.0} GB/s"))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style.stroke_width(2)));
     }
-    if let Some(peak) = peak {
-        let line = LineSeries::new([(x_low, peak), (x_high, peak)], RED.stroke_width(2));
-        drawn(chart.draw_series(line))?
-            .label(format!("sequence peak: {peak:.0} GMAC/s"))
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], RED.stroke_width(2)));
+    // Each tier's, in red that pales from the first to the last.
+    for (i, (name, peak)) in peaks.into_iter().enumerate() {
+        let style = RED.mix(1.0 / (1.0 + i as f64 * 0.5)).stroke_width(2);
+        drawn(chart.draw_series(LineSeries::new([(x_low, peak), (x_high, peak)], style)))?
+            .label(format!("{name}: sequence peak {peak:.0} GMAC/s"))
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
     for (name, color) in series(records) {
         let points = records.iter().filter(|r| series_name(r) == name).map(|r| (intensity(r), r.gmacs));
@@ -198,20 +271,30 @@ fn roofline<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record
     )
 }
 
-/// A number on a logarithmic axis.
+/// A number on an axis: three digits, none of them a zero behind the point.
 fn short(x: f64) -> String {
-    if x >= 10.0 { format!("{x:.0}") } else { format!("{x:.2}") }
+    if x.abs() >= 100.0 || x == 0.0 {
+        return format!("{x:.0}");
+    }
+    let digits = (2.0 - x.abs().log10().floor()).clamp(0.0, 9.0) as usize;
+    let text = format!("{x:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 fn bars<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record]) -> Result<()> {
-    let shown = &records[..records.len().min(1000)];
-    let peak = greatest(shown.iter().filter_map(|r| r.peak_gmacs));
+    let shown = &records[..records.len().min(MOST_BARS)];
+    let of_all = match shown.len() < records.len() {
+        true => format!(", the first {MOST_BARS} of {} results", records.len()),
+        false => String::new(),
+    };
+    let peak_of = |r: &Record| r.peak_gmacs.map(|peak| peak * r.threads.max(1) as f64);
+    let peak = greatest(shown.iter().filter_map(peak_of));
     let fastest = greatest(shown.iter().map(|r| r.gmacs)).unwrap_or(1.0);
     let right = fastest.max(peak.unwrap_or(0.0)) * 1.2;
     let count = shown.len() as f64;
     let mut chart = drawn(
         ChartBuilder::on(area)
-            .caption("GMAC/s by shape", (FONT, 22))
+            .caption(format!("GMAC/s by shape{of_all}: {}", origin(records)), (FONT, 16))
             .margin(15)
             .x_label_area_size(45)
             .y_label_area_size(310)
@@ -222,7 +305,8 @@ fn bars<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record]) -
             .configure_mesh()
             .disable_y_mesh()
             .y_labels(0)
-            .x_desc("GMAC/s; the line is the sequence peak of one core")
+            .x_desc("GMAC/s; red: the sequence peak of the tier's cores")
+            .x_label_formatter(&|x| short(*x))
             .label_style((FONT, 14))
             .draw(),
     )?;
@@ -254,8 +338,8 @@ fn bars<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, records: &[Record]) -
         let at = (pixels_x.start - base_x - 8, y - base_y);
         drawn(area.draw(&Text::new(name(r), at, beside(HPos::Right))))?;
     }
-    if let Some(peak) = peak {
-        drawn(chart.draw_series([PathElement::new([(peak, 0.0), (peak, count)], RED.stroke_width(2))]))?;
-    }
+    let marks = shown.iter().enumerate().filter_map(|(i, r)| Some((i as f64, peak_of(r)?)));
+    let mark = |(top, peak): (f64, f64)| PathElement::new([(peak, top), (peak, top + 1.0)], RED.stroke_width(2));
+    drawn(chart.draw_series(marks.map(mark)))?;
     Ok(())
 }

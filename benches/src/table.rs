@@ -53,6 +53,11 @@ pub struct Record {
     /// Rows of C that were compared.
     #[serde(default)]
     pub verified_rows: usize,
+    /// The CPU, and the day (UTC).
+    #[serde(default)]
+    pub cpu: String,
+    #[serde(default)]
+    pub date: String,
     /// GMAC/s of each peer, measured in turns with this one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub peers: BTreeMap<String, f64>,
@@ -181,7 +186,11 @@ fn verdict(r: &Record) -> &'static str {
 
 /// Reads JSON lines as `gemm --format json` prints them.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let text = match path.as_os_str() == "-" {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    let text = text.with_context(|| format!("{}: cannot be read", path.display()))?;
     let mut records = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let record: Record = serde_json::from_str(line)
@@ -221,6 +230,8 @@ mod tests {
             pack_seconds: 0.0,
             verified: true,
             verified_rows: 1,
+            cpu: "a CPU".into(),
+            date: "2026-12-01".into(),
             peers: BTreeMap::from([("other".to_owned(), 25.0)]),
         }
     }

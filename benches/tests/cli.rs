@@ -89,7 +89,8 @@ fn npy_refuses_bad_input() -> TestResult {
     s.npy("wide.npy", "|u1", false, "(2, 4)", &[0; 8])?;
     s.npy("vector.npy", "|u1", false, "(3,)", &[0; 3])?;
     s.npy("float.npy", "<f4", false, "(2, 3)", &[0; 24])?;
-    s.npy("double.npy", "<f8", false, "(2, 3)", &[0; 48])?;
+    s.npy("complex.npy", "<c8", false, "(2, 3)", &[0; 48])?;
+    s.npy("floatB.npy", "<f4", false, "(3, 2)", &[0; 24])?;
     s.npy("short.npy", "|u1", false, "(2, 3)", &[0; 5])?;
     s.npy("huge.npy", "|u1", false, "(9223372036854775807, 9223372036854775807)", &[0; 5])?;
     s.npy("z2.npy", "<i4", false, "(2, 3)", &[0; 24])?;
@@ -101,15 +102,16 @@ fn npy_refuses_bad_input() -> TestResult {
         ("text.npy", "text.npy: not a usable npy file"),
         ("wide.npy", "the shapes do not fit"),
         ("vector.npy", "1 dimensions: expected 2"),
-        ("float.npy", "float.npy is f32 and B.npy is i8: expected integers (u8, i8) in both, or"),
         ("z2.npy", "its dtype is i32: expected u8, i8, f32 or f16"),
-        ("double.npy", "its dtype is '<f8'"),
+        ("complex.npy", "its dtype is '<c8'"),
         ("short.npy", "the shape needs 6 bytes of data, the file holds 5"),
         ("huge.npy", "overflow"),
     ] {
         s.refused(&["npy", a, "B.npy", "-o", "C.npy"], message)?;
     }
     s.refused(&["npy", "A.npy", "float.npy", "-o", "C.npy"], "the shapes do not fit")?;
+    let both = "A.npy is u8 and floatB.npy is f32: expected integers (u8, i8) in B where they are in A";
+    s.refused(&["npy", "A.npy", "floatB.npy", "-o", "C.npy"], both)?;
     s.refused(&["npy", "A.npy", "B.npy", "-o", "no/such/C.npy"], "there is no folder")?;
     s.refused(&["npy", "A.npy", "B.npy", "-o", "."], "is a folder")?;
     let with = |more: &[&'static str]| [&["npy", "A.npy", "B.npy", "-o", "C.npy"], more].concat();

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! KernelDesc ──────→ families::int8 ───┐
-//! FloatKernelDesc ─→ families::float ──┼─→ frame ─→ x86::lowering (tier) ─→ executable memory (W^X) ─→ Kernel::run(args)
+//! FloatKernelDesc ─→ families::float ──┼─→ frame ─→ x86::lowering (tier) ─→ machine::executable ─→ Kernel::run(args)
 //! GroupKernelDesc ─→ families::groups ─┘
 //!                         └─→ portable (plain Rust, the same arguments)
 //! ```

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use gemmill::Tier;
 
+use crate::output::say;
 use crate::{output, summary};
 use figures::{Effort, Figures};
 use page::Age;
@@ -68,7 +69,7 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
         }
         let effort = Effort { seconds: args.seconds, peer: args.peer.clone() };
         for measurement in &all {
-            println!("{}: {}", measurement.name, measurement.title);
+            say!("{}: {}\n", measurement.name, measurement.title);
             let sheet = measure(measurement, &effort, &args.root)?;
             fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
             write(&folder.join(format!("{}.csv", sheet.name)), &sheet.to_csv()?)?;
@@ -94,7 +95,7 @@ fn measure(measurement: &Measurement, effort: &Effort, root: &Path) -> Result<Sh
     sheet.say("title", &*measurement.title);
     sheet.say("about", measurement.about);
     sheet.say("cpu", summary::cpu());
-    sheet.say("date", date(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()));
+    sheet.say("date", today()?);
     sheet.say("commit", commit(root));
     sheet.say("tier", if measurement.tier == TierOf::Row { "as the rows say".to_owned() } else { tier.to_string() });
     let threads = match measurement.what {
@@ -145,7 +146,7 @@ fn render(folder: &Path, root: &Path, check: bool) -> Result<()> {
     if !stale.is_empty() {
         bail!("{}: not what the CSV files make: {}; run `measure --render`", folder.display(), stale.join(", "));
     }
-    println!("{}: {} tables, {} files", folder.display(), sheets.len(), made.len());
+    say!("{}: {} tables, {} files\n", folder.display(), sheets.len(), made.len());
     Ok(())
 }
 
@@ -164,6 +165,11 @@ fn commit(root: &Path) -> String {
         (Some(commit), _) => format!("{commit} with changes"),
         (None, _) => "unknown".to_owned(),
     }
+}
+
+/// Today, UTC, as year-month-day.
+pub fn today() -> Result<String> {
+    Ok(date(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))
 }
 
 /// The day of seconds since 1970, UTC, as year-month-day.

@@ -30,6 +30,8 @@ pub enum CodegenError {
     Assemble(String),
     /// The system refused executable memory.
     Memory(String),
+    /// A word in `GEMMILL_PROFILE` that names no profiler.
+    Profile(String),
     /// This CPU does not run the tier.
     Tier(TierError),
 }
@@ -40,6 +42,9 @@ impl fmt::Display for CodegenError {
             CodegenError::Unsupported(what) => f.write_str(what),
             CodegenError::Assemble(e) => write!(f, "assembler: {e}"),
             CodegenError::Memory(e) => write!(f, "executable memory: {e}"),
+            CodegenError::Profile(word) => {
+                write!(f, "GEMMILL_PROFILE: expected perfmap, jitdump or both with a comma, given {word:?}")
+            }
             CodegenError::Tier(e) => e.fmt(f),
         }
     }
@@ -216,6 +221,6 @@ fn machine<D: Description>(desc: &D, code: MachineCode) -> Result<Code, CodegenE
     if let Some(feature) = code.features.missing() {
         return Err(TierError::Missing { tier: desc.tier(), feature }.into());
     }
-    crate::kernel::profile::register(desc, executable.bytes());
+    crate::kernel::profile::register(desc, executable.bytes())?;
     Ok(Code::Machine(executable))
 }

@@ -10,15 +10,20 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock};
 
+use crate::kernel::CodegenError;
+
 /// The environment variable that turns registration on.
 const PROFILE_VARIABLE: &str = "GEMMILL_PROFILE";
 
 /// Tells the profilers that were asked for about a new kernel. A file that cannot be written is not an error: it is the
 /// profile that is poorer, not the product.
-pub(crate) fn register(name: &impl Display, code: &[u8]) {
-    static SINKS: OnceLock<Mutex<Sinks>> = OnceLock::new();
-    let sinks = SINKS.get_or_init(|| Mutex::new(Sinks::from_environment()));
-    let Ok(mut sinks) = sinks.lock() else { return };
+///
+/// # Errors
+/// [`CodegenError::Profile`] if the variable asks for what is no profiler.
+pub(crate) fn register(name: &impl Display, code: &[u8]) -> Result<(), CodegenError> {
+    static SINKS: OnceLock<Result<Mutex<Sinks>, CodegenError>> = OnceLock::new();
+    let sinks = SINKS.get_or_init(|| Sinks::from_environment().map(Mutex::new)).as_ref().map_err(Clone::clone)?;
+    let Ok(mut sinks) = sinks.lock() else { return Ok(()) };
     if let Some(map) = &mut sinks.perf_map {
         let _ = write_perf_map(map, &name.to_string(), code.as_ptr() as u64, code.len());
     }
@@ -26,6 +31,7 @@ pub(crate) fn register(name: &impl Display, code: &[u8]) {
     if let Some(dump) = &mut sinks.jitdump {
         let _ = dump.load(&name.to_string(), code);
     }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -36,7 +42,7 @@ struct Sinks {
 }
 
 impl Sinks {
-    fn from_environment() -> Sinks {
+    fn from_environment() -> Result<Sinks, CodegenError> {
         let wanted = std::env::var(PROFILE_VARIABLE).unwrap_or_default();
         let mut sinks = Sinks::default();
         for kind in wanted.split(',') {
@@ -47,10 +53,14 @@ impl Sinks {
                 }
                 #[cfg(target_os = "linux")]
                 "jitdump" => sinks.jitdump = Jitdump::create().ok(),
-                _ => {}
+                // Nothing at all, and what other systems do not have.
+                "" => {}
+                #[cfg(not(target_os = "linux"))]
+                "jitdump" => {}
+                unknown => return Err(CodegenError::Profile(unknown.to_owned())),
             }
         }
-        sinks
+        Ok(sinks)
     }
 }
 

@@ -111,6 +111,12 @@ impl Features {
 
     const CONDITIONS: [Condition; 5] = [
         Condition {
+            of: Features((1 << Features::ANNOUNCED.len()) - 1),
+            met: Features::CODE_PERMISSION,
+            name: "the operating system's permission to run generated code",
+            xcr0: 0,
+        },
+        Condition {
             of: Features(((1 << Features::ANNOUNCED.len()) - 1) & !Features::AMX.0),
             met: Features::AVX_STATE,
             name: "operating-system support of YMM registers",
@@ -129,12 +135,6 @@ impl Features {
             xcr0: 1 << 17 | 1 << 18,
         },
         Condition { of: Features::AMX, met: Features::AMX_PERMISSION, name: TILES_PERMITTED, xcr0: 0 },
-        Condition {
-            of: Features((1 << Features::ANNOUNCED.len()) - 1),
-            met: Features::CODE_PERMISSION,
-            name: "the operating system's permission to run generated code",
-            xcr0: 0,
-        },
     ];
 
     /// Both sets.

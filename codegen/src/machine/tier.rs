@@ -87,7 +87,7 @@ impl Tier {
         }
     }
 
-    /// The best tier that this CPU runs, or the one that `GEMMILL_TIER` names if that is set.
+    /// The best tier that this CPU runs, or the one that `GEMMILL_TIER` names if that is set, and not empty.
     ///
     /// The environment is read once, by the first call.
     ///
@@ -96,9 +96,9 @@ impl Tier {
     pub fn best() -> Result<Tier, TierError> {
         static BEST: OnceLock<Result<Tier, TierError>> = OnceLock::new();
         BEST.get_or_init(|| match std::env::var(TIER_VARIABLE) {
-            Ok(name) => name.parse::<Tier>()?.require(),
+            Ok(name) if !name.is_empty() => name.parse::<Tier>()?.require(),
             Err(VarError::NotUnicode(name)) => Err(TierError::Unknown { name: name.to_string_lossy().into_owned() }),
-            Err(VarError::NotPresent) => {
+            Ok(_) | Err(VarError::NotPresent) => {
                 let needed = Tier::ALL.into_iter().fold(Features::NONE, |all, tier| all.and(tier.features()));
                 let native = select(offered_for(needed), None)?;
                 Ok(Tier::ALL.into_iter().filter(|&tier| is_interpreted(tier)).fold(native, Tier::max))

@@ -29,7 +29,10 @@ pub(super) fn largest_sum<T: Weight>(b: MatRef<'_, T>, zero_points: &Expanded<'_
     let (low, high, moved) = if T::SIGNED { (-128, 127, 0) } else { (0, 255, -128) };
     let furthest = zero_points.iter().map(|z| (high - z).max(z - low)).max().unwrap_or(0);
     let of_any = (FURTHEST * u64::from(furthest.unsigned_abs())).saturating_mul(b.rows() as u64);
-    if of_any <= i32::MAX as u64 || b.cols() == 0 {
+    if b.cols() == 0 {
+        return 0;
+    }
+    if of_any <= i32::MAX as u64 {
         return of_any;
     }
     let mut largest = 0;

@@ -130,7 +130,7 @@ fn more_features_never_make_a_worse_choice() {
     }
     for tier in Tier::ALL {
         let exactly = tier.features().and(Features::AVX_STATE).and(Features::AVX512_STATE);
-        let exactly = exactly.and(Features::AMX_STATE).and(Features::AMX_PERMISSION);
+        let exactly = exactly.and(Features::AMX_STATE).and(Features::AMX_PERMISSION).and(Features::CODE_PERMISSION);
         assert_eq!(select(exactly, None), Ok(tier), "a machine that has the features of {tier} and no others");
     }
 }
