@@ -69,8 +69,8 @@
 
 /**
  * What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what
- * was given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS and GEMMILL_STATUS_INTERNAL (handles
- * that would have been created are null).
+ * was given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS, of GEMMILL_STATUS_INTERNAL and of runs
+ * with GEMMILL_STATUS_OUT_OF_MEMORY (handles that would have been created are null).
  */
 typedef enum {
     /**
@@ -1121,8 +1121,9 @@ gemmill_status gemmill_gemm_prepare(const gemmill_gemm *gemm);
  * overlap each other or C another operand; GEMMILL_STATUS_MISMATCH if options are not for m rows;
  * GEMMILL_STATUS_BAD_NUMBER if a row to quantize by itself holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options
  * that the operation has no use for;
- * GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C
- * being written in part; pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
+ * GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks and
+ * GEMMILL_STATUS_OUT_OF_MEMORY, C being written in part; pointers. C is untouched after all others but
+ * GEMMILL_STATUS_INTERNAL.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K,
  * N and strides reach; nobody writes to A's, or uses C's, meanwhile.
@@ -2134,8 +2135,8 @@ gemmill_status gemmill_float_gemm_hardware_dot(const gemmill_float_gemm *gemm, i
  * GEMMILL_STATUS_OVERLAP if rows of C overlap each other or C another operand; GEMMILL_STATUS_BAD_NUMBER if a row to
  * quantize holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options that the operation has no use for;
  * GEMMILL_STATUS_MACHINE_CODE;
- * GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C being written in part;
- * pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
+ * GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks and GEMMILL_STATUS_OUT_OF_MEMORY,
+ * C being written in part; pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
  *
  * Requires: gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K,
  * N and strides reach; nobody writes to A's, or uses C's, meanwhile.

@@ -45,8 +45,9 @@ pub unsafe extern "C" fn gemmill_gemm_prepare(gemm: *const Gemm) -> Status {
 /// overlap each other or C another operand; GEMMILL_STATUS_MISMATCH if options are not for m rows;
 /// GEMMILL_STATUS_BAD_NUMBER if a row to quantize by itself holds an infinity; GEMMILL_STATUS_UNSUPPORTED for options
 /// that the operation has no use for;
-/// GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks, C
-/// being written in part; pointers. C is untouched after all others but GEMMILL_STATUS_INTERNAL.
+/// GEMMILL_STATUS_MACHINE_CODE; GEMMILL_STATUS_THREADS for threads of the caller's own that did not run all tasks and
+/// GEMMILL_STATUS_OUT_OF_MEMORY, C being written in part; pointers. C is untouched after all others but
+/// GEMMILL_STATUS_INTERNAL.
 ///
 /// # Safety
 /// gemm is a handle that is not destroyed meanwhile, options one or null; a and c have the elements that m, K, N and

@@ -339,11 +339,12 @@ impl<'a, T: Weight> PackBuilder<'a, T> {
             Threads::Auto | Threads::Max(_) if k.saturating_mul(n) < MIN_WEIGHTS_FOR_THREADS => Threads::Max(1),
             threads => threads,
         };
-        // The packed form, vectors of panels that are searched, and 48 bytes for each step of a panel while it is
-        // searched, in pieces too small to be asked for.
+        // The packed form, and 16 bytes for each step of a panel, in pieces too small to be asked for. Where there is
+        // something to search for, vectors are there twice for a while, and steps take more.
+        let (times, of_step) = if dots { (1, 16) } else { (2, 48) };
         let steps: usize = blocks.iter().map(|block| block.steps(layout.step_depth())).sum();
-        let of_steps = steps.saturating_mul(48).saturating_mul(panels.len());
-        require("packed weights", k.saturating_mul(padded).saturating_mul(2).saturating_add(of_steps))?;
+        let of_steps = steps.saturating_mul(of_step).saturating_mul(panels.len());
+        require("packed weights", k.saturating_mul(padded).saturating_mul(times).saturating_add(of_steps))?;
         let mut drafts = Draft::of_panels(&panels, layout, &mut corrections);
         if let Some(mut stored) = stored {
             for draft in &mut drafts {
