@@ -7,8 +7,8 @@ use gemmill::Error;
 use crate::call;
 
 /// What a call gives back. After any other than GEMMILL_STATUS_OK, gemmill_last_error says what was expected and what
-/// was given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS, of GEMMILL_STATUS_INTERNAL and of runs
-/// with GEMMILL_STATUS_OUT_OF_MEMORY (handles that would have been created are null).
+/// was given, and outputs are untouched, but for those of GEMMILL_STATUS_THREADS, of GEMMILL_STATUS_INTERNAL and of
+/// runs with GEMMILL_STATUS_OUT_OF_MEMORY (handles that would have been created are null).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
