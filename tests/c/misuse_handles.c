@@ -146,7 +146,9 @@ static void weights(void)
     OK(gemmill_weights_create(GEMMILL_TYPE_I8, NULL, 0, N, N, 1, NULL, &made));
     OK(gemmill_weights_destroy(made));
     EXPECT(OVERFLOW, gemmill_weights_create(GEMMILL_TYPE_I8, NULL, INT64_MAX, 0, 1, 1, NULL, &made));
-    EXPECT(OUT_OF_MEMORY, gemmill_weights_create(GEMMILL_TYPE_I8, NULL, INT64_C(1) << 44, 0, 1, 1, NULL, &made));
+    /* Without columns, K may be any number that has a size. */
+    OK(gemmill_weights_create(GEMMILL_TYPE_I8, NULL, INT64_C(1) << 44, 0, 1, 1, NULL, &made));
+    OK(gemmill_weights_destroy(made));
     OK(gemmill_weights_create(GEMMILL_TYPE_I8, NULL, 1000, 0, 1, 1, NULL, &made));
     OK(gemmill_weights_destroy(made));
 
