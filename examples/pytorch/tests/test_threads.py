@@ -89,7 +89,7 @@ import gemmill_torch as g
 torch.set_num_threads(1)
 torch.manual_seed(1)
 layer, x = nn.Linear(512, 512).eval(), torch.randn(64, 512)
-kinds = [dict(dtype="int4"), dict(dtype="int4", quantize_x=True), dict(dtype="int8"), dict(dtype="bf16")]
+kinds = [dict(dtype="int4"), dict(dtype="int4", quantize_x=True), dict(dtype=torch.int8), dict(dtype=torch.bfloat16)]
 convert = lambda: [g.convert(copy.deepcopy(layer), **kind) for kind in kinds]
 with torch.no_grad():
     before = convert()
