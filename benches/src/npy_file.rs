@@ -239,7 +239,9 @@ mod tests {
             npy(&shape(&nested), &[]),
             npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", &[0; 4]),
             npy("{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", &[0; 4]),
-            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", &[0; 8]),
+            npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", &[0; 8]),
+            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", &0.1f64.to_le_bytes()),
+            npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1,)}", &i64::MAX.to_le_bytes()),
             npy("{'descr': '|u1', 'shape': (1,)}", &[0]),
             npy("not a dictionary", &[]),
         ];

@@ -263,13 +263,13 @@ fn npy_has_a_bias_and_functions() -> TestResult {
 fn npy_refuses_what_is_of_integers() -> TestResult {
     let s = Sandbox::new()?;
     operands(&s)?;
-    s.npy("I.npy", "|i1", false, "(3, 2)", &[1; 6])?;
+    s.npy("I32.npy", "<i4", false, "(3, 2)", &[1; 24])?;
     s.npy("I3.npy", "<i4", false, "(2,)", &[1; 8])?;
-    s.npy("B8.npy", "<f8", false, "(3, 2)", &[0; 48])?;
+    s.npy("B8.npy", "<c8", false, "(3, 2)", &[0; 48])?;
     s.npy("short.npy", "<f2", false, "(3, 2)", &[0; 11])?;
     let with = |more: &[&'static str]| [&["npy", "A.npy", "B.npy", "-o", "C.npy"], more].concat();
-    s.refused(&["npy", "A.npy", "I.npy", "-o", "C.npy"], "A.npy is f32 and I.npy is i8")?;
-    s.refused(&["npy", "A.npy", "B8.npy", "-o", "C.npy"], "its dtype is '<f8'")?;
+    s.refused(&["npy", "A.npy", "I32.npy", "-o", "C.npy"], "its dtype is i32: expected u8, i8, f32 or f16")?;
+    s.refused(&["npy", "A.npy", "B8.npy", "-o", "C.npy"], "its dtype is '<c8'")?;
     s.refused(&["npy", "A.npy", "short.npy", "-o", "C.npy"], "the shape needs 12 bytes of data, the file holds 11")?;
     s.refused(&["npy", "A.npy", "A2.npy", "-o", "C.npy"], "the shapes do not fit")?;
     s.refused(&with(&["--multiplier", "2"]), "--multiplier is for integers")?;

@@ -20,10 +20,17 @@ fn desc() -> KernelDesc {
 /// What the child process does: nothing, unless this test started it.
 #[test]
 fn child_generates_a_kernel() {
-    if std::env::var_os(CHILD_VARIABLE).is_some() {
-        Kernel::generate(&desc()).unwrap();
+    let Some(expects) = std::env::var_os(CHILD_VARIABLE) else { return };
+    match (Kernel::generate(&desc()), expects == REFUSED) {
+        (Ok(_), false) => {}
+        (Err(CodegenError::Profile(word)), true) => assert_eq!(word, "gdb"),
+        (other, _) => panic!("{:?}", other.map(|kernel| kernel.desc().to_string())),
     }
 }
+
+/// What a child expects: that its profilers are those that there are, or not.
+const KNOWN: &str = "known";
+const REFUSED: &str = "refused";
 
 /// Removes what a child left, also when an assertion fails.
 struct Files {
@@ -39,12 +46,12 @@ impl Drop for Files {
 }
 
 /// Runs `child_generates_a_kernel` in a directory of its own. The path of the jitdump comes with the files.
-fn run_child(test: &str, profile: &str) -> (Files, PathBuf) {
+fn run_child(test: &str, profile: &str, expects: &str) -> (Files, PathBuf) {
     let directory = std::env::temp_dir().join(format!("gemmill-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_generates_a_kernel"])
-        .env(CHILD_VARIABLE, "1")
+        .env(CHILD_VARIABLE, expects)
         .env("GEMMILL_PROFILE", profile)
         .current_dir(&directory)
         .stdout(Stdio::null())
@@ -64,7 +71,7 @@ fn both_files_name_the_kernel_and_hold_its_code() {
     if !is_native("both_files_name_the_kernel_and_hold_its_code", Tier::Avx2) {
         return;
     }
-    let (files, jitdump) = run_child("both", " perfmap , jitdump");
+    let (files, jitdump) = run_child("both", " perfmap , jitdump", KNOWN);
     let (name, code) = (desc().to_string(), Kernel::generate(&desc()).unwrap().bytes().to_vec());
 
     let map = std::fs::read_to_string(&files.perf_map).unwrap();
@@ -83,17 +90,18 @@ fn both_files_name_the_kernel_and_hold_its_code() {
 }
 
 #[test]
-fn each_kind_can_be_had_alone_and_others_are_ignored() {
-    if !is_native("each_kind_can_be_had_alone_and_others_are_ignored", Tier::Avx2) {
+fn each_kind_can_be_had_alone_and_others_are_refused() {
+    if !is_native("each_kind_can_be_had_alone_and_others_are_refused", Tier::Avx2) {
         return;
     }
-    for (test, profile, has_map, has_dump) in [
-        ("map", "perfmap", true, false),
-        ("dump", "jitdump", false, true),
-        ("none", "", false, false),
-        ("other", "perf,gdb", false, false),
+    for (test, profile, expects, has_map, has_dump) in [
+        ("map", "perfmap", KNOWN, true, false),
+        ("dump", "jitdump", KNOWN, false, true),
+        ("none", "", KNOWN, false, false),
+        ("other", "gdb", REFUSED, false, false),
+        ("one more", "perfmap,gdb", REFUSED, true, false),
     ] {
-        let (files, jitdump) = run_child(test, profile);
+        let (files, jitdump) = run_child(test, profile, expects);
         assert_eq!((files.perf_map.exists(), jitdump.exists()), (has_map, has_dump), "{profile:?}");
     }
 }
