@@ -62,12 +62,12 @@ impl ParallelFor for InMode {
 fn the_callers_mode_makes_no_difference() {
     let modes = [FTZ, DAZ, FTZ | DAZ].into_iter().chain(ROUNDINGS).chain([FTZ | DAZ | ROUNDINGS[0]]);
     // Usual numbers, and those whose products, or that themselves, are subnormal.
-    for unit in [1.0, 1e-20, 1e-38, 1e-40] {
+    for unit in [1.0, 1e-20, 1e-39] {
         let everything = Everything::new(unit);
         let expected = everything.results(Threads::Max(1), None);
         for mode in modes.clone() {
             let wanted = USUAL | mode;
-            for threads in [Threads::Max(1), Threads::Exactly(2), Threads::Exactly(4)] {
+            for threads in [Threads::Max(1), Threads::Exactly(3)] {
                 let (given, left) = in_mode(wanted, || everything.results(threads, None));
                 assert!(given == expected, "unit {unit:e}, mode {wanted:#x}, {threads:?}: other bits");
                 assert_eq!(left & !FLAGS, wanted, "unit {unit:e}, {threads:?}: the mode is not the caller's");
