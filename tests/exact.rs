@@ -12,7 +12,9 @@ use gemmill::reference::{Rows, ZeroPoints, raw};
 use gemmill::{
     Activation, Gemm, IntOutput, MatMut, MatRef, PackEffort, PackedB, RunOptions, Threads, Tier, Weight, multiply,
 };
-use gemmill_codegen::{Byte, Layout, Section, Start, Sweep, micro_tiles, multiplies_signed, sections};
+use gemmill_codegen::{
+    Byte, KernelDesc, Layout, Panels, Section, Start, Sweep, micro_tiles, multiplies_signed, sections,
+};
 
 /// What has been exercised: products by tier and feature.
 #[derive(Default)]
@@ -22,16 +24,19 @@ struct Tally {
 }
 
 /// Features other than sequences that a run must exercise, where the tier has them.
-const FEATURES: [&str; 14] = [
+const FEATURES: [&str; 17] = [
     "layout columns8",
     "layout columns16",
     "layout four columns",
     "layout depth",
     "layout tiles",
+    "rows of tiles",
     "signed as they are",
     "several passes",
     "several passes elsewhere",
     "row of panels",
+    "grid",
+    "grid of twos",
     "packed A",
     "A in place",
     "several threads",
@@ -54,7 +59,7 @@ impl Tally {
         let has = move |layout| micro_tiles(tier).iter().any(|t| t.layout == layout);
         let of_tier = FEATURES.into_iter().filter(move |&name| match name {
             "layout columns16" => has(Layout::Columns16),
-            "layout tiles" => has(Layout::Tiles),
+            "layout tiles" | "rows of tiles" | "grid" | "grid of twos" => has(Layout::Tiles),
             "signed as they are" => Layout::ALL.into_iter().any(|layout| multiplies_signed(tier, layout)),
             _ => true,
         });
@@ -95,6 +100,7 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
         Layout::FourColumns => "layout four columns",
         Layout::Depth => "layout depth",
         Layout::Tiles => "layout tiles",
+        Layout::RowsOfTiles => "rows of tiles",
         other => panic!("{other:?} is not in the list of features"),
     }));
     if kernels().any(|k| k.activations == Byte::I8) {
@@ -104,9 +110,16 @@ fn features<A: Activation>(gemm: &Gemm<A, i32>, a: &MatRef<'_, A>, sums_wrap: bo
     if let Some(kernel) = kernels().find(|k| k.start == Start::Scratch) {
         found.push(if by_columns(kernel.layout) { "several passes" } else { "several passes elsewhere" });
     }
-    if kernels().any(|k| k.sweep == Sweep::Row) {
-        found.push("row of panels");
-    }
+    let sweeps = ["row of panels", "grid", "grid of twos"].map(|name| {
+        let is_one = |k: &KernelDesc| match k.sweep {
+            Sweep::Column => false,
+            Sweep::Row => name == "row of panels",
+            Sweep::Grid { panels: Panels::One, .. } => name == "grid",
+            Sweep::Grid { panels: Panels::Two, .. } => name == "grid of twos",
+        };
+        kernels().any(is_one).then_some(name)
+    });
+    found.extend(sweeps.into_iter().flatten());
     let strided = a.col_stride() != 1 && a.cols() > 1;
     found.push(if plan.packs_a || strided { "packed A" } else { "A in place" });
     if plan.row_parts * plan.panel_parts > 1 && !empty {

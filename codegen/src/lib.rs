@@ -48,14 +48,15 @@ pub use families::groups::desc::{
 };
 pub use families::int8::args::{BlockHeader, KernelArgs};
 pub use families::int8::desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Prefetch,
-    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, Sweep,
+    AZeroPoint, Ahead, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Panels,
+    Prefetch, Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, Sweep,
 };
 pub use families::int8::registry::{
-    MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections,
+    MAX_GRID_K, MAX_PREFETCH_ROWS, MAX_ROWS_OF_TWO, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections,
 };
 pub use families::{NamedCode, generated, set_kernel_limit};
 pub use kernel::cache::KernelCache;
+pub use kernel::grid::GridArgs;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 pub use kernel::interpret;
 pub use kernel::{CodegenError, Description, Kernel};

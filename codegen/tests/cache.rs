@@ -154,6 +154,11 @@ fn names_are_unique() {
                     {
                         let desc = KernelDesc { start, finish, prefetch, ..tile.desc(tier, sections) };
                         add(KernelDesc { sweep: Sweep::Row, ..desc });
+                        for (k, panels) in [(64, Panels::One), (64, Panels::Two), (65, Panels::One)] {
+                            for ahead in Ahead::ALL {
+                                add(KernelDesc { sweep: Sweep::Grid { k, panels, ahead }, ..desc });
+                            }
+                        }
                         let above = (tier, start, finish, prefetch)
                             == (Tier::Avx2, Start::Zero, Finish::Scratch, Prefetch::None);
                         if !above {

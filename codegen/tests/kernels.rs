@@ -8,7 +8,7 @@ mod common;
 mod guarded;
 
 use case::{Case, Fill, Memory, Shape};
-use common::{Rng, Sample, Tile, epilogues, has_dots, machine_tiers, say, section_sets, share_of, tiles, vary};
+use common::{Rng, Sample, Tile, epilogues, grid, has_dots, machine_tiers, say, section_sets, share_of, tiles, vary};
 use gemmill_codegen::*;
 
 /// Bundle counts on both sides of every unrolling.
@@ -64,6 +64,7 @@ fn main_loops_match_the_portable_tier() {
                     fill,
                     activation_max: rng.pick(&[255, 255, 255, 128, 127, 1]),
                     tiles: rng.pick(&[1, 1, 2, 3]),
+                    width: rng.pick(&[1, 2, 3]),
                     blocks: rng.pick(&[1, 1, 2, 3]),
                     bundles: BUNDLES,
                 };
@@ -73,6 +74,66 @@ fn main_loops_match_the_portable_tier() {
         }
     }
     eprintln!("{count} kernels compared");
+}
+
+/// Grids of every number of rows, with every epilogue, of one micro-tile and of many.
+#[test]
+fn grids_match_the_portable_tier() {
+    let (mut rng, mut memory) = (Rng(7), Memory::new());
+    let mut count = 0;
+    for (tier, tile) in tiles_of_tiers("grids_match_the_portable_tier") {
+        if tile.layout != Layout::Tiles {
+            continue;
+        }
+        let epilogues = epilogues();
+        for _ in 0..share_of(16) {
+            let some_cols = rng.within(1, tile.panel_cols().into()) as u8;
+            let desc = KernelDesc {
+                cols: rng.pick(&[some_cols, tile.panel_cols(), tile.panel_cols()]),
+                finish: Finish::Epilogue(rng.pick(&epilogues)),
+                ..tile.desc(tier, sections(tier))
+            };
+            let shape = Shape {
+                fill: rng.pick(&Fill::ALL),
+                activation_max: 255,
+                tiles: rng.pick(&[1, 2, 3]),
+                width: rng.pick(&[1, 2, 3, 4]),
+                blocks: 1,
+                bundles: &[1],
+            };
+            compare(&Case::new(grid(desc, &mut rng), shape, &mut rng), &mut memory);
+            count += 1;
+        }
+    }
+    eprintln!("{count} kernels compared");
+}
+
+/// A grid has tiles, goes from zero to the epilogue, and knows its K.
+#[test]
+fn other_grids_are_refused() {
+    let finish = Finish::Epilogue(epilogues()[0]);
+    let sweep = Sweep::Grid { k: 64, panels: Panels::One, ahead: Ahead::Nothing };
+    for tier in machine_tiers("other_grids_are_refused") {
+        for tile in tiles(tier) {
+            let plain = KernelDesc { finish, sweep, ..tile.desc(tier, sections(tier)) };
+            let is_tiles = tile.layout == Layout::Tiles;
+            assert_eq!(Kernel::generate(&plain).is_ok(), is_tiles, "{plain}");
+            let of = |k, panels, ahead| KernelDesc { sweep: Sweep::Grid { k, panels, ahead }, ..plain };
+            let two = of(64, Panels::Two, Ahead::Nothing);
+            assert_eq!(Kernel::generate(&two).is_ok(), is_tiles && tile.rows <= 16 && tile.vectors == 2, "{two}");
+            for wrong in [
+                KernelDesc { start: Start::Scratch, ..plain },
+                KernelDesc { finish: Finish::Scratch, ..plain },
+                KernelDesc { prefetch: Prefetch::ToFirstLevel, ..plain },
+                KernelDesc { cols: plain.cols - 1, ..two },
+                KernelDesc { cols: plain.cols - 1, ..of(64, Panels::One, Ahead::OneRow) },
+                of(63, Panels::One, Ahead::Nothing),
+                of((1 << 20) + 1, Panels::One, Ahead::Nothing),
+            ] {
+                assert!(matches!(Kernel::generate(&wrong), Err(CodegenError::Unsupported(_))), "{wrong}");
+            }
+        }
+    }
 }
 
 /// Every tile with every number of columns and every epilogue.
@@ -101,6 +162,7 @@ fn epilogues_match_the_portable_tier() {
                     fill: rng.pick(&Fill::ALL),
                     activation_max: 255,
                     tiles: rng.pick(&[1, 2, 3]),
+                    width: rng.pick(&[1, 2]),
                     blocks: 1,
                     bundles: &[1],
                 };
@@ -133,7 +195,7 @@ fn full_lanes_reach_the_bound_and_do_not_saturate() {
         // Any of the fills where a share of the cases is done.
         for (activation_max, fill) in fills.clone().cycle().skip(rng.below(6)).take(share_of(6)) {
             let desc = tile.desc(tier, [section].into_iter().collect());
-            let shape = Shape { fill, activation_max, tiles: 2, blocks: 2, bundles: &[1, 8, 9] };
+            let shape = Shape { fill, activation_max, tiles: 2, width: 1, blocks: 2, bundles: &[1, 8, 9] };
             let case = Case::new(desc, shape, &mut rng);
             let (amax, weights) = (i32::from(activation_max), 2 * section.steps() as i32);
             let lane = match fill {
@@ -161,7 +223,7 @@ fn wide_lanes_hold_every_product() {
         let section = rng.pick(&sections);
         for (fill, weight) in [(Fill::Largest, 127), (Fill::Smallest, -128)] {
             let desc = tile.desc(tier, [section].into_iter().collect());
-            let shape = Shape { fill, activation_max: 255, tiles: 1, blocks: 1, bundles: &[17] };
+            let shape = Shape { fill, activation_max: 255, tiles: 1, width: 1, blocks: 1, bundles: &[17] };
             let case = Case::new(desc, shape, &mut rng);
             let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
             let largest = if tile.activations == Byte::I8 { 127 } else { 255 };
@@ -178,7 +240,7 @@ fn the_empty_kernel_passes_partial_sums_on() {
     let (mut rng, mut memory) = (Rng(5), Memory::new());
     for (tier, tile) in tiles_of_tiers("the_empty_kernel_passes_partial_sums_on") {
         let desc = KernelDesc { start: Start::Scratch, ..tile.desc(tier, Sections::default()) };
-        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, bundles: &[0] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, width: 1, blocks: 2, bundles: &[0] };
         let case = Case::new(desc, shape, &mut rng);
         let outcome = case.run(&Kernel::generate(&desc).unwrap(), &mut memory);
         assert_eq!(outcome.scratch, case.scratch_before(), "{desc}");
@@ -210,7 +272,7 @@ fn other_rows_of_micro_tiles_are_refused() {
         for tile in tiles(tier) {
             let plain = KernelDesc { finish, ..tile.desc(tier, Sections::default()) };
             let row = KernelDesc { sweep: Sweep::Row, cols: tile.panel_cols(), start: Start::Zero, ..plain };
-            let fits = matches!(tile.layout, Layout::Columns8 | Layout::Columns16);
+            let fits = matches!(tile.layout, Layout::Columns8 | Layout::Columns16 | Layout::RowsOfTiles);
             assert_eq!(Kernel::generate(&row).is_ok(), fits, "{row}");
             for wrong in [
                 KernelDesc { cols: row.cols - 1, ..row },

@@ -90,6 +90,7 @@ fn int8_kernels_stay_inside_their_operands() {
             fill: case::Fill::Random,
             activation_max: 255,
             tiles: rng.pick(sizes(&[1, 2, 3], 2)),
+            width: rng.pick(sizes(&[1, 2, 3], 2)),
             blocks: rng.pick(&[1, 2]),
             bundles: sizes(&[0, 1, 2], 2),
         };

@@ -67,7 +67,7 @@ struct KernelInput {
     resumes: bool,
     /// Which epilogue; none where there is no such.
     finish: u8,
-    /// What is prefetched; with the highest bit, a row of micro-tiles.
+    /// What is prefetched; with the highest bit, a row of micro-tiles; with the next one, a grid where one can be.
     prefetch: u8,
     fill: u8,
     activation_max: u8,
@@ -99,13 +99,17 @@ impl KernelInput {
             chosen = chosen.iter().filter(|&s| sections(tier).contains(s)).collect();
         }
         let epilogue = epilogues().get(usize::from(self.finish)).copied();
-        KernelDesc {
+        let desc = KernelDesc {
             cols,
             start: if self.resumes { Start::Scratch } else { Start::Zero },
             finish: epilogue.map_or(Finish::Scratch, Finish::Epilogue),
             sweep: if self.prefetch & 0x80 != 0 { Sweep::Row } else { Sweep::Column },
             prefetch: Prefetch::ALL[usize::from(self.prefetch) % Prefetch::ALL.len()],
             ..tile.desc(tier, chosen)
+        };
+        match self.prefetch & 0x40 != 0 && self.wild >= 64 && common::can_be_grid(&desc) {
+            true => common::grid(desc, &mut common::Rng(self.seed)),
+            false => desc,
         }
     }
 
@@ -114,6 +118,7 @@ impl KernelInput {
             fill: Fill::ALL[usize::from(self.fill) % Fill::ALL.len()],
             activation_max: self.activation_max,
             tiles: usize::from(self.tiles % 3) + 1,
+            width: usize::from(self.tiles / 3 % 3) + 1,
             blocks: usize::from(self.blocks % 3) + 1,
             bundles: BUNDLES[usize::from(self.bundles) % BUNDLES.len()],
         }
@@ -129,7 +134,11 @@ fn is_legal(desc: &KernelDesc) -> bool {
         if portable { Tier::ALL.iter().any(|&t| tiles(t).contains(&tile)) } else { tiles(desc.tier).contains(&tile) };
     let cols = fits
         && (1..=tile.panel_cols()).contains(&desc.cols)
-        && (desc.sweep == Sweep::Column || common::can_be_row(desc));
+        && match desc.sweep {
+            Sweep::Column => true,
+            Sweep::Row => common::can_be_row(desc),
+            Sweep::Grid { .. } => common::can_be_grid(desc),
+        };
     cols && (portable || desc.sections.iter().all(|s| s.is_dot() == common::has_dots(desc.tier)))
 }
 

@@ -18,7 +18,9 @@
 //!   its associativity. The last level is not reckoned with. A core's second thread is assumed to be idle.
 //! - *Prefetchers* of the hardware differ by core: see [`tuning`].
 
-use gemmill_codegen::{Layout, Prefetch, Section, Sweep, Tier, micro_tile, sections};
+use gemmill_codegen::{
+    Ahead, Byte, Layout, MAX_GRID_K, MAX_ROWS_OF_TWO, Panels, Prefetch, Section, Sweep, Tier, micro_tile, sections,
+};
 
 use super::{Loops, Prefer, Resources, RowTiles, parts};
 use crate::machine::tuning;
@@ -34,6 +36,8 @@ pub(crate) struct Int8Problem {
     /// Columns of C.
     pub(crate) cols: usize,
     pub(crate) layout: Layout,
+    /// The type of A's elements as kernels multiply them.
+    pub(crate) activations: Byte,
     /// Vectors of the widest panel.
     pub(crate) vectors: usize,
     /// Panels, of all groups.
@@ -52,6 +56,8 @@ pub(crate) struct Int8Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Int8Plan {
     pub(crate) loops: Loops,
+    /// How kernels read packed weights.
+    pub(crate) layout: Layout,
     /// Panels per block of columns: NC = `panels_per_block * NR`.
     pub(crate) panels_per_block: usize,
     /// Blocks of K that a kernel call goes through: all, or one with partial sums in scratch memory between.
@@ -65,11 +71,21 @@ pub(crate) struct Int8Plan {
     pub(crate) alternates: bool,
 }
 
+/// The panels of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PanelKind {
+    /// Of full width.
+    Full,
+    /// Two of full width, side by side.
+    Two,
+    /// A group's last one, if it has fewer columns.
+    Tail,
+}
+
 /// The place of a kernel: which panels, which micro-tiles, which passes over K.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KernelIndex {
-    /// The tail panel of a group rather than one of full width.
-    pub(crate) narrow_panel: bool,
+    pub(crate) panels: PanelKind,
     /// The shorter of the two tile heights.
     pub(crate) short_tile: bool,
     pub(crate) first_pass: bool,
@@ -85,12 +101,18 @@ impl KernelIndex {
 
 impl Int8Plan {
     pub(crate) fn new(p: &Int8Problem) -> Int8Plan {
+        let p = &Int8Problem { layout: kernels_layout(p), ..*p };
         let caches = p.resources.machine.caches;
         let tiles = row_tiles(p);
         let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
         // A quarter: a panel that comes from the next cache and partial sums pass through as well.
-        let tiles_per_block = (caches.l2 / 4 / tile_bytes).max(1);
-        let sweep = sweep(p, tiles.count());
+        let mut sweep = sweep(p, tiles.count());
+        let is_grid = matches!(sweep, Sweep::Grid { .. });
+        let tiles_per_block = match is_grid && !p.packs_a {
+            // Weights stay, and all of A passes once for each block of them.
+            true => tiles.count().max(1),
+            false => (caches.l2 / 4 / tile_bytes).max(1),
+        };
         let in_passes = sweep == Sweep::Column && tiles.count() >= TILES_WORTH_A_PASS;
         let blocks_per_pass = if in_passes { 1 } else { p.blocks };
         let panel_scratch =
@@ -106,20 +128,25 @@ impl Int8Plan {
         let panels_per_block = if blocks_per_pass < p.blocks {
             (caches.l2 / 4 / panel_scratch).max(1)
         } else if alternates || exceeds_l2 && tiles.count() > 1 {
-            (caches.l2 / 4 / (p.b_bytes / p.panels.max(1)).max(1)).max(1)
+            let bytes = if is_grid { caches.l2 / 2 } else { caches.l2 / 4 };
+            (bytes / (p.b_bytes / p.panels.max(1)).max(1)).max(1).next_multiple_of(sweep.panels())
         } else {
             p.panels.max(1)
         };
+        if let Sweep::Grid { ahead, .. } = &mut sweep {
+            *ahead = rows_ahead(p, tiles, panels_per_block);
+        }
         // Splitting rows shares the work of packing A, and each part's B is everybody's.
         let prefer = if p.packs_a || p.rows >= p.cols { Prefer::Rows } else { Prefer::Columns };
         let threads = p.resources.worth(p.rows, p.cols, p.k);
         let (row_parts, column_parts) = parts(threads, tiles.count(), p.panels, prefer);
-        let prefetch = match exceeds_l2 {
+        let prefetch = match exceeds_l2 && p.layout != Layout::Tiles {
             true => tuning::int8_prefetch(p.resources.machine.core, has_dots(p.tier), p.rows, tiles.count()),
             false => Prefetch::None,
         };
         Int8Plan {
             loops: Loops { tiles, tiles_per_block, row_parts, column_parts },
+            layout: p.layout,
             panels_per_block,
             blocks_per_pass,
             sweep,
@@ -135,33 +162,73 @@ impl Int8Plan {
             2 => &[(true, false), (false, true)],
             _ => &[(true, false), (false, false), (false, true)],
         };
-        let tiles_and_panels = [(false, false), (false, true), (true, false), (true, true)];
-        tiles_and_panels.into_iter().flat_map(move |(narrow_panel, short_tile)| {
-            passes.iter().map(move |&(first_pass, last_pass)| KernelIndex {
-                narrow_panel,
-                short_tile,
-                first_pass,
-                last_pass,
-            })
+        let kinds: &[PanelKind] = match self.sweep.panels() {
+            1 => &[PanelKind::Full, PanelKind::Tail],
+            _ => &[PanelKind::Full, PanelKind::Two, PanelKind::Tail],
+        };
+        let panels_and_tiles = kinds.iter().flat_map(|&panels| [(panels, false), (panels, true)]);
+        panels_and_tiles.flat_map(move |(panels, short_tile)| {
+            passes.iter().map(move |&(first_pass, last_pass)| KernelIndex { panels, short_tile, first_pass, last_pass })
         })
     }
+}
+
+/// How kernels read packed weights: tiles by vectors where that takes fewer cycles by a reckoning.
+///
+/// MEASURED on Emerald Rapids, weights in the second-level cache: for two panels, a step of tiles takes 72 cycles with
+/// up to 16 rows, for each tile of rows; one of vectors 64, from two rows on 40 for each; a call of tiles, from their
+/// configuration to the last epilogue, 400 more.
+fn kernels_layout(p: &Int8Problem) -> Layout {
+    if p.layout != Layout::Tiles || p.activations == Byte::I8 {
+        return p.layout;
+    }
+    let steps_of_two = p.k.div_ceil(Layout::Tiles.step_depth()).saturating_mul(p.panels.div_ceil(2));
+    let has_tail = !p.cols.is_multiple_of(Layout::Tiles.columns(p.vectors));
+    let calls = if p.rows > MAX_ROWS_OF_TWO { 2 } else { 1 } * (1 + usize::from(has_tail));
+    let by_tiles = 400 * calls + steps_of_two.saturating_mul(72 * p.rows.div_ceil(MAX_ROWS_OF_TWO));
+    let by_vectors = steps_of_two.saturating_mul((40 * p.rows).max(64));
+    if by_vectors <= by_tiles { Layout::RowsOfTiles } else { Layout::Tiles }
 }
 
 /// Fewer micro-tiles than this leave a panel's blocks too little used to store partial sums between them.
 const TILES_WORTH_A_PASS: usize = 4;
 
 /// Rows of micro-tiles, each in one call that goes through panel after panel, or columns of them in a call for each
-/// panel.
+/// panel, or, of tiles, all of them in one call.
 ///
 /// Few tiles save calls by rows. With many there are as few calls either way: by columns a part of a panel stays in the
 /// first-level cache, and sums wait in memory while there are other parts; by rows a block of panels streams from the
 /// second-level cache for every tile.
 fn sweep(p: &Int8Problem, tiles: usize) -> Sweep {
-    let lane_for_each_column = p.layout.lanes_per_column() == 1 && p.layout != Layout::Tiles;
+    if p.layout == Layout::Tiles {
+        return grid(p, tiles).unwrap_or(Sweep::Column);
+    }
+    let lane_for_each_column = p.layout.lanes_per_column() == 1;
     // About half of them take two bytes, or padding takes as much.
     let wide = p.b_bytes / 3 * 2 > p.k.saturating_mul(p.cols);
     let most = tuning::most_tiles_in_rows(p.resources.machine.core, wide, p.b_bytes);
     if lane_for_each_column && (1..=most).contains(&tiles) { Sweep::Row } else { Sweep::Column }
+}
+
+/// A grid of tiles, where there is more than one micro-tile whose epilogue can pass between another one's products.
+fn grid(p: &Int8Problem, tiles: usize) -> Option<Sweep> {
+    let is_one = p.rows <= MAX_ROWS_OF_TWO && p.vectors == 2 && p.panels > 1;
+    let panels = if is_one { Panels::Two } else { Panels::One };
+    let k = u32::try_from(p.k).ok().filter(|k| (p.layout.step_depth() as u32..=MAX_GRID_K).contains(k))?;
+    (tiles * p.panels > 1).then_some(Sweep::Grid { k, panels, ahead: Ahead::Nothing })
+}
+
+/// What a grid prefetches of A while micro-tiles of one row go through panels: all of the next row, as far as that is
+/// two of its rows for each.
+fn rows_ahead(p: &Int8Problem, tiles: RowTiles, panels_per_block: usize) -> Ahead {
+    let caches = p.resources.machine.caches;
+    // At least a byte for each element of C.
+    let bytes = p.rows.saturating_mul(p.a_row_bytes.saturating_add(p.cols)).saturating_add(p.b_bytes);
+    match tiles.height.div_ceil(panels_per_block.min(p.panels).max(1)) {
+        _ if bytes <= caches.l2 || tiles.count() == 1 => Ahead::Nothing,
+        ..=1 => Ahead::OneRow,
+        _ => Ahead::TwoRows,
+    }
 }
 
 /// Whether a tier's kernels multiply by 32-bit dot products.

@@ -283,7 +283,7 @@ impl Body for FloatBody<'_> {
             a,
         };
         let in_row = match plan.sweep {
-            Sweep::Column => strips.start..strips.start,
+            Sweep::Column | Sweep::Grid { .. } => strips.start..strips.start,
             Sweep::Row => strips.start..strips.end.min(plan.whole_strips),
         };
         if !in_row.is_empty() {

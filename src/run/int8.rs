@@ -14,8 +14,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gemmill_codegen::{
-    AZeroPoint, BZeroPoint, Byte, CodegenError, Epilogue, Finish, Kernel, KernelArgs, KernelCache, KernelDesc, Layout,
-    MAX_PREFETCH_ROWS, Output, Prefetch, Start, Sweep,
+    AZeroPoint, Ahead, BZeroPoint, Byte, CodegenError, Epilogue, Finish, GridArgs, Kernel, KernelArgs, KernelCache,
+    KernelDesc, Layout, MAX_PREFETCH_ROWS, Output, Panels, Prefetch, Start, Sweep,
 };
 
 use super::{Block, Body, Destination, Residual, RowSize, Rows, RowsMut, Scratch, from};
@@ -24,7 +24,7 @@ use crate::machine::memory::{Lines, resize};
 use crate::machine::tuning;
 use crate::operands::planes::{row_sum, write_planes};
 use crate::operands::{Operand, ROW_CHUNK, RowParameters};
-use crate::plan::int8::{Int8Plan, KernelIndex};
+use crate::plan::int8::{Int8Plan, KernelIndex, PanelKind};
 use crate::plan::{Loops, Run};
 use crate::views::MatRef;
 use crate::weights::int8::packed::PackedView;
@@ -81,8 +81,8 @@ pub(crate) struct Columns<'a> {
 pub(crate) struct Int8Kernels {
     epilogue: Epilogue,
     activations: Byte,
-    /// `[wide or narrow panel][tall or short tile][KernelIndex::pass]`
-    table: [[[Option<Arc<Kernel>>; 4]; 2]; 2],
+    /// `[PanelKind][tall or short tile][KernelIndex::pass]`
+    table: [[[Option<Arc<Kernel>>; 4]; 2]; 3],
 }
 
 impl Int8Kernels {
@@ -96,7 +96,7 @@ impl Int8Kernels {
         let mut kernels = Int8Kernels { epilogue, activations, table: Default::default() };
         for i in plan.kernel_places(packed.blocks().len()) {
             if let Some(desc) = kernel_desc(packed, plan, epilogue, activations, i) {
-                let slot = &mut kernels.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)][i.pass()];
+                let slot = &mut kernels.table[i.panels as usize][usize::from(i.short_tile)][i.pass()];
                 *slot = Some(KernelCache::global().get(&desc)?);
             }
         }
@@ -108,7 +108,7 @@ impl Int8Kernels {
     }
 
     fn get(&self, i: KernelIndex) -> Option<&Kernel> {
-        self.table[usize::from(i.narrow_panel)][usize::from(i.short_tile)][i.pass()].as_deref()
+        self.table[i.panels as usize][usize::from(i.short_tile)][i.pass()].as_deref()
     }
 }
 
@@ -123,10 +123,20 @@ pub(crate) fn kernel_desc(
     let tiles = plan.loops.tiles;
     let (rows, count) =
         if index.short_tile { (tiles.height.saturating_sub(1), tiles.short) } else { (tiles.height, tiles.tall) };
-    let panel = if index.narrow_panel { packed.tail()? } else { packed.widest()? };
+    let panel = if index.panels == PanelKind::Tail { packed.tail()? } else { packed.widest()? };
+    let is_full = panel.is_full(packed.layout());
+    let sweep = match plan.sweep {
+        Sweep::Grid { k, ahead, .. } if index.panels != PanelKind::Two => {
+            Sweep::Grid { k, panels: Panels::One, ahead: if is_full { ahead } else { Ahead::Nothing } }
+        }
+        // A panel that is not full stands alone in its row.
+        Sweep::Row if !is_full => Sweep::Column,
+        Sweep::Grid { .. } if !is_full => return None,
+        sweep => sweep,
+    };
     (count > 0).then(|| KernelDesc {
         tier: packed.tier(),
-        layout: packed.layout(),
+        layout: plan.layout,
         activations,
         rows: rows as u8,
         vectors: panel.vectors as u8,
@@ -134,8 +144,7 @@ pub(crate) fn kernel_desc(
         sections: packed.sections(),
         start: if index.first_pass { Start::Zero } else { Start::Scratch },
         finish: if index.last_pass { Finish::Epilogue(epilogue) } else { Finish::Scratch },
-        // A panel that is not full stands alone in its row.
-        sweep: if panel.is_full(packed.layout()) { plan.sweep } else { Sweep::Column },
+        sweep,
         prefetch: if rows <= MAX_PREFETCH_ROWS { plan.prefetch } else { Prefetch::None },
     })
 }
@@ -373,10 +382,13 @@ impl Int8Body<'_> {
         // Partial sums of a panel: whole vectors for each row.
         let panel_sums = a.count * vectors * layout.lanes();
         let has_sums = pass.len() < blocks.len();
-        let len = match layout {
+        let len = match plan.layout {
             _ if has_sums => panels.len() * panel_sums,
             // Sums of tiles pass through scratch memory: one micro-tile after the other.
-            Layout::Tiles => plan.loops.tiles.height * vectors * layout.lanes(),
+            Layout::Tiles => {
+                let cols = plan.sweep.panels() * vectors * layout.lanes();
+                plan.loops.tiles.height * cols + GridArgs::ROW_OF_NOTHING
+            }
             _ => 0,
         };
         sums.grow("partial sums", len * size_of::<i32>())?;
@@ -408,7 +420,8 @@ impl Int8Body<'_> {
                             _ => packed.panel_bytes(panel),
                         };
                         let sums = if has_sums { &mut sums[sums_at..] } else { &mut sums[..] };
-                        pass.call(Call { panels: panel..panel + 1, run, short_tile: short_tile == 1, distance, sums });
+                        let panels = panel..panel + 1;
+                        pass.call(Call { panels, two: false, run, short_tile: short_tile == 1, distance, sums });
                         sums_at += run.tiles * run.height * packed.panels()[panel].vectors * layout.lanes();
                     }
                 }
@@ -419,7 +432,21 @@ impl Int8Body<'_> {
                     for tile in 0..run.tiles {
                         let run = Run { first_row: run.first_row + tile * run.height, tiles: 1, ..run };
                         for panels in packed.rows_of_panels(panels.clone()) {
-                            pass.call(Call { panels, run, short_tile: short_tile == 1, distance, sums: &mut [] });
+                            let sums = &mut [];
+                            pass.call(Call { panels, two: false, run, short_tile: short_tile == 1, distance, sums });
+                        }
+                    }
+                }
+            }
+            Sweep::Grid { .. } => {
+                for (short_tile, run) in runs.into_iter().enumerate() {
+                    for panels in packed.rows_of_panels(panels.clone()) {
+                        let is_full = packed.panels()[panels.start].is_full(layout);
+                        let in_twos = if is_full && plan.sweep.panels() == 2 { panels.len() / 2 * 2 } else { 0 };
+                        let middle = panels.start + in_twos;
+                        for (panels, two) in [(panels.start..middle, true), (middle..panels.end, false)] {
+                            let sums = &mut *sums;
+                            pass.call(Call { panels, two, run, short_tile: short_tile == 1, distance: 0, sums });
                         }
                     }
                 }
@@ -440,9 +467,12 @@ struct Pass<'a, 'p> {
     blocks: Range<usize>,
 }
 
-/// One kernel call: a run of micro-tiles against some blocks of a panel, or one of them against panel after panel.
+/// One kernel call: a run of micro-tiles against some blocks of a panel, or one of them, or all, against panel after
+/// panel.
 struct Call<'a> {
     panels: Range<usize>,
+    /// Whether micro-tiles have two panels side by side.
+    two: bool,
     run: Run,
     /// Whether the run has the shorter of the two tile heights.
     short_tile: bool,
@@ -453,8 +483,8 @@ struct Call<'a> {
 
 impl Pass<'_, '_> {
     fn call(&self, call: Call<'_>) {
-        let Call { panels, run, short_tile, distance, sums } = call;
-        if run.tiles == 0 {
+        let Call { panels, two, run, short_tile, distance, sums } = call;
+        if run.tiles == 0 || panels.is_empty() {
             return;
         }
         let Int8Product { packed, kernels, ref columns, rows: parameters, ref c, residual, limits, .. } =
@@ -463,7 +493,11 @@ impl Pass<'_, '_> {
         let last = &packed.panels()[panels.end - 1];
         let data = packed.panel_data(panels.start, self.blocks.start);
         let kernel = kernels.get(KernelIndex {
-            narrow_panel: packed.widest().is_some_and(|p| p.cols != first.cols),
+            panels: match two {
+                true => PanelKind::Two,
+                false if packed.widest().is_some_and(|p| p.cols != first.cols) => PanelKind::Tail,
+                false => PanelKind::Full,
+            },
             short_tile,
             first_pass: self.blocks.start == 0,
             last_pass: self.blocks.end == packed.blocks().len(),
@@ -483,7 +517,7 @@ impl Pass<'_, '_> {
             "a kernel of the plan's micro-tile: {desc}"
         );
         let has_sums = desc.start == Start::Scratch || desc.finish == Finish::Scratch;
-        let sums_needed = match packed.layout() {
+        let sums_needed = match desc.layout {
             _ if has_sums => run.tiles * desc.scratch_bytes(),
             Layout::Tiles => desc.scratch_bytes(),
             _ => 0,
@@ -496,10 +530,8 @@ impl Pass<'_, '_> {
             offsets: data.offsets.as_ptr(),
             blocks: data.headers.as_ptr(),
             block_count: self.blocks.len(),
-            tiles: match panels.len() {
-                1 => run.tiles,
-                panels => panels,
-            },
+            tiles: if desc.sweep == Sweep::Row { panels.len() } else { run.tiles },
+            grid: GridArgs::of_width(panels.len() / desc.sweep.panels()),
             c: rectangle,
             c_row_stride: c.row_stride_bytes(),
             scratch: sums.as_mut_ptr(),

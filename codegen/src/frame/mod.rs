@@ -9,6 +9,7 @@
 //!
 //! A family fills it in as a [`Body`].
 
+pub(crate) mod grid;
 pub(crate) mod tiles;
 
 use std::cell::Cell;
@@ -89,6 +90,10 @@ pub(crate) trait Body: Copy {
         &Gpr::CALLEE_SAVED
     }
 
+    /// The whole kernel, if it is one of a [grid], and whether it is.
+    fn grid<L: Lowering>(_: &mut Builder<Self, L>) -> bool {
+        false
+    }
     /// Once for all micro-tiles of a call.
     fn prepare<L: Lowering>(_: &mut Builder<Self, L>) {}
     /// The beginning of a micro-tile: where its sums begin.
@@ -105,6 +110,8 @@ pub(crate) trait Body: Copy {
 pub(crate) struct Builder<D, L> {
     pub(crate) desc: D,
     pub(crate) low: L,
+    /// In the epilogue of a grid, which has what it reads in registers of its own: its first row in the micro-tile.
+    pub(crate) in_grid: Option<usize>,
     /// Whether a part asked for a temporary that accumulators leave no register for.
     short: Cell<bool>,
 }
@@ -229,11 +236,8 @@ impl<D: Body, L: Lowering> Builder<D, L> {
         asm.add_to(pointer, role::SCRATCH);
     }
 
-    /// The whole kernel.
-    fn kernel(&mut self) {
-        let (saved, has_tiles) = (self.desc.saved(), self.has_tiles());
-        saved.iter().for_each(|&r| self.low.asm().push(r));
-        D::prepare(self);
+    /// All micro-tiles, one after the other.
+    fn micro_tiles(&mut self, has_tiles: bool) {
         if has_tiles {
             self.micro_tile().configure(&mut self.low);
         }
@@ -246,6 +250,16 @@ impl<D: Body, L: Lowering> Builder<D, L> {
         self.low.asm().dec_mem_jump_not_zero(Mem::at(role::ARGS, D::ARGS.tiles), next_tile);
         if has_tiles {
             self.low.tile(TileOp::Release);
+        }
+    }
+
+    /// The whole kernel.
+    fn kernel(&mut self) {
+        let (saved, has_tiles) = (self.desc.saved(), self.has_tiles());
+        saved.iter().for_each(|&r| self.low.asm().push(r));
+        D::prepare(self);
+        if !D::grid(self) {
+            self.micro_tiles(has_tiles);
         }
         self.low.leave();
         let asm = self.low.asm();
@@ -292,7 +306,7 @@ struct Kernel<D>(D);
 
 impl<D: Body> Build for Kernel<D> {
     fn build<L: Lowering>(self, low: L) -> Result<MachineCode, CodegenError> {
-        let mut builder = Builder { desc: self.0, low, short: Cell::new(false) };
+        let mut builder = Builder { desc: self.0, low, in_grid: None, short: Cell::new(false) };
         if builder.taken() > L::REGISTERS {
             return Err(NO_REGISTER);
         }

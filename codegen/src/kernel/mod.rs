@@ -2,6 +2,7 @@
 //! named for [profilers](profile), or carried out by an [interpreter](interpret).
 
 pub(crate) mod cache;
+pub(crate) mod grid;
 #[cfg(all(target_arch = "x86_64", feature = "interpreter"))]
 pub mod interpret;
 #[cfg(target_arch = "x86_64")]
@@ -182,8 +183,10 @@ impl<D: Description> Kernel<D> {
     ///   offset of a shuffled step an index into [`crate::SHUFFLES`] times [`crate::SHUFFLE_BYTES`];
     /// - `c` writable (and readable for [`crate::Output::AddI32`]) for those rows and `desc.cols` columns of each
     ///   panel, not aliased by any other argument; scratch likewise;
-    /// - `scratch` also for kernels of [`crate::Layout::Tiles`] that neither start nor end with partial sums: one
-    ///   micro-tile's bytes, which all of the call use;
+    /// - `scratch` also for kernels of [`crate::Layout::Tiles`] that neither start nor end with partial sums:
+    ///   [`KernelDesc::scratch_bytes`] once, which all micro-tiles of the call use;
+    /// - for a [`crate::Sweep::Grid`], every panel's steps as they follow each other in A, the last one reaching back
+    ///   to end with the row's K bytes, and `grid.width` not zero, but one for panels that are not full;
     /// - the residual readable for the elements of C that are written, exactly;
     /// - `scratch` and the per-row and per-column arrays that the description names readable (scratch writable) for all
     ///   those rows and for all columns of the panels, rounded up to whole vectors, and aligned for their types (C and

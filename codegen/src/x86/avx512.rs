@@ -106,6 +106,13 @@ impl Lowering for Avx512 {
         self.first(&VMOVDQU16_STORE, Width::Y, Operands::two(src, dst), count);
     }
 
+    fn store_half(&mut self, dst: Mem, src: Vector, upper: bool) {
+        match upper {
+            true => self.wide(&VEXTRACTI64X4, Operands::two(src, dst).imm(1)),
+            false => self.asm.emit(&VMOVDQU8_STORE, Width::Y, Operands::two(src, dst)),
+        }
+    }
+
     fn exchange_halves(&mut self, a: Vector, b: Vector, temp: Vector) {
         self.wide(&VINSERTI64X4, Operands::new(temp, a, b).imm(1));
         self.wide(&VSHUFI32X4, Operands::new(b, a, b).imm(UPPER_HALVES));
@@ -150,6 +157,7 @@ impl Lowering for Avx512 {
             TileOp::Release => (&TILERELEASE, Operands::two(none, none)),
             TileOp::Zero(tile) => (&TILEZERO, Operands::two(tile, none)),
             TileOp::Load(tile, from) => (&TILELOADD, Operands::two(tile, from)),
+            TileOp::LoadStreaming(tile, from) => (&TILELOADDT1, Operands::two(tile, from)),
             TileOp::Store(to, tile) => (&TILESTORED, Operands::two(tile, to)),
             TileOp::Dot { sums, a, b, activations: Byte::U8 } => (&TDPBUSD, Operands::new(sums, b, a)),
             TileOp::Dot { sums, a, b, activations: Byte::I8 } => (&TDPBSSD, Operands::new(sums, b, a)),

@@ -120,6 +120,8 @@ pub(crate) enum TileOp {
     Release,
     Zero(Tile),
     Load(Tile, Mem),
+    /// The same, with a hint that what is loaded passes by: caches keep other lines rather than these.
+    LoadStreaming(Tile, Mem),
     Store(Mem, Tile),
     /// `sums += a · b`: products of four bytes for each 32-bit sum, wrapping. `activations` is the type of `a`; `b` is
     /// signed.
@@ -312,6 +314,10 @@ pub(crate) trait Lowering {
 
     // What only tiers of 512 bits have.
 
+    /// A half of a vector, the lower one or the upper one.
+    fn store_half(&mut self, _dst: Mem, _src: Vector, _upper: bool) {
+        self.asm().fail(NOT_IN_256_BITS);
+    }
     /// `a` = the lower halves of `a` and `b`, `b` = the upper halves. `temp` is a free register.
     fn exchange_halves(&mut self, _a: Vector, _b: Vector, _temp: Vector) {
         self.asm().fail(NOT_IN_256_BITS);

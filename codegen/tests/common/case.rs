@@ -28,8 +28,10 @@ pub struct Shape {
     pub fill: Fill,
     /// The largest activation, which bounds the lanes of 16-bit sums.
     pub activation_max: u8,
-    /// Micro-tiles: of a column or a row.
+    /// Micro-tiles: of a column or a row; or rows of them, in a grid.
     pub tiles: usize,
+    /// Micro-tiles of a grid's row.
+    pub width: usize,
     pub blocks: usize,
     /// Bundles of a section in a block: one of these.
     pub bundles: &'static [u32],
@@ -109,9 +111,16 @@ fn lane(rng: &mut Rng, fill: Fill, activation_max: u8, len: usize) -> Vec<i8> {
 impl Case {
     /// A random case for a kernel.
     pub fn new(desc: KernelDesc, shape: Shape, rng: &mut Rng) -> Case {
+        // A grid has steps as they follow each other.
+        let blocks = if matches!(desc.sweep, Sweep::Grid { .. }) { 1 } else { shape.blocks };
         let mut case = Case {
             desc,
-            shape,
+            // A panel that is not full stands alone in its row.
+            shape: Shape {
+                blocks,
+                width: if usize::from(desc.cols) < desc.panel_cols() { 1 } else { shape.width },
+                ..shape
+            },
             a: Vec::new(),
             a_row_stride: 0,
             b: Vec::new(),
@@ -142,13 +151,17 @@ impl Case {
     }
 
     fn row_count(&self) -> usize {
-        let tiles = if self.desc.sweep == Sweep::Column { self.shape.tiles } else { 1 };
+        let tiles = if self.desc.sweep == Sweep::Row { 1 } else { self.shape.tiles };
         tiles * usize::from(self.desc.rows)
     }
 
     /// Packed panels.
     fn panels(&self) -> usize {
-        if self.desc.sweep == Sweep::Row { self.shape.tiles } else { 1 }
+        match self.desc.sweep {
+            Sweep::Column => 1,
+            Sweep::Row => self.shape.tiles,
+            Sweep::Grid { .. } => self.shape.width * self.desc.sweep.panels(),
+        }
     }
 
     /// Columns of C.
@@ -160,7 +173,10 @@ impl Case {
     fn fill_operands(&mut self, rng: &mut Rng) {
         let (desc, shape, depth) = (self.desc, self.shape, self.desc.layout.step_depth());
         let longest = desc.sections.iter().map(|s| reach(s, depth)).max().unwrap_or(1);
-        let natural = longest + rng.below(3 * depth);
+        let natural = match desc.sweep {
+            Sweep::Grid { k, .. } => k as usize,
+            _ => longest + rng.below(3 * depth),
+        };
         // Elements as 16-bit numbers stand behind the others.
         let words = if desc.sections.contains(Section::Wide) { (depth + rng.below(2 * depth)) & !1 } else { 0 };
         let row_bytes = shape.blocks * (natural + words);
@@ -181,6 +197,9 @@ impl Case {
                     };
                 }
             }
+        }
+        if matches!(desc.sweep, Sweep::Grid { .. }) {
+            return self.fill_panels_of_grid(natural, rng);
         }
         for _ in 0..self.panels() * shape.blocks {
             let mut header = BlockHeader { a_advance: (natural + words) as u32, ..BlockHeader::default() };
@@ -205,6 +224,27 @@ impl Case {
                         self.offsets.push(offset as u16);
                     }
                 }
+            }
+            self.blocks.push(header);
+        }
+    }
+
+    /// Panels whose steps follow each other, the last one reaching back.
+    fn fill_panels_of_grid(&mut self, k: usize, rng: &mut Rng) {
+        let (depth, runs) = (self.desc.layout.step_depth(), Section::Dot8.steps());
+        let steps = k.div_ceil(depth);
+        let whole_runs = k / depth / runs;
+        for _ in 0..self.panels() {
+            let mut header = BlockHeader { a_advance: k as u32, ..BlockHeader::default() };
+            header.bundles[Section::Dot8 as usize] = whole_runs as u32;
+            header.bundles[Section::Dot as usize] = (steps - whole_runs * runs) as u32;
+            for run in 0..whole_runs {
+                self.push_weights(Section::Dot8, rng);
+                self.offsets.push((run * runs * depth) as u16);
+            }
+            for step in whole_runs * runs..steps {
+                self.push_weights(Section::Dot, rng);
+                self.offsets.push((step * depth).min(k - depth) as u16);
             }
             self.blocks.push(header);
         }
@@ -347,6 +387,7 @@ impl Case {
             blocks: memory.blocks.put(&self.blocks),
             block_count: self.shape.blocks,
             tiles: self.shape.tiles,
+            grid: GridArgs::of_width(self.shape.width),
             ..self.constants
         };
         // The sums of tiles pass through scratch memory, whatever they leave there.
@@ -458,8 +499,8 @@ impl Memory {
         let large = || Guarded::new(1 << 18);
         let small = || Guarded::new(1 << 12);
         Memory {
-            a: large(),
-            b: Guarded::new(1 << 20),
+            a: Guarded::new(1 << 20),
+            b: Guarded::new(1 << 21),
             offsets: large(),
             blocks: small(),
             c: large(),

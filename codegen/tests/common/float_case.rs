@@ -181,7 +181,7 @@ impl Case {
         let depth: usize = parts.iter().sum();
         let slots = desc.products.slots(depth);
         let (row_tiles, strips) = match desc.sweep {
-            Sweep::Column => (tiles, 1),
+            Sweep::Column | Sweep::Grid { .. } => (tiles, 1),
             Sweep::Row => (1, tiles),
         };
         let (rows, cols) = (usize::from(desc.rows) * row_tiles, usize::from(desc.cols) * strips);
@@ -299,7 +299,7 @@ impl Case {
     /// Columns of C.
     pub fn cols(&self) -> usize {
         match self.desc.sweep {
-            Sweep::Column => self.desc.cols.into(),
+            Sweep::Column | Sweep::Grid { .. } => self.desc.cols.into(),
             Sweep::Row => usize::from(self.desc.cols) * self.tiles,
         }
     }

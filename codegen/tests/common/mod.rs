@@ -37,6 +37,7 @@ pub fn tiles(tier: Tier) -> Vec<Tile> {
     };
     let mut tiles: Vec<Tile> = columns.iter().copied().chain(few_columns).flat_map(each(Byte::U8)).collect();
     if tier == Tier::Amx {
+        tiles.extend([(Layout::RowsOfTiles, 1, 12), (Layout::RowsOfTiles, 2, 12)].into_iter().flat_map(each(Byte::U8)));
         for activations in [Byte::U8, Byte::I8] {
             tiles.extend([(Layout::Tiles, 1, 32), (Layout::Tiles, 2, 32)].into_iter().flat_map(each(activations)));
         }
@@ -76,15 +77,42 @@ impl Tile {
 /// Whether there are rows of such micro-tiles.
 pub fn can_be_row(desc: &KernelDesc) -> bool {
     let tile = Tile { layout: desc.layout, activations: desc.activations, rows: desc.rows, vectors: desc.vectors };
-    let lane_for_each_column = matches!(desc.layout, Layout::Columns8 | Layout::Columns16);
+    let lane_for_each_column = matches!(desc.layout, Layout::Columns8 | Layout::Columns16 | Layout::RowsOfTiles);
     let whole = desc.start == Start::Zero && desc.finish != Finish::Scratch;
     lane_for_each_column && whole && desc.cols == tile.panel_cols()
 }
 
-/// The kernel with prefetches of any kind, and for a row of micro-tiles or a column of them.
+/// Whether there are grids of such micro-tiles.
+pub fn can_be_grid(desc: &KernelDesc) -> bool {
+    desc.layout == Layout::Tiles && desc.start == Start::Zero && desc.finish != Finish::Scratch
+}
+
+/// A grid of a kernel that can be one, with steps of any number: K next to multiples of a step, on both sides of what is
+/// unrolled.
+pub fn grid(desc: KernelDesc, rng: &mut Rng) -> KernelDesc {
+    let full = usize::from(desc.cols) == desc.panel_cols();
+    let two = full && desc.rows <= 16 && desc.vectors == 2 && rng.below(2) == 1;
+    let steps = match rng.below(16) {
+        0 => rng.pick(&[33, 64, 65, 72, 73, 81]),
+        _ => rng.pick(&[1, 1, 2, 2, 3, 8, 9]),
+    };
+    let k = (64 * steps - rng.pick(&[0, 0, 1, 17, 63])).max(64);
+    let sweep = Sweep::Grid {
+        k,
+        panels: if two { Panels::Two } else { Panels::One },
+        ahead: if full { rng.pick(&Ahead::ALL) } else { Ahead::Nothing },
+    };
+    let sections = [Section::Dot8, Section::Dot].into_iter().collect();
+    KernelDesc { sections, sweep, prefetch: Prefetch::None, ..desc }
+}
+
+/// The kernel with prefetches of any kind, and for a row, a grid or a column of micro-tiles.
 pub fn vary(desc: KernelDesc, rng: &mut Rng) -> KernelDesc {
-    let row = can_be_row(&desc) && rng.below(2) == 1;
-    let sweep = if row { Sweep::Row } else { Sweep::Column };
+    let other = rng.below(2) == 1;
+    if other && can_be_grid(&desc) {
+        return grid(desc, rng);
+    }
+    let sweep = if other && can_be_row(&desc) { Sweep::Row } else { Sweep::Column };
     KernelDesc { sweep, prefetch: rng.pick(&Prefetch::ALL), ..desc }
 }
 

@@ -211,6 +211,7 @@ impl Int8Family {
             k: self.packed.k(),
             cols: self.packed.n(),
             layout: packed.layout(),
+            activations: self.kind.multiplied_as(packed),
             vectors: packed.widest().map_or(1, |p| p.vectors),
             panels: packed.panels().len(),
             blocks: packed.blocks().len(),

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use gemmill_codegen::{Byte, Caches, Core, KernelDesc, Machine, Prefetch, Section, Sweep, Tier, sections};
+use gemmill_codegen::{
+    Ahead, Byte, Caches, Core, KernelDesc, Machine, Panels, Prefetch, Section, Sweep, Tier, sections,
+};
 
 use super::difference;
 use crate::machine::threads::MACS_PER_THREAD;
@@ -234,7 +236,17 @@ fn line(tier: Tier, row: &Row, weights: &mut Weights) -> String {
         write!(line, " {}x{}", plan.loops.row_parts, plan.loops.column_parts).unwrap();
     }
     write!(line, " | {}", packed.sequences()).unwrap();
-    line += if one.sweep == Sweep::Row { " | row" } else { "" };
+    line += match one.sweep {
+        Sweep::Column => "",
+        Sweep::Row => " | row",
+        Sweep::Grid { panels: Panels::One, .. } => " | grid",
+        Sweep::Grid { panels: Panels::Two, .. } => " | grid of twos",
+    };
+    line += match one.sweep {
+        Sweep::Grid { ahead: Ahead::OneRow, .. } => " | a row ahead",
+        Sweep::Grid { ahead: Ahead::TwoRows, .. } => " | two rows ahead",
+        _ => "",
+    };
     line += match kernels.iter().map(|k| k.prefetch).max().unwrap_or(Prefetch::None) {
         Prefetch::None => "",
         Prefetch::ToFirstLevel => " | prefetch L1",

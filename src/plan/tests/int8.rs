@@ -1,10 +1,10 @@
 //! What every plan of 8-bit integers must satisfy. The choices themselves are pinned by `golden/int8.txt`.
 
-use gemmill_codegen::{Caches, Core, Layout, Machine, Sweep, Tier};
+use gemmill_codegen::{Byte, Caches, Core, Layout, Machine, Sweep, Tier};
 
 use crate::machine::threads::{MACS_PER_THREAD, worth_threads};
 use crate::plan::Resources;
-use crate::plan::int8::{Int8Plan, Int8Problem, KernelIndex};
+use crate::plan::int8::{Int8Plan, Int8Problem, KernelIndex, PanelKind};
 
 const ZEN3: Machine = Machine { core: Core::Zen, caches: Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 } };
 const SMALL: Machine = Machine { core: Core::Intel, caches: Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 } };
@@ -21,6 +21,7 @@ fn problem(rows: usize, cols: usize, k: usize) -> Int8Problem {
         k,
         cols,
         layout: Layout::Columns8,
+        activations: Byte::U8,
         vectors,
         panels,
         blocks: k.div_ceil(1024).max(1),
@@ -228,9 +229,10 @@ fn kernel_places_are_those_of_the_passes() {
             }
             let places: Vec<KernelIndex> = plan.kernel_places(blocks).collect();
             assert_eq!(places.len(), 4 * needed.len(), "{blocks} blocks, {blocks_per_pass} a pass");
-            for (narrow_panel, short_tile) in [(false, false), (false, true), (true, false), (true, true)] {
+            let kinds = [PanelKind::Full, PanelKind::Tail].into_iter();
+            for (panels, short_tile) in kinds.flat_map(|panels| [(panels, false), (panels, true)]) {
                 for &(first_pass, last_pass) in &needed {
-                    let index = KernelIndex { narrow_panel, short_tile, first_pass, last_pass };
+                    let index = KernelIndex { panels, short_tile, first_pass, last_pass };
                     assert_eq!(places.iter().filter(|&&p| p == index).count(), 1, "{index:?}");
                 }
             }

@@ -86,6 +86,7 @@ fn main_loops_do_what_the_cpu_does() {
                     fill,
                     activation_max: rng.pick(&[255, 255, 128, 1]),
                     tiles: rng.pick(&[1, 2]),
+                    width: rng.pick(&[1, 2]),
                     blocks: rng.pick(&[1, 2]),
                     bundles: &[0, 1, 2, 8, 9],
                 };
@@ -116,6 +117,7 @@ fn epilogues_do_what_the_cpu_does() {
                 fill: rng.pick(&Fill::ALL),
                 activation_max: 255,
                 tiles: rng.pick(&[1, 2, 3]),
+                width: rng.pick(&[1, 2]),
                 blocks: 1,
                 bundles: &[1],
             };
@@ -204,7 +206,7 @@ fn instructions_are_counted() {
     let (mut rng, mut memory) = (Rng(13), Memory::new());
     for tile in tiles(Tier::Avx2) {
         let desc = tile.desc(Tier::Avx2, [Section::Narrow].into_iter().collect());
-        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, blocks: 2, bundles: &[17] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 3, width: 1, blocks: 2, bundles: &[17] };
         let statistics = compare(&Case::new(desc, shape, &mut rng), &mut memory);
         let products = 3 * 2 * 17 * u64::from(tile.rows) * u64::from(tile.vectors);
         assert_eq!(statistics.count(Mnemonic::Vpmaddubsw), products, "{desc}");
@@ -227,7 +229,7 @@ fn the_model_is_fast_enough() {
         let desc = tile.desc(Tier::Avx2, [section].into_iter().collect());
         let kernel = Kernel::generate(&desc).unwrap();
         let program = Program::decode(kernel.bytes()).unwrap();
-        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 20, blocks: 2, bundles: &[100] };
+        let shape = Shape { fill: Fill::Random, activation_max: 255, tiles: 20, width: 1, blocks: 2, bundles: &[100] };
         let case = Case::new(desc, shape, &mut rng);
         let (mut instructions, mut seconds) = (0, 0.0);
         for _ in 0..20 {

@@ -2,7 +2,9 @@
 
 use std::mem::offset_of;
 
-use super::desc::{FloatFinish, FloatKernelArgs as Args, FloatKernelDesc, FloatProducts, FloatRows, FloatStart};
+use super::desc::{
+    Expansion, FloatFinish, FloatKernelArgs as Args, FloatKernelDesc, FloatProducts, FloatRows, FloatStart,
+};
 use super::{epilogue, main_loop, tiles};
 use crate::families::element::FloatType;
 use crate::families::element::vectors::Elements;
@@ -46,16 +48,24 @@ impl Body for FloatKernelDesc {
         Shape {
             tier: self.tier,
             rows: self.rows.into(),
-            vectors: self.vectors.into(),
+            vectors: usize::from(self.vectors) * self.sweep.panels(),
             lanes: self.lanes(),
             has_tiles: self.has_tiles(),
         }
     }
 
     fn prepare<L: Lowering>(b: &mut Builder<L>) {
-        if b.desc.products != FloatProducts::Chain {
+        if b.desc.products != FloatProducts::Chain && b.desc.expansion != Expansion::Tiles {
             b.low.prepare_pairs();
         }
+    }
+
+    fn grid<L: Lowering>(b: &mut Builder<L>) -> bool {
+        let is_grid = matches!(b.desc.sweep, Sweep::Grid { .. });
+        if is_grid {
+            b.grid_kernel();
+        }
+        is_grid
     }
 
     fn start<L: Lowering>(b: &mut Builder<L>) {
@@ -90,8 +100,8 @@ impl Body for FloatKernelDesc {
         let scratch_bytes = b.desc.scratch_len() * size_of::<f32>();
         let has_scratch = b.desc.start == FloatStart::Scratch || b.desc.finish == FloatFinish::Scratch;
         match b.desc.sweep {
-            Sweep::Column => b.advance_down(),
             Sweep::Row => b.advance_across(),
+            Sweep::Column | Sweep::Grid { .. } => b.advance_down(),
         }
         if has_scratch {
             b.low.asm().add_imm_to(arg!(scratch), scratch_bytes);
@@ -114,7 +124,8 @@ impl<L: Lowering> Builder<L> {
     /// Brings pairs of accumulators from the order of columns in which bf16 panels make them into the natural one, or
     /// back.
     pub(super) fn exchange_halves(&mut self) {
-        if self.desc.weights != FloatType::Bf16.into() || self.desc.lanes() == 8 {
+        let is_natural = self.desc.expansion == Expansion::Tiles;
+        if is_natural || self.desc.weights != FloatType::Bf16.into() || self.desc.lanes() == 8 {
             return;
         }
         let accs: Vec<Vector> = self.accs().collect();

@@ -6,6 +6,7 @@ use super::dot::HardwareDot;
 use super::weights::FloatWeights;
 use crate::families::element::FloatType;
 use crate::families::int8::desc::Sweep;
+use crate::kernel::grid::GridArgs;
 use crate::machine::tier::Tier;
 
 /// Columns of a packed panel of floating-point weights, on every tier.
@@ -42,6 +43,13 @@ pub enum Expansion {
     Kept,
     /// From what such a kernel kept.
     Reused,
+    /// From tiles that weights lie in: those of a [`Sweep::Grid`].
+    ///
+    /// ```text
+    /// panel:  step of 32 k: columns 0..16, columns 16..32 | next step | ...             two tiles a step
+    /// tile:   k0 k1 of columns 0..16 | k2 k3 of columns 0..16 | ...                     16 rows of 64 bytes
+    /// ```
+    Tiles,
 }
 
 /// How products are summed.
@@ -237,9 +245,13 @@ impl FloatKernelDesc {
         self.vectors as usize * self.lanes()
     }
 
-    /// f32 elements of scratch memory per micro-tile.
+    /// f32 elements of scratch memory per micro-tile; in a grid, for all of it.
     pub const fn scratch_len(&self) -> usize {
-        self.rows as usize * self.strip_cols()
+        let sums = self.rows as usize * self.strip_cols() * self.sweep.panels();
+        match self.sweep {
+            Sweep::Grid { .. } => sums + GridArgs::ROW_OF_NOTHING,
+            _ => sums,
+        }
     }
 
     /// Whether strips are half a panel wide.
@@ -276,14 +288,12 @@ impl fmt::Display for FloatKernelDesc {
             FloatRows::Strided => "",
             FloatRows::Interleaved => "_interleaved",
         })?;
-        f.write_str(match self.sweep {
-            Sweep::Column => "",
-            Sweep::Row => "_row",
-        })?;
+        f.write_str(&self.sweep.suffix())?;
         f.write_str(match self.expansion {
             Expansion::InRegisters => "",
             Expansion::Kept => "_kept",
             Expansion::Reused => "_reused",
+            Expansion::Tiles => "_tiles",
         })?;
         f.write_str(match self.start {
             FloatStart::Zero => "_zero",
@@ -346,8 +356,11 @@ pub struct FloatKernelArgs {
     /// Number of k; may be zero. Parts of K but the last one are multiples of [`FloatProducts::group`]
     /// and [`FloatWeights::unit`].
     pub depth: usize,
-    /// Number of micro-tiles; not zero.
+    /// Number of micro-tiles, or of rows of them in a grid; not zero.
     pub tiles: usize,
+    /// Of a [`Sweep::Grid`]: panels of tiles are at `b`, one behind the other, and rows of A have whole steps. It uses
+    /// neither `depth` nor what is said of panels and expansions.
+    pub grid: GridArgs,
     /// [`FloatProducts::slots`] of `depth`, times `strip_cols`, elements for all expansions but
     /// [`Expansion::InRegisters`].
     pub expanded: *mut f32,

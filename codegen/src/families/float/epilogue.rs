@@ -6,6 +6,7 @@ use super::function::{
     EXP, EXP_HIGH, EXP_LOW, EXPONENT_BIAS, EXPONENT_SHIFT, GELU_CUBIC, GELU_LINEAR, LOG2_E, LOWEST, MINUS_LN2,
 };
 use crate::frame::arg;
+use crate::tuning::GRID_EPILOGUE_VECTORS;
 use crate::x86::asm::{LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -74,6 +75,11 @@ pub(super) fn point<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
     }
 }
 
+/// The register of a grid's bias: behind the accumulators.
+pub(super) fn held_bias(vector: usize) -> Vector {
+    Vector((GRID_EPILOGUE_VECTORS + vector) as u8)
+}
+
 /// The stages of rows from where the pointers stand, which are then behind them.
 pub(super) fn stages_of_rows<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpilogue) {
     b.exchange_halves();
@@ -85,7 +91,10 @@ pub(super) fn stages_of_rows<L: Lowering>(b: &mut Builder<L>, epilogue: FloatEpi
                 continue;
             }
             if epilogue.bias {
-                let bias = Mem::at(role::BIAS, v * b.vector_bytes());
+                let bias: Source = match b.in_grid {
+                    Some(_) => held_bias(v).into(),
+                    None => Mem::at(role::BIAS, v * b.vector_bytes()).into(),
+                };
                 b.op(Op::AddF32, acc, acc, bias);
             }
             if epilogue.residual {

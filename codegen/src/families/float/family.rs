@@ -1,12 +1,16 @@
 //! What [`FloatKernelDesc`] stands for: kernels, generated or in plain Rust.
 
-use super::desc::{Expansion, FLOAT_PANEL, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows};
+use super::desc::{
+    Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs, FloatKernelDesc, FloatPrefetch, FloatProducts, FloatRows,
+    FloatStart,
+};
 use super::dot::HardwareDot;
 use super::portable;
 use super::registry::max_rows;
 use super::weights::WeightGroups;
 use crate::families::element::FloatType;
-use crate::families::int8::desc::Sweep;
+use crate::families::int8::desc::{Ahead, Panels, Sweep};
+use crate::families::int8::registry::{MAX_GRID_K, MAX_ROWS_OF_TWO};
 use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
@@ -20,6 +24,23 @@ impl FloatKernelDesc {
         ensure(usize::from(self.cols) == self.strip_cols(), "strips of a row have full width")?;
         ensure(self.expansion == Expansion::InRegisters, "strips of a row have no expanded weights")?;
         ensure(self.prefetch != FloatPrefetch::Next, "strips of a row do not prefetch each other")
+    }
+
+    /// What a grid asks for.
+    fn check_grid(&self, k: u32, panels: Panels, ahead: Ahead) -> Result<(), CodegenError> {
+        let in_tiles = self.products == FloatProducts::Dot(HardwareDot::AmxBf16);
+        ensure(in_tiles && self.vectors == 2, "micro-tiles of a grid are tiles")?;
+        ensure(
+            self.start == FloatStart::Zero && self.finish != FloatFinish::Scratch,
+            "micro-tiles of a grid go from zero to the epilogue",
+        )?;
+        ensure((1..=MAX_GRID_K).contains(&k), "a grid has 1 to 1 048 576 elements of K")?;
+        let is_full = usize::from(self.cols) == FLOAT_PANEL;
+        ensure(ahead == Ahead::Nothing || is_full, "kernels of a grid prefetch beside panels of full width")?;
+        ensure(
+            panels == Panels::One || is_full && usize::from(self.rows) <= MAX_ROWS_OF_TWO,
+            "two panels side by side are full ones, and have at most 16 rows",
+        )
     }
 
     /// What hardware dot products ask for.
@@ -71,9 +92,13 @@ impl Description for FloatKernelDesc {
             self.expansion != Expansion::Kept || vectors == 2 || self.tier == Tier::Portable,
             "strips of two vectors are kept, no others",
         )?;
-        if self.sweep == Sweep::Row {
-            self.check_row()?;
+        match self.sweep {
+            Sweep::Column => {}
+            Sweep::Row => self.check_row()?,
+            Sweep::Grid { k, panels, ahead } => self.check_grid(k, panels, ahead)?,
         }
+        let is_grid = matches!(self.sweep, Sweep::Grid { .. });
+        ensure(is_grid == (self.expansion == Expansion::Tiles), "weights of grids, and no others, are in tiles")?;
         if let Some(groups) = self.weights.groups() {
             check_groups(self, groups)?;
         }
@@ -90,7 +115,7 @@ impl Description for FloatKernelDesc {
 
     #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
     fn samples(tier: Tier) -> Vec<FloatKernelDesc> {
-        use super::desc::{FloatEpilogue, FloatFinish, FloatFunction, FloatStart};
+        use super::desc::{FloatEpilogue, FloatFunction};
         use super::registry::float_tiles_of;
         use super::weights::{FloatWeights, GroupScales};
         use crate::families::groups::desc::{GroupLayout, GroupZeroPoints};
@@ -127,6 +152,12 @@ impl Description for FloatKernelDesc {
                     [1, desc.strip_cols() - 1, desc.strip_cols()]
                         .map(|cols| FloatKernelDesc { cols: cols as u8, ..desc }),
                 );
+                if tiles {
+                    let sweep = Sweep::Grid { k: 32 * 81, panels: Panels::One, ahead: Ahead::TwoRows };
+                    let (expansion, start) = (Expansion::Tiles, FloatStart::Zero);
+                    let cols = FLOAT_PANEL as u8;
+                    descs.push(FloatKernelDesc { cols, expansion, sweep, start, ..desc });
+                }
             }
         }
         descs

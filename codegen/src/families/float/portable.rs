@@ -22,6 +22,10 @@ const HALF_PANEL_OF_SCALES: isize = (FLOAT_PANEL / 2 * size_of::<bf16>()) as isi
 /// # Safety
 /// As [`crate::Kernel::run`].
 pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
+    if let Sweep::Grid { k, .. } = desc.sweep {
+        // SAFETY: the caller's promise is the same.
+        return unsafe { run_grid(desc, args, k as usize) };
+    }
     let (rows, cols) = (usize::from(desc.rows), desc.strip_cols());
     for _ in 0..args.tiles {
         let mut acc = [0f32; MAX_ACCUMULATORS];
@@ -39,7 +43,7 @@ pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
             }
         }
         match desc.sweep {
-            Sweep::Column => {
+            Sweep::Column | Sweep::Grid { .. } => {
                 args.a = args.a.wrapping_byte_add(args.a_tile_stride);
                 args.c = args.c.wrapping_add(rows * args.c_row_stride);
                 args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
@@ -59,6 +63,56 @@ pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
         }
         args.scratch = args.scratch.wrapping_add(acc.len());
     }
+}
+
+/// All micro-tiles of a grid, a panel each.
+///
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn run_grid(desc: &FloatKernelDesc, args: &mut FloatKernelArgs, k: usize) {
+    let FloatProducts::Dot(dot) = desc.products else { return };
+    let (rows, cols, steps) = (usize::from(desc.rows), desc.strip_cols(), k.div_ceil(dot.group()));
+    for _ in 0..args.tiles {
+        let mut panel = *args;
+        for _ in 0..args.grid.width * desc.sweep.panels() {
+            let mut acc = [0f32; MAX_ACCUMULATORS];
+            let acc = &mut acc[..rows * cols];
+            for (at, sum) in acc.iter_mut().enumerate() {
+                let (row, column) = (at / cols, at % cols);
+                for step in 0..steps {
+                    let mut a = [bf16::ZERO; MAX_GROUP];
+                    let mut b = [bf16::ZERO; MAX_GROUP];
+                    for within in 0..dot.group() {
+                        let of_a = panel.a.wrapping_byte_add(row * panel.a_row_stride).cast::<bf16>();
+                        let of_b = panel.b.wrapping_add(place_in_tiles(step, column, within)).cast::<bf16>();
+                        // SAFETY: the caller provides whole steps of each row and of each panel.
+                        unsafe {
+                            a[within] = of_a.wrapping_add(step * dot.group() + within).read_unaligned();
+                            b[within] = of_b.read_unaligned();
+                        }
+                    }
+                    *sum = dot.add(*sum, &a[..dot.group()], &b[..dot.group()]);
+                }
+            }
+            // SAFETY: passed on from the caller.
+            unsafe { finish(desc, &panel, acc) };
+            panel.b = panel.b.wrapping_add(steps * STEP_OF_TILES);
+            panel.c = panel.c.wrapping_add(cols * desc.c.bytes());
+            panel.residual = panel.residual.wrapping_add(cols * desc.c.bytes());
+            panel.bias = panel.bias.wrapping_add(cols);
+        }
+        args.a = args.a.wrapping_byte_add(rows * args.a_row_stride);
+        args.c = args.c.wrapping_add(rows * args.c_row_stride);
+        args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
+    }
+}
+
+/// Bytes of a panel's two tiles of a step.
+const STEP_OF_TILES: usize = 2048;
+
+/// Where an element of a step of [`Expansion::Tiles`] stands in its panel.
+fn place_in_tiles(step: usize, column: usize, within: usize) -> usize {
+    step * STEP_OF_TILES + column / 16 * (STEP_OF_TILES / 2) + within / 2 * 64 + column % 16 * 4 + within % 2 * 2
 }
 
 /// # Safety
@@ -90,7 +144,7 @@ unsafe fn multiply(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f3
             let b = match desc.expansion {
                 // SAFETY: the caller provides `depth * strip_cols` elements.
                 Expansion::Reused => unsafe { kept.read() },
-                Expansion::InRegisters | Expansion::Kept => {
+                Expansion::InRegisters | Expansion::Kept | Expansion::Tiles => {
                     let panel = args.b.wrapping_add(j / FLOAT_PANEL * args.b_panel_stride);
                     // SAFETY: the caller provides `depth` k of each panel.
                     unsafe {

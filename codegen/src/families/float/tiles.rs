@@ -8,14 +8,20 @@
 //! for each pair of k:   16 columns of even places | 16 columns of odd places       128 bytes; zeros up to whole tiles
 //! ```
 //!
+//! Weights that lie in tiles already are multiplied in [grids](crate::frame::grid).
+//!
 //! [tiles]: crate::x86::tiles
 
+use std::mem::offset_of;
+
 use super::builder::{Builder, role};
-use super::desc::{Expansion, FloatFinish, FloatKernelArgs as Args, FloatKernelDesc, FloatStart};
+use super::desc::{Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs as Args, FloatKernelDesc, FloatStart};
 use super::{epilogue, main_loop};
+use crate::families::int8::desc::{Panels, Sweep};
 use crate::frame::arg;
+use crate::frame::grid::{Array, Distance, GridBody, GridFields, GridLoop};
 use crate::x86::asm::{LINE_BYTES, Mem};
-use crate::x86::lowering::{Lowering, TileOp, Vector};
+use crate::x86::lowering::{Lowering, Tile, TileOp, Vector};
 use crate::x86::tiles::TILE_ROWS;
 
 /// k of a tile of A: a row of a tile of weights is a pair of them.
@@ -132,4 +138,86 @@ pub(super) fn finish<L: Lowering>(b: &mut Builder<L>, finish: FloatFinish) {
         b.load_accs(place);
         epilogue::stages_of_rows(b, epilogue);
     });
+}
+
+impl GridBody for FloatKernelDesc {
+    const FIELDS: GridFields = GridFields {
+        a: offset_of!(Args, a),
+        b: offset_of!(Args, b),
+        c: offset_of!(Args, c),
+        c_row_stride: offset_of!(Args, c_row_stride),
+        grid: offset_of!(Args, grid),
+    };
+
+    fn main_loop(&self) -> GridLoop {
+        let Sweep::Grid { k, ahead, .. } = self.sweep else { unreachable!("asked of grids alone") };
+        let a_bytes = (k as usize).div_ceil(TILE_DEPTH) * LINE_BYTES;
+        GridLoop { a_bytes, panel_vectors: VECTORS, rows_ahead: ahead.rows() }
+    }
+
+    fn dot(&self, sums: Tile, a: Tile, b: Tile) -> TileOp {
+        TileOp::DotBf16 { sums, a, b }
+    }
+
+    fn arrays_by_row(&self) -> Vec<Array> {
+        let rows = usize::from(self.rows);
+        let c = Array { at: offset_of!(Args, c), by: Distance::Times(rows, offset_of!(Args, c_row_stride)) };
+        let by = Distance::Times(rows, offset_of!(Args, residual_row_stride));
+        let residual = Array { at: offset_of!(Args, residual), by };
+        [Some(c), self.has_residual().then_some(residual)].into_iter().flatten().collect()
+    }
+
+    fn arrays_by_column(&self) -> Vec<Array> {
+        let cols = FLOAT_PANEL * self.sweep.panels();
+        let array = |at, bytes| Array { at, by: Distance::Bytes(bytes * cols) };
+        let c = array(offset_of!(Args, c), self.c.bytes());
+        let residual = array(offset_of!(Args, residual), self.c.bytes());
+        let bias = array(offset_of!(Args, bias), size_of::<f32>());
+        let arrays = [Some(c), self.has_residual().then_some(residual), self.has_bias().then_some(bias)];
+        arrays.into_iter().flatten().collect()
+    }
+
+    fn hold_constants<L: Lowering>(_: &mut Builder<L>) {}
+
+    fn hold<L: Lowering>(b: &mut Builder<L>) {
+        let FloatFinish::Epilogue(epilogue) = b.desc.finish else { return };
+        epilogue::point(b, epilogue);
+        if epilogue.bias {
+            for v in 0..b.vectors() {
+                let bias = Mem::at(role::BIAS, v * LINE_BYTES);
+                b.low.load(epilogue::held_bias(v), bias.into());
+            }
+        }
+    }
+
+    fn epilogue<L: Lowering>(b: &mut Builder<L>, rows: usize, sums: Mem) {
+        let whole = b.desc;
+        let (FloatFinish::Epilogue(epilogue), Sweep::Grid { k, ahead, .. }) = (whole.finish, whole.sweep) else {
+            return;
+        };
+        let panels = whole.sweep.panels() as u8;
+        let sweep = Sweep::Grid { k, panels: Panels::One, ahead };
+        let (vectors, cols) = (whole.vectors * panels, whole.cols * panels);
+        b.desc = FloatKernelDesc { rows: rows as u8, vectors, cols, sweep, ..whole };
+        b.load_accs(sums);
+        if ahead.rows() > 0 {
+            let row_bytes = usize::from(cols) * whole.c.bytes();
+            b.prefetch_micro_tiles_ahead((role::C, role::C_STRIDE), row_bytes);
+            if epilogue.residual {
+                b.prefetch_micro_tiles_ahead((role::RESIDUAL, role::RESIDUAL_STRIDE), row_bytes);
+            }
+        }
+        epilogue::stages_of_rows(b, epilogue);
+        b.desc = whole;
+    }
+}
+
+impl FloatKernelDesc {
+    fn has_residual(&self) -> bool {
+        matches!(self.finish, FloatFinish::Epilogue(e) if e.residual)
+    }
+
+    fn has_bias(&self) -> bool {
+        matches!(self.finish, FloatFinish::Epilogue(e) if e.bias)
+    }
 }

@@ -1,6 +1,7 @@
 //! The argument block of a kernel: plain data, shared by the caller and the generated code through `offset_of!`.
 
 use crate::families::int8::desc::Section;
+use crate::kernel::grid::GridArgs;
 
 /// What one block of K of a packed panel holds, section by section.
 ///
@@ -18,8 +19,8 @@ pub struct BlockHeader {
     pub a_advance: u32,
 }
 
-/// Arguments of one kernel call: a column of micro-tiles of C against one packed panel, or a row of them against
-/// several.
+/// Arguments of one kernel call: a column of micro-tiles of C against one packed panel, or a row or several rows of
+/// them against several.
 ///
 /// The kernel moves pointers forward as it goes: an argument block serves one call.
 /// Arrays indexed by column start at the first panel's first column and are readable for all columns of all panels,
@@ -40,7 +41,7 @@ pub struct KernelArgs {
     pub blocks: *const BlockHeader,
     /// Number of blocks of a panel.
     pub block_count: usize,
-    /// Number of micro-tiles; not zero.
+    /// Number of micro-tiles, or of rows of them in a grid; not zero.
     pub tiles: usize,
     /// Element (0, 0) of the first micro-tile of C.
     pub c: *mut u8,
@@ -81,6 +82,8 @@ pub struct KernelArgs {
     pub high_byte: i32,
     /// Bytes from a packed vector to what is worth prefetching while it is multiplied; for kernels that prefetch.
     pub prefetch_distance: usize,
+    /// Of a [`crate::Sweep::Grid`].
+    pub grid: GridArgs,
     /// Kernel's own: where it stands among the blocks.
     pub cursor: *const BlockHeader,
     /// Kernel's own: blocks left.

@@ -41,7 +41,7 @@ impl Body for KernelDesc {
         Shape {
             tier: self.tier,
             rows: self.rows.into(),
-            vectors: self.vectors.into(),
+            vectors: self.all_vectors(),
             lanes: self.layout.lanes(),
             has_tiles: self.layout == Layout::Tiles,
         }
@@ -59,8 +59,17 @@ impl Body for KernelDesc {
     }
 
     fn saved(&self) -> &'static [Gpr] {
-        let unused = if usize::from(self.rows) > MAX_PREFETCH_ROWS { 0 } else { 2 };
+        let uses_all = usize::from(self.rows) > MAX_PREFETCH_ROWS || matches!(self.sweep, Sweep::Grid { .. });
+        let unused = if uses_all { 0 } else { 2 };
         &Gpr::CALLEE_SAVED[..Gpr::CALLEE_SAVED.len() - unused]
+    }
+
+    fn grid<L: Lowering>(b: &mut Builder<L>) -> bool {
+        let is_grid = matches!(b.desc.sweep, Sweep::Grid { .. });
+        if is_grid {
+            b.grid_kernel();
+        }
+        is_grid
     }
 
     fn start<L: Lowering>(b: &mut Builder<L>) {
@@ -128,7 +137,7 @@ impl Body for KernelDesc {
             Finish::Scratch => b.store_scratch(),
             Finish::Epilogue(e) => {
                 match b.desc.layout {
-                    Layout::Columns8 | Layout::Columns16 | Layout::Tiles => {}
+                    Layout::Columns8 | Layout::Columns16 | Layout::Tiles | Layout::RowsOfTiles => {}
                     Layout::FourColumns => epilogue::sum_pairs(b),
                     Layout::Depth => epilogue::sum_lanes(b),
                 }

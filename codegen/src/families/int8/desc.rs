@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::families::element::FloatType;
+use crate::kernel::grid::GridArgs;
 use crate::machine::tier::Tier;
 
 /// Depth elements that are interleaved per dot lane.
@@ -32,18 +33,21 @@ pub enum Layout {
     Depth,
     /// A step takes 64 elements of a row and multiplies them into sixteen columns per tile of 16 × 64 bytes.
     Tiles,
+    /// The same packed bytes, multiplied by vectors of 512 bits: a row of a tile is four elements of sixteen columns. For
+    /// products too small for tiles; weights are packed for [`Layout::Tiles`].
+    RowsOfTiles,
 }
 
 impl Layout {
     /// All layouts.
-    pub const ALL: [Layout; 5] =
-        [Layout::Columns8, Layout::Columns16, Layout::FourColumns, Layout::Depth, Layout::Tiles];
+    pub const ALL: [Layout; 6] =
+        [Layout::Columns8, Layout::Columns16, Layout::FourColumns, Layout::Depth, Layout::Tiles, Layout::RowsOfTiles];
 
     /// 32-bit accumulators of a vector.
     pub const fn lanes(self) -> usize {
         match self {
             Layout::Columns8 | Layout::FourColumns | Layout::Depth => 8,
-            Layout::Columns16 | Layout::Tiles => 16,
+            Layout::Columns16 | Layout::Tiles | Layout::RowsOfTiles => 16,
         }
     }
 
@@ -53,14 +57,14 @@ impl Layout {
             Layout::Columns8 | Layout::Columns16 => KR,
             Layout::FourColumns => 2 * KR,
             Layout::Depth => 8 * KR,
-            Layout::Tiles => 16 * KR,
+            Layout::Tiles | Layout::RowsOfTiles => 16 * KR,
         }
     }
 
     /// Bytes of one packed vector of a step.
     pub const fn vector_bytes(self) -> usize {
         match self {
-            Layout::Tiles => self.lanes() * self.step_depth(),
+            Layout::Tiles | Layout::RowsOfTiles => self.lanes() * self.step_depth(),
             _ => self.lanes() * KR,
         }
     }
@@ -73,7 +77,7 @@ impl Layout {
     /// Lanes of a vector whose sum belongs to one column.
     pub const fn lanes_per_column(self) -> usize {
         match self {
-            Layout::Columns8 | Layout::Columns16 | Layout::Tiles => 1,
+            Layout::Columns8 | Layout::Columns16 | Layout::Tiles | Layout::RowsOfTiles => 1,
             Layout::FourColumns => 2,
             Layout::Depth => 8,
         }
@@ -92,7 +96,7 @@ impl Layout {
     /// ```
     pub const fn place(self, j: usize, within: usize) -> usize {
         match self {
-            Layout::Tiles => {
+            Layout::Tiles | Layout::RowsOfTiles => {
                 let (tile, lane, quad) = (j / self.lanes(), j % self.lanes(), within / KR);
                 tile * self.vector_bytes() + (quad * self.lanes() + lane) * KR + within % KR
             }
@@ -395,6 +399,68 @@ pub enum Sweep {
     Column,
     /// A row of them: the same rows of A against one panel or strip of full width after the other.
     Row,
+    /// A grid of them, row after row: software-pipelined kernels of tiles, for a `k` of their own.
+    Grid {
+        /// Elements of a row of A that meet weights.
+        k: u32,
+        /// Panels that a micro-tile has side by side.
+        panels: Panels,
+        /// What is prefetched into the second-level cache, for operands that exceed it.
+        ahead: Ahead,
+    },
+}
+
+/// What a micro-tile of a grid prefetches into the second-level cache besides its own: hints, which change no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ahead {
+    /// Nothing.
+    Nothing,
+    /// C four micro-tiles ahead, and a row of A of the next row of micro-tiles.
+    OneRow,
+    /// The same, and two such rows.
+    TwoRows,
+}
+
+impl Ahead {
+    /// All of them.
+    pub const ALL: [Ahead; 3] = [Ahead::Nothing, Ahead::OneRow, Ahead::TwoRows];
+
+    /// Rows of A.
+    pub(crate) const fn rows(self) -> usize {
+        self as usize
+    }
+}
+
+/// Panels side by side in a micro-tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Panels {
+    /// One of them.
+    One,
+    /// Two of full width, for rows that fit one tile: as many products as two halves of rows would be.
+    Two,
+}
+
+impl Sweep {
+    /// Panels side by side in a micro-tile.
+    pub const fn panels(self) -> usize {
+        match self {
+            Sweep::Grid { panels: Panels::Two, .. } => 2,
+            _ => 1,
+        }
+    }
+
+    /// The end of a kernel's name.
+    pub(crate) fn suffix(self) -> String {
+        match self {
+            Sweep::Column => String::new(),
+            Sweep::Row => "_row".into(),
+            Sweep::Grid { k, panels, ahead } => {
+                let panels = if panels == Panels::Two { "twos" } else { "grid" };
+                let ahead = ["", "_ahead1", "_ahead2"][ahead.rows()];
+                format!("_{panels}{k}{ahead}")
+            }
+        }
+    }
 }
 
 /// What main loops ask for ahead of the packed vectors that they multiply. Hints, which change no result.
@@ -462,7 +528,7 @@ pub struct KernelDesc {
     pub start: Start,
     /// What becomes of them.
     pub finish: Finish,
-    /// Which micro-tiles a call goes through. Those of a row take all blocks of K, from zero to the epilogue.
+    /// Which micro-tiles a call goes through. Those of a row or grid take all blocks of K, from zero to the epilogue.
     pub sweep: Sweep,
     /// What is prefetched: nothing by kernels of more than [`crate::MAX_PREFETCH_ROWS`] rows, nor by those of tiles.
     pub prefetch: Prefetch,
@@ -474,9 +540,18 @@ impl KernelDesc {
         self.layout.columns(self.vectors as usize)
     }
 
-    /// Bytes of scratch memory per micro-tile.
+    /// Bytes of scratch memory per micro-tile; in a grid, for all of it.
     pub const fn scratch_bytes(&self) -> usize {
-        self.rows as usize * self.vectors as usize * self.layout.accumulator_bytes()
+        let sums = self.rows as usize * self.all_vectors() * self.layout.accumulator_bytes();
+        match self.sweep {
+            Sweep::Grid { .. } => sums + GridArgs::ROW_OF_NOTHING * size_of::<i32>(),
+            _ => sums,
+        }
+    }
+
+    /// Vectors of accumulators per row, of all panels side by side.
+    pub const fn all_vectors(&self) -> usize {
+        self.vectors as usize * self.sweep.panels()
     }
 }
 
@@ -488,6 +563,7 @@ impl fmt::Display for KernelDesc {
             Layout::FourColumns => "four",
             Layout::Depth => "depth",
             Layout::Tiles => "tiles",
+            Layout::RowsOfTiles => "tilerows",
         };
         let signed = if self.activations == Byte::I8 { "signed" } else { "" };
         write!(f, "i8gemm_{}_{signed}{layout}{}x{}_c{}", self.tier, self.rows, self.panel_cols(), self.cols)?;
@@ -500,10 +576,7 @@ impl fmt::Display for KernelDesc {
             Finish::Scratch => f.write_str("_scratch")?,
             Finish::Epilogue(e) => write!(f, "_{e}")?,
         }
-        f.write_str(match self.sweep {
-            Sweep::Column => "",
-            Sweep::Row => "_row",
-        })?;
+        f.write_str(&self.sweep.suffix())?;
         f.write_str(self.prefetch.suffix())
     }
 }

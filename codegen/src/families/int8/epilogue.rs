@@ -1,13 +1,16 @@
 //! The epilogue of the int8 family: typed stages on accumulators in registers, in the order of
 //! [`crate::families::int8::desc::Epilogue`]. The portable tier's version stands beside it in `portable.rs`.
 
-use super::builder::Builder;
+use std::mem::offset_of;
+
+use super::builder::{Builder, role};
 use crate::families::element::vectors::Elements;
 use crate::families::int8::args::KernelArgs as Args;
 use crate::families::int8::desc::{
-    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize, Sweep,
+    AZeroPoint, Ahead, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize, Sweep,
 };
 use crate::frame::arg;
+use crate::tuning::GRID_EPILOGUE_VECTORS;
 use crate::x86::asm::{Gpr, Mem};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -60,18 +63,101 @@ pub(super) fn sum_pairs<L: Lowering>(b: &mut Builder<L>) {
     }
 }
 
-/// All stages for one micro-tile; moves what they read and write to the next.
+/// Vectors of columns that a grid's epilogue has in registers begin here, behind its accumulators.
+const HELD: u8 = GRID_EPILOGUE_VECTORS as u8;
+/// Its constants: limits, zero point of C, order of lanes.
+const HELD_CONSTANTS: [Vector; 4] = [Vector(27), Vector(26), Vector(25), Vector(24)];
+
+/// Loads what the epilogues of all micro-tiles of a grid read.
+pub(super) fn hold_constants<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
+    let [low, high, zero_point, order] = HELD_CONSTANTS;
+    match epilogue.output {
+        Output::StoreI32 | Output::AddI32 => {}
+        Output::Requantize(r) => {
+            load_limits(b, r.clamp, low, high);
+            load_narrowing(b, zero_point, order);
+        }
+        Output::Dequantize(d) if d.clamp => load_limits(b, Clamp::Float, low, high),
+        Output::Dequantize(_) => {}
+    }
+}
+
+/// Loads what the epilogue of a micro-tile of a grid reads for all rows, and points at the first row of C and of the
+/// residual.
+pub(super) fn hold<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
+    let vectors = b.vectors();
+    for (i, at) in held_columns(epilogue).enumerate() {
+        b.low.asm().load64(COLUMNS, Mem::at(role::ARGS, at));
+        for v in 0..vectors {
+            let place = Mem::at(COLUMNS, v * b.vector_bytes());
+            b.low.load(Vector(HELD + (i * vectors + v) as u8), place.into());
+        }
+    }
+    point_at_c(b, matches!(epilogue.output, Output::Dequantize(d) if d.residual));
+}
+
+/// The arrays by column of numbers of four bytes, as offsets of the arguments.
+fn held_columns(epilogue: Epilogue) -> impl Iterator<Item = usize> {
+    let of_c = [offset_of!(Args, c), offset_of!(Args, residual)];
+    arrays_by_column(epilogue).map(|(at, _)| at).filter(move |at| !of_c.contains(at))
+}
+
+/// Points at C and, if there is one, the residual: in a grid they stay so from row to row.
+fn point_at_c<L: Lowering>(b: &mut Builder<L>, residual: bool) {
+    if b.in_grid.is_some() {
+        return;
+    }
+    let asm = b.low.asm();
+    asm.load64(C, arg!(c));
+    asm.load64(C_STRIDE, arg!(c_row_stride));
+    if residual {
+        asm.load64(RESIDUAL, arg!(residual));
+        asm.load64(RESIDUAL_STRIDE, arg!(residual_row_stride));
+    }
+}
+
+/// Points `register` at an array by column, which it is by its offset among the arguments.
+fn point_at_columns<L: Lowering>(b: &mut Builder<L>, register: Gpr, at: usize) {
+    if b.in_grid.is_none() {
+        b.low.asm().load64(register, Mem::at(role::ARGS, at));
+    }
+}
+
+/// Result vector `v` of an array by column that `register` points at.
+fn column<L: Lowering>(b: &Builder<L>, epilogue: Epilogue, (register, at): (Gpr, usize), v: usize) -> Source {
+    if b.in_grid.is_none() {
+        return at_column(b, register, v).into();
+    }
+    let index = held_columns(epilogue).position(|held| held == at).unwrap_or_default();
+    Vector(HELD + (index * b.vectors() + v) as u8).into()
+}
+
+/// Row `row` of the array by row that [`ROWS`] points at.
+fn at_row<L: Lowering>(b: &Builder<L>, row: usize) -> Mem {
+    Mem::at(ROWS, 4 * (b.in_grid.unwrap_or_default() + row))
+}
+
+/// All stages for one micro-tile; moves what they read and write to the next, unless these are some rows of a grid's.
 pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
+    if let Sweep::Grid { ahead: Ahead::OneRow | Ahead::TwoRows, .. } = b.desc.sweep {
+        let row_bytes = usize::from(b.desc.cols) * epilogue.output.element_bytes();
+        b.prefetch_micro_tiles_ahead((C, C_STRIDE), row_bytes);
+        if matches!(epilogue.output, Output::Dequantize(d) if d.residual) {
+            b.prefetch_micro_tiles_ahead((RESIDUAL, RESIDUAL_STRIDE), row_bytes);
+        }
+    }
     zero_points(b, epilogue);
     match epilogue.output {
         Output::StoreI32 => store_i32(b, false),
         Output::AddI32 => store_i32(b, true),
-        Output::Requantize(r) => requantize(b, r),
-        Output::Dequantize(d) => dequantize(b, d),
+        Output::Requantize(r) => requantize(b, epilogue, r),
+        Output::Dequantize(d) => dequantize(b, epilogue, d),
     }
     match b.desc.sweep {
         Sweep::Column => advance_down(b, epilogue),
         Sweep::Row => advance_across(b, epilogue),
+        // The frame moves them.
+        Sweep::Grid { .. } => {}
     }
 }
 
@@ -99,29 +185,29 @@ fn advance_down<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
 /// To the next panel's columns of C, of the residual and of the arrays by column.
 fn advance_across<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     let cols = b.desc.panel_cols();
-    let asm = b.low.asm();
-    asm.add_imm_to(arg!(c), cols * epilogue.output.element_bytes());
-    asm.add_imm_to(arg!(column_term), 4 * cols);
-    if epilogue.a_zero_point == AZeroPoint::PerRow {
-        asm.add_imm_to(arg!(column_correction), 4 * cols);
+    for (at, bytes) in arrays_by_column(epilogue) {
+        b.low.asm().add_imm_to(Mem::at(role::ARGS, at), bytes * cols);
     }
-    if epilogue.b_zero_point == BZeroPoint::PerColumn {
-        asm.add_imm_to(arg!(column_zero_point), 4 * cols);
-    }
+}
+
+/// What is read or written by column: offsets of the arguments, and bytes of an element.
+pub(super) fn arrays_by_column(epilogue: Epilogue) -> impl Iterator<Item = (usize, usize)> {
     let (scale, bias, residual) = match epilogue.output {
         Output::StoreI32 | Output::AddI32 => (false, false, false),
         Output::Requantize(r) => (true, r.float_bias, false),
         Output::Dequantize(d) => (true, d.bias, d.residual),
     };
-    if scale {
-        asm.add_imm_to(arg!(column_scale), 4 * cols);
-    }
-    if bias {
-        asm.add_imm_to(arg!(column_bias), 4 * cols);
-    }
-    if residual {
-        asm.add_imm_to(arg!(residual), cols * epilogue.output.element_bytes());
-    }
+    let element = epilogue.output.element_bytes();
+    let arrays = [
+        (true, offset_of!(Args, c), element),
+        (residual, offset_of!(Args, residual), element),
+        (true, offset_of!(Args, column_term), 4),
+        (epilogue.a_zero_point == AZeroPoint::PerRow, offset_of!(Args, column_correction), 4),
+        (epilogue.b_zero_point == BZeroPoint::PerColumn, offset_of!(Args, column_zero_point), 4),
+        (scale, offset_of!(Args, column_scale), 4),
+        (bias, offset_of!(Args, column_bias), 4),
+    ];
+    arrays.into_iter().filter(|(is_read, ..)| *is_read).map(|(_, at, bytes)| (at, bytes))
 }
 
 /// Vectors of 32-bit results per row.
@@ -148,27 +234,30 @@ fn at_column<L: Lowering>(b: &Builder<L>, array: Gpr, v: usize) -> Mem {
 fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     let (rows, vectors, t0, t1) = (b.rows(), result_vectors(b), b.temp(0), b.temp(1));
     if epilogue.a_zero_point == AZeroPoint::PerRow {
+        let corrections = (COLUMNS, offset_of!(Args, column_correction));
         b.low.asm().load64(ROWS, arg!(row_zero_point));
-        b.low.asm().load64(COLUMNS, arg!(column_correction));
+        point_at_columns(b, corrections.0, corrections.1);
         for row in 0..rows {
-            b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
+            b.low.broadcast32(t0, at_row(b, row));
             for v in 0..vectors {
-                let acc = result(b, row, v);
-                b.low.op(Op::MulI32, t1, t0, at_column(b, COLUMNS, v).into());
+                let (acc, correction) = (result(b, row, v), column(b, epilogue, corrections, v));
+                b.low.op(Op::MulI32, t1, t0, correction);
                 b.low.op(Op::AddI32, acc, acc, t1.into());
             }
         }
     }
     if epilogue.b_zero_point != BZeroPoint::Zero {
+        let zero_points = (COLUMNS, offset_of!(Args, column_zero_point));
         b.low.asm().load64(ROWS, arg!(row_term));
-        b.low.asm().load64(COLUMNS, arg!(column_zero_point));
+        point_at_columns(b, zero_points.0, zero_points.1);
         for row in 0..rows {
-            b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
+            b.low.broadcast32(t0, at_row(b, row));
             for v in 0..vectors {
                 let acc = result(b, row, v);
                 let term = match epilogue.b_zero_point {
                     BZeroPoint::PerColumn => {
-                        b.low.op(Op::MulI32, t1, t0, at_column(b, COLUMNS, v).into());
+                        let zero_point = column(b, epilogue, zero_points, v);
+                        b.low.op(Op::MulI32, t1, t0, zero_point);
                         t1
                     }
                     _ => t0,
@@ -180,19 +269,19 @@ fn zero_points<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     if b.starts_at_term() {
         return;
     }
-    b.low.asm().load64(COLUMNS, arg!(column_term));
+    let terms = (COLUMNS, offset_of!(Args, column_term));
+    point_at_columns(b, terms.0, terms.1);
     for row in 0..rows {
         for v in 0..vectors {
-            let acc = result(b, row, v);
-            b.low.op(Op::AddI32, acc, acc, at_column(b, COLUMNS, v).into());
+            let (acc, term) = (result(b, row, v), column(b, epilogue, terms, v));
+            b.low.op(Op::AddI32, acc, acc, term);
         }
     }
 }
 
 fn store_i32<L: Lowering>(b: &mut Builder<L>, add: bool) {
     let (t0, t1) = (b.temp(0), b.temp(1));
-    b.low.asm().load64(C, arg!(c));
-    b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
+    point_at_c(b, false);
     for row in 0..b.rows() {
         for v in 0..result_vectors(b) {
             let (acc, count, place) = (result(b, row, v), columns_in(b, v), at_column(b, C, v));
@@ -208,43 +297,72 @@ fn store_i32<L: Lowering>(b: &mut Builder<L>, add: bool) {
     }
 }
 
-fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
+/// Loads the limits of a clamp.
+fn load_limits<L: Lowering>(b: &mut Builder<L>, clamp: Clamp, low: Vector, high: Vector) {
+    match clamp {
+        Clamp::Float => {
+            b.low.broadcast32(low, arg!(low));
+            b.low.broadcast32(high, arg!(high));
+        }
+        Clamp::Narrowing => {
+            b.low.broadcast8(low, arg!(low_byte));
+            b.low.broadcast8(high, arg!(high_byte));
+        }
+        Clamp::Type => {}
+    }
+}
+
+/// Loads the zero point and the order of lanes of narrowing.
+fn load_narrowing<L: Lowering>(b: &mut Builder<L>, zero_point: Vector, order: Vector) {
+    let order_of_lanes = unpack_order(b.lanes());
+    let constant = b.low.asm().constant(&order_of_lanes);
+    b.low.broadcast16(zero_point, arg!(zero_point));
+    b.low.load(order, Source::Constant(constant));
+}
+
+fn dequantize<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue, d: Dequantize) {
     let (rows, vectors, t0, t1) = (b.rows(), result_vectors(b), b.temp(0), b.temp(1));
-    b.low.asm().load64(COLUMNS, arg!(column_scale));
-    b.low.asm().load64(COLUMNS_2, arg!(column_bias));
-    b.low.asm().load64(ROWS, arg!(row_scale));
+    let scales = (COLUMNS, offset_of!(Args, column_scale));
+    let biases = (COLUMNS_2, offset_of!(Args, column_bias));
+    point_at_columns(b, scales.0, scales.1);
+    point_at_columns(b, biases.0, biases.1);
+    if d.row_scale {
+        b.low.asm().load64(ROWS, arg!(row_scale));
+    }
     for row in 0..rows {
         if d.row_scale {
-            b.low.broadcast32(t0, Mem::at(ROWS, 4 * row));
+            b.low.broadcast32(t0, at_row(b, row));
         }
         for v in 0..vectors {
-            let acc = result(b, row, v);
-            let scale = at_column(b, COLUMNS, v).into();
-            if d.row_scale {
-                b.low.op(Op::MulF32, t1, t0, scale);
-            } else {
-                b.low.load(t1, scale);
-            }
+            let (acc, scale) = (result(b, row, v), column(b, epilogue, scales, v));
+            let scale = match scale {
+                Source::Register(held) if !d.row_scale => held,
+                _ if d.row_scale => {
+                    b.low.op(Op::MulF32, t1, t0, scale);
+                    t1
+                }
+                _ => {
+                    b.low.load(t1, scale);
+                    t1
+                }
+            };
             b.low.i32_to_f32(acc, acc);
             if d.bias {
-                b.low.multiply_add_f32(acc, t1, at_column(b, COLUMNS_2, v).into());
+                let bias = column(b, epilogue, biases, v);
+                b.low.multiply_add_f32(acc, scale, bias);
             } else {
-                b.low.op(Op::MulF32, acc, acc, t1.into());
+                b.low.op(Op::MulF32, acc, acc, scale.into());
             }
         }
     }
     let elements = Elements { of: d.to, lanes: b.lanes() };
-    let (low, high) = (b.temp(2), b.temp(3));
-    if d.clamp {
-        b.low.broadcast32(low, arg!(low));
-        b.low.broadcast32(high, arg!(high));
+    let (mut low, mut high) = (b.temp(2), b.temp(3));
+    match b.in_grid {
+        Some(_) => [low, high, ..] = HELD_CONSTANTS,
+        None if d.clamp => load_limits(b, Clamp::Float, low, high),
+        None => {}
     }
-    if d.residual {
-        b.low.asm().load64(RESIDUAL, arg!(residual));
-        b.low.asm().load64(RESIDUAL_STRIDE, arg!(residual_row_stride));
-    }
-    b.low.asm().load64(C, arg!(c));
-    b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
+    point_at_c(b, d.residual);
     for row in 0..rows {
         for v in 0..vectors {
             let (acc, count) = (result(b, row, v), columns_in(b, v));
@@ -265,30 +383,27 @@ fn dequantize<L: Lowering>(b: &mut Builder<L>, d: Dequantize) {
     }
 }
 
-fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
+fn requantize<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue, r: Requantize) {
     let (rows, vectors) = (b.rows(), result_vectors(b));
-    let (low, high) = (b.temp(0), b.temp(1));
-    b.low.asm().load64(COLUMNS, arg!(column_scale));
-    b.low.asm().load64(COLUMNS_2, arg!(column_bias));
-    match r.clamp {
-        Clamp::Float => {
-            b.low.broadcast32(low, arg!(low));
-            b.low.broadcast32(high, arg!(high));
-        }
-        Clamp::Narrowing => {
-            b.low.broadcast8(low, arg!(low_byte));
-            b.low.broadcast8(high, arg!(high_byte));
-        }
-        Clamp::Type => {}
+    let (mut low, mut high) = (b.temp(0), b.temp(1));
+    match b.in_grid {
+        Some(_) => [low, high, ..] = HELD_CONSTANTS,
+        None => load_limits(b, r.clamp, low, high),
     }
+    let scales = (COLUMNS, offset_of!(Args, column_scale));
+    let biases = (COLUMNS_2, offset_of!(Args, column_bias));
+    point_at_columns(b, scales.0, scales.1);
+    point_at_columns(b, biases.0, biases.1);
     for row in 0..rows {
         for v in 0..vectors {
             let acc = result(b, row, v);
             b.low.i32_to_f32(acc, acc);
             if r.float_bias {
-                b.low.op(Op::AddF32, acc, acc, at_column(b, COLUMNS_2, v).into());
+                let bias = column(b, epilogue, biases, v);
+                b.low.op(Op::AddF32, acc, acc, bias);
             }
-            b.low.op(Op::MulF32, acc, acc, at_column(b, COLUMNS, v).into());
+            let scale = column(b, epilogue, scales, v);
+            b.low.op(Op::MulF32, acc, acc, scale);
             if r.clamp == Clamp::Float {
                 b.low.op(Op::MaxF32, acc, low, acc.into());
                 b.low.op(Op::MinF32, acc, high, acc.into());
@@ -302,13 +417,12 @@ fn requantize<L: Lowering>(b: &mut Builder<L>, r: Requantize) {
 /// Four vectors of i32 at a time become one of bytes: each vector's columns side by side.
 fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector, high: Vector) {
     let (rows, vectors) = (b.rows(), result_vectors(b));
-    let (zero_point, order) = (b.temp(2), b.temp(3));
-    let order_of_lanes = unpack_order(b.lanes());
-    let constant = b.low.asm().constant(&order_of_lanes);
-    b.low.broadcast16(zero_point, arg!(zero_point));
-    b.low.load(order, Source::Constant(constant));
-    b.low.asm().load64(C, arg!(c));
-    b.low.asm().load64(C_STRIDE, arg!(c_row_stride));
+    let (mut zero_point, mut order) = (b.temp(2), b.temp(3));
+    match b.in_grid {
+        Some(_) => [.., zero_point, order] = HELD_CONSTANTS,
+        None => load_narrowing(b, zero_point, order),
+    }
+    point_at_c(b, false);
     let (narrow, max, min) = match r.to {
         Byte::U8 => (Op::PackI16U8, Op::MaxU8, Op::MinU8),
         Byte::I8 => (Op::PackI16I8, Op::MaxI8, Op::MinI8),
@@ -339,7 +453,18 @@ fn narrow_and_store<L: Lowering>(b: &mut Builder<L>, r: Requantize, low: Vector,
 
 /// Stores the bytes of up to four (row, vector) results, which follow each other in `packed`. `part` is free.
 fn store_packed<L: Lowering>(b: &mut Builder<L>, packed: Vector, part: Vector, four: &[(usize, usize)]) {
-    let lanes = b.lanes();
+    let (lanes, cols) = (b.lanes(), usize::from(b.desc.cols));
+    if four.len() * lanes == 64 && cols == 64 {
+        b.low.store(Mem::at(C, 0), packed);
+        return b.low.asm().add(C, C_STRIDE);
+    }
+    if lanes == 16 && cols == 32 {
+        for (index, _) in four.chunks(2).enumerate() {
+            b.low.store_half(Mem::at(C, 0), packed, index == 1);
+            b.low.asm().add(C, C_STRIDE);
+        }
+        return;
+    }
     for (index, results) in four.chunks(PART_BYTES / lanes).enumerate() {
         let from = if index == 0 { packed } else { part };
         if index > 0 {

@@ -4,10 +4,10 @@ use super::portable;
 #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
 use crate::families::element::FloatType;
 use crate::families::int8::args::KernelArgs;
-use crate::families::int8::desc::{Finish, KernelDesc, Layout, Start, Sweep};
+use crate::families::int8::desc::{Ahead, Finish, KernelDesc, Layout, Panels, Prefetch, Start, Sweep};
 #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
 use crate::families::int8::registry::micro_tiles;
-use crate::families::int8::registry::{micro_tile, multiplies, sections};
+use crate::families::int8::registry::{MAX_GRID_K, MAX_ROWS_OF_TWO, micro_tile, multiplies, sections};
 use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
@@ -22,6 +22,27 @@ impl KernelDesc {
         ensure(
             self.start == Start::Zero && self.finish != Finish::Scratch,
             "micro-tiles of a row go from zero to the epilogue",
+        )
+    }
+
+    /// What a grid asks for.
+    fn check_grid(&self, k: u32, panels: Panels, ahead: Ahead) -> Result<(), CodegenError> {
+        ensure(self.layout == Layout::Tiles, "micro-tiles of a grid are tiles")?;
+        ensure(
+            self.start == Start::Zero && self.finish != Finish::Scratch,
+            "micro-tiles of a grid go from zero to the epilogue",
+        )?;
+        ensure(self.prefetch == Prefetch::None, "kernels of a grid do not prefetch")?;
+        let depth = self.layout.step_depth() as u32;
+        ensure((depth..=MAX_GRID_K).contains(&k), "a grid has 64 to 1 048 576 elements of K")?;
+        ensure(
+            ahead == Ahead::Nothing || usize::from(self.cols) == self.panel_cols(),
+            "kernels of a grid prefetch beside panels of full width",
+        )?;
+        let has_room = usize::from(self.rows) <= MAX_ROWS_OF_TWO && usize::from(self.cols) == self.panel_cols();
+        ensure(
+            panels == Panels::One || has_room && self.vectors == 2,
+            "two panels side by side are full ones, of two vectors, and have at most 16 rows",
         )
     }
 }
@@ -42,8 +63,10 @@ impl Description for KernelDesc {
         let fits = if self.tier == Tier::Portable { Tier::ALL.into_iter().any(of_tier) } else { of_tier(self.tier) };
         ensure(fits, "the tier has no such micro-tile for these activations")?;
         ensure((1..=self.panel_cols()).contains(&self.cols.into()), "the columns do not fit the micro-tile")?;
-        if self.sweep == Sweep::Row {
-            self.check_row()?;
+        match self.sweep {
+            Sweep::Column => {}
+            Sweep::Row => self.check_row()?,
+            Sweep::Grid { k, panels, ahead } => self.check_grid(k, panels, ahead)?,
         }
         ensure(
             self.tier == Tier::Portable || self.sections.iter().all(|s| sections(self.tier).contains(s)),
@@ -79,7 +102,13 @@ impl Description for KernelDesc {
                         sections: sections(tier),
                         start: Start::Zero,
                         finish: Finish::Epilogue(Epilogue { a_zero_point, b_zero_point, output }),
-                        sweep: Sweep::Column,
+                        sweep: match tile.layout {
+                            // Steps that are unrolled and looped over, and the last one.
+                            Layout::Tiles if cols > 1 => {
+                                Sweep::Grid { k: 64 * 81 - 1, panels: Panels::One, ahead: Ahead::TwoRows }
+                            }
+                            _ => Sweep::Column,
+                        },
                         prefetch: Prefetch::None,
                     });
                 }

@@ -154,6 +154,9 @@ fn bundle<L: Lowering>(b: &mut Builder<L>, section: Section, regs: &Registers, i
         match section {
             Section::Wide => wide_rows(b, regs, batch, index),
             Section::Split => split_rows(b, regs, batch, index),
+            Section::Dot8 | Section::Dot if b.desc.layout == Layout::RowsOfTiles => {
+                rows_of_tiles(b, section, regs, batch, index)
+            }
             Section::Dot8 | Section::Dot => dot_rows(b, section, regs, batch, index),
             _ => narrow_rows(b, section, regs, batch, index),
         }
@@ -170,6 +173,8 @@ fn load_a<L: Lowering>(b: &mut Builder<L>, dst: Vector, at: Mem) {
     match b.desc.layout {
         Layout::Columns8 | Layout::Columns16 => b.low.broadcast32(dst, at),
         Layout::FourColumns => b.low.broadcast64(dst, at),
+        // A row of a tile at a time.
+        Layout::RowsOfTiles => b.low.broadcast32(dst, at),
         Layout::Depth | Layout::Tiles => b.low.load(dst, at.into()),
     }
 }
@@ -193,12 +198,11 @@ fn prefetch<L: Lowering>(b: &mut Builder<L>, at: StepOfB, v: usize) {
     if !(at.first_rows && starts_line) {
         return;
     }
-    let place = packed(b, at.section, at.index, at.step, v);
-    let ahead = Mem { index: Some((role::PREFETCH, Scale::X1)), ..place };
+    let place = ahead(packed(b, at.section, at.index, at.step, v));
     match b.prefetch() {
         Prefetch::None => {}
-        Prefetch::ToFirstLevel => b.low.asm().prefetch(ahead),
-        Prefetch::ToSecondLevel => b.low.asm().prefetch_l2(ahead),
+        Prefetch::ToFirstLevel => b.low.asm().prefetch(place),
+        Prefetch::ToSecondLevel => b.low.asm().prefetch_l2(place),
     }
 }
 
@@ -244,6 +248,52 @@ fn dot_rows<L: Lowering>(
             }
         }
     }
+}
+
+/// Rows of tiles: each is a vector of a step, as of sixteen columns.
+fn rows_of_tiles<L: Lowering>(
+    b: &mut Builder<L>,
+    section: Section,
+    regs: &Registers,
+    rows: std::ops::Range<usize>,
+    index: usize,
+) {
+    let (depth, vector_bytes) = (b.desc.layout.step_depth(), b.vector_bytes());
+    for step in 0..section.steps() {
+        for quad in 0..depth / KR {
+            let weights: Vec<Source> = (0..b.vectors())
+                .map(|v| {
+                    let place = packed(b, section, index, step, v).offset(quad * vector_bytes);
+                    match b.prefetch() {
+                        Prefetch::None => {}
+                        Prefetch::ToFirstLevel => b.low.asm().prefetch(ahead(place)),
+                        Prefetch::ToSecondLevel => b.low.asm().prefetch_l2(ahead(place)),
+                    }
+                    match regs.cached.get(v) {
+                        Some(&register) => {
+                            b.low.load(register, place.into());
+                            register.into()
+                        }
+                        None => place.into(),
+                    }
+                })
+                .collect();
+            let copy = (step * depth / KR + quad) % b.copies();
+            for row in rows.clone() {
+                let at = step_of_a(b, section, step, row).offset(quad * KR);
+                load_a(b, regs.a, at);
+                for (v, &weight) in weights.iter().enumerate() {
+                    let acc = b.acc_copy(copy, row, v);
+                    b.low.dot(acc, regs.a, weight);
+                }
+            }
+        }
+    }
+}
+
+/// A place of packed vectors that is as far ahead as prefetches reach.
+fn ahead(place: Mem) -> Mem {
+    Mem { index: Some((role::PREFETCH, Scale::X1)), ..place }
 }
 
 fn narrow_rows<L: Lowering>(

@@ -18,29 +18,52 @@ const MAX_LANES: usize = 1024;
 /// # Safety
 /// As [`crate::Kernel::run`].
 pub(crate) unsafe fn run(desc: &KernelDesc, args: &mut KernelArgs) {
+    let width = match desc.sweep {
+        Sweep::Column => {
+            for _ in 0..args.tiles {
+                // SAFETY: the caller's promise is the same.
+                unsafe { micro_tile(desc, args) };
+                advance_down(desc, args);
+            }
+            return;
+        }
+        Sweep::Row => std::mem::replace(&mut args.tiles, 1),
+        Sweep::Grid { .. } => args.grid.width * desc.sweep.panels(),
+    };
+    for _ in 0..args.tiles {
+        let mut row = *args;
+        for _ in 0..width {
+            // SAFETY: the caller's promise is the same.
+            let ends = unsafe { micro_tile(desc, &mut row) };
+            advance_across(desc, &mut row, ends);
+        }
+        advance_down(desc, args);
+    }
+}
+
+/// One micro-tile, of one panel.
+///
+/// # Safety
+/// As [`crate::Kernel::run`].
+unsafe fn micro_tile(desc: &KernelDesc, args: &mut KernelArgs) -> PanelEnds {
     let rows = desc.rows as usize;
     let lanes = desc.vectors as usize * desc.layout.lanes();
-    for _ in 0..args.tiles {
-        let mut acc = [0i32; MAX_LANES];
-        let acc = &mut acc[..rows * lanes];
-        if desc.start == Start::Scratch {
-            // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
-            acc.copy_from_slice(unsafe { std::slice::from_raw_parts(args.scratch, acc.len()) });
-        }
-        // SAFETY: passed on from the caller.
-        let ends = unsafe { multiply(desc, args, acc) };
-        match desc.finish {
-            // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
-            Finish::Scratch => unsafe { std::slice::from_raw_parts_mut(args.scratch, acc.len()) }.copy_from_slice(acc),
-            // SAFETY: passed on from the caller.
-            Finish::Epilogue(epilogue) => unsafe { finish(desc, args, epilogue, acc) },
-        }
-        match desc.sweep {
-            Sweep::Column => advance_down(desc, args),
-            Sweep::Row => advance_across(desc, args, ends),
-        }
-        args.scratch = args.scratch.wrapping_add(acc.len());
+    let mut acc = [0i32; MAX_LANES];
+    let acc = &mut acc[..rows * lanes];
+    if desc.start == Start::Scratch {
+        // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
+        acc.copy_from_slice(unsafe { std::slice::from_raw_parts(args.scratch, acc.len()) });
     }
+    // SAFETY: passed on from the caller.
+    let ends = unsafe { multiply(desc, args, acc) };
+    match desc.finish {
+        // SAFETY: the caller provides scratch memory of `desc.scratch_bytes()` per micro-tile.
+        Finish::Scratch => unsafe { std::slice::from_raw_parts_mut(args.scratch, acc.len()) }.copy_from_slice(acc),
+        // SAFETY: passed on from the caller.
+        Finish::Epilogue(epilogue) => unsafe { finish(desc, args, epilogue, acc) },
+    }
+    args.scratch = args.scratch.wrapping_add(acc.len());
+    ends
 }
 
 /// To the next rows of A, C and the arrays by row.
@@ -177,7 +200,7 @@ unsafe fn multiply_step(
         for (i, weights) in packed.chunks_exact(KR).enumerate() {
             // Which lane, and which four elements of the step.
             let (lane, quad) = match layout {
-                Layout::Tiles => {
+                Layout::Tiles | Layout::RowsOfTiles => {
                     let quads = layout.step_depth() / KR;
                     (i / (quads * lanes) * lanes + i % lanes, i / lanes % quads)
                 }

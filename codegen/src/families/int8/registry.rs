@@ -69,9 +69,11 @@ pub(crate) const AVX512_VNNI: [MicroTile; 8] = [
 
 /// Eight tiles of 16 × 64 bytes: 2 × 2 hold sums, two A and two B, so that four loads feed four products. What tiles
 /// would waste (products of few columns, or of little depth) goes to vectors.
-pub(crate) const AMX: [MicroTile; 10] = [
+pub(crate) const AMX: [MicroTile; 12] = [
     tile(Layout::Tiles, 2, 32, 32, 32),
     tile(Layout::Tiles, 1, 32, 32, 32),
+    tile(Layout::RowsOfTiles, 2, 12, 12, 12),
+    tile(Layout::RowsOfTiles, 1, 12, 12, 12),
     AVX512_VNNI[0],
     AVX512_VNNI[1],
     AVX512_VNNI[2],
@@ -84,6 +86,11 @@ pub(crate) const AMX: [MicroTile; 10] = [
 
 /// Most rows of a kernel that prefetches: taller ones need the register for a stride of A.
 pub const MAX_PREFETCH_ROWS: usize = 7;
+
+/// Most elements of K of a [`crate::Sweep::Grid`]: displacements reach all of a panel.
+pub const MAX_GRID_K: u32 = 1 << 20;
+/// Most rows that have room for two panels side by side in a grid.
+pub const MAX_ROWS_OF_TWO: usize = 16;
 
 /// The micro-tiles of a tier, the widest panels first.
 ///

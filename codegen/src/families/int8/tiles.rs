@@ -3,10 +3,17 @@
 //!
 //! [tiles]: crate::frame::tiles
 
+use std::mem::offset_of;
+
 use super::builder::{Builder, role};
 use super::epilogue;
-use crate::families::int8::desc::{Finish, KernelDesc, Layout, Section, Start};
-use crate::x86::lowering::{Lowering, TileOp};
+use crate::families::int8::args::KernelArgs as Args;
+use crate::families::int8::desc::{
+    AZeroPoint, BZeroPoint, Dequantize, Epilogue, Finish, KernelDesc, Layout, Output, Panels, Section, Start, Sweep,
+};
+use crate::frame::grid::{Array, Distance, GridBody, GridFields, GridLoop};
+use crate::x86::asm::Mem;
+use crate::x86::lowering::{Lowering, Tile, TileOp};
 use crate::x86::tiles::ROW_BYTES;
 
 /// The beginning of a micro-tile: strides, and sums at zero or what an earlier block left.
@@ -37,4 +44,91 @@ pub(super) fn finish<L: Lowering>(b: &mut Builder<L>) {
         b.load_accs(place);
         epilogue::stages(b, epilogue);
     });
+}
+
+impl GridBody for KernelDesc {
+    const FIELDS: GridFields = GridFields {
+        a: offset_of!(Args, a),
+        b: offset_of!(Args, b),
+        c: offset_of!(Args, c),
+        c_row_stride: offset_of!(Args, c_row_stride),
+        grid: offset_of!(Args, grid),
+    };
+
+    fn main_loop(&self) -> GridLoop {
+        let Sweep::Grid { k, ahead, .. } = self.sweep else { unreachable!("asked of grids alone") };
+        GridLoop { a_bytes: k as usize, panel_vectors: self.vectors.into(), rows_ahead: ahead.rows() }
+    }
+
+    fn dot(&self, sums: Tile, a: Tile, b: Tile) -> TileOp {
+        TileOp::Dot { sums, a, b, activations: self.activations }
+    }
+
+    fn arrays_by_row(&self) -> Vec<Array> {
+        let Finish::Epilogue(epilogue) = self.finish else { return Vec::new() };
+        let (rows, is_dequantize) = (usize::from(self.rows), dequantize_of(epilogue));
+        let numbers = |at| Array { at, by: Distance::Bytes(4 * rows) };
+        let matrix = |at, stride| Array { at, by: Distance::Times(rows, stride) };
+        let some = |condition: bool, array: Array| condition.then_some(array);
+        [
+            Some(matrix(offset_of!(Args, c), offset_of!(Args, c_row_stride))),
+            some(
+                is_dequantize.is_some_and(|d| d.residual),
+                matrix(offset_of!(Args, residual), offset_of!(Args, residual_row_stride)),
+            ),
+            some(epilogue.a_zero_point == AZeroPoint::PerRow, numbers(offset_of!(Args, row_zero_point))),
+            some(epilogue.b_zero_point != BZeroPoint::Zero, numbers(offset_of!(Args, row_term))),
+            some(is_dequantize.is_some_and(|d| d.row_scale), numbers(offset_of!(Args, row_scale))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn arrays_by_column(&self) -> Vec<Array> {
+        let Finish::Epilogue(epilogue) = self.finish else { return Vec::new() };
+        let cols = self.panel_cols() * self.sweep.panels();
+        epilogue::arrays_by_column(epilogue)
+            .map(|(at, bytes)| Array { at, by: Distance::Bytes(bytes * cols) })
+            .collect()
+    }
+
+    fn hold_constants<L: Lowering>(b: &mut Builder<L>) {
+        epilogue_of(b, 1, epilogue::hold_constants);
+    }
+
+    fn hold<L: Lowering>(b: &mut Builder<L>) {
+        epilogue_of(b, 1, epilogue::hold);
+    }
+
+    fn epilogue<L: Lowering>(b: &mut Builder<L>, rows: usize, sums: Mem) {
+        epilogue_of(b, rows, |b, epilogue| {
+            b.load_accs(sums);
+            epilogue::stages(b, epilogue);
+        });
+    }
+}
+
+/// Calls `part` with the kernel as one of vectors, of some rows of a grid's micro-tile.
+fn epilogue_of<L: Lowering>(b: &mut Builder<L>, rows: usize, part: impl FnOnce(&mut Builder<L>, Epilogue)) {
+    let whole = b.desc;
+    let (Finish::Epilogue(epilogue), Sweep::Grid { k, ahead, .. }) = (whole.finish, whole.sweep) else { return };
+    b.desc = KernelDesc {
+        layout: Layout::Columns16,
+        rows: rows as u8,
+        vectors: whole.all_vectors() as u8,
+        cols: whole.cols * whole.sweep.panels() as u8,
+        start: Start::Scratch,
+        sweep: Sweep::Grid { k, panels: Panels::One, ahead },
+        ..whole
+    };
+    part(b, epilogue);
+    b.desc = whole;
+}
+
+fn dequantize_of(epilogue: Epilogue) -> Option<Dequantize> {
+    match epilogue.output {
+        Output::Dequantize(d) => Some(d),
+        _ => None,
+    }
 }

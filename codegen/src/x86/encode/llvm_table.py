@@ -28,6 +28,7 @@ VPBROADCASTW     vpbroadcastw    XYZ reg=v rm=x|2
 VPBROADCASTD     vpbroadcastd    XYZ reg=v rm=x|4
 VPBROADCASTQ     vpbroadcastq    XYZ reg=v rm=x|8
 VEXTRACTI32X4    vextracti32x4   YZ  rm=x|16 reg=v imm
+VEXTRACTI64X4    vextracti64x4   Z   rm=y|32 reg=v imm
 VINSERTI64X4     vinserti64x4    Z   reg=v vvvv=v rm=y|32 imm
 VPANDD           vpandd          XYZ reg=v vvvv=v rm=v|v4
 VPORD            vpord           XYZ reg=v vvvv=v rm=v|v4
@@ -126,6 +127,7 @@ LDTILECFG        ldtilecfg       X   rm=|m
 TILERELEASE      tilerelease     X
 TILEZERO         tilezero        X   reg=t
 TILELOADD        tileloadd       X   reg=t rm=|sib
+TILELOADDT1      tileloaddt1     X   reg=t rm=|sib
 TILESTORED       tilestored      X   rm=|sib reg=t
 TDPBSSD          tdpbssd         X   reg=t rm=t vvvv=t
 TDPBUSD          tdpbusd         X   reg=t rm=t vvvv=t

@@ -51,6 +51,7 @@ const RM: Field = field(Read, Memory);
 const WV: Field = field(Write, Vector);
 const WH: Field = field(Write, HalfVector);
 const WX: Field = field(Write, Xmm);
+const WY: Field = field(Write, Ymm);
 const WK: Field = field(Write, Opmask);
 const WT: Field = field(Write, Tile);
 const WM: Field = field(Write, Memory);
@@ -106,6 +107,7 @@ instructions! {
 
     // Parts of vectors.
     VEXTRACTI32X4     "vextracti32x4"  Evex P66 M0F3A W0 0x39 RV NF WX ANY IMM Fixed(16),  YZ  AVX512F;
+    VEXTRACTI64X4     "vextracti64x4"  Evex P66 M0F3A W1 0x3B RV NF WY ANY IMM Fixed(32),  Z   AVX512F;
     VINSERTI64X4      "vinserti64x4"   Evex P66 M0F3A W1 0x3A WV RV RY ANY IMM Fixed(32),  Z   AVX512F;
 
     // Logic.
@@ -228,6 +230,7 @@ instructions! {
     TILERELEASE       "tilerelease"    Vex  NP  M0F38 W0 0x49 D0 NF NF REG NO  Unscaled,   X   AMX_TILE;
     TILEZERO          "tilezero"       Vex  PF2 M0F38 W0 0x49 WT NF NF REG NO  Unscaled,   X   AMX_TILE;
     TILELOADD         "tileloadd"      Vex  PF2 M0F38 W0 0x4B WT NF RM SIB NO  Unscaled,   X   AMX_TILE;
+    TILELOADDT1       "tileloaddt1"    Vex  P66 M0F38 W0 0x4B WT NF RM SIB NO  Unscaled,   X   AMX_TILE;
     TILESTORED        "tilestored"     Vex  PF3 M0F38 W0 0x4B RT NF WM SIB NO  Unscaled,   X   AMX_TILE;
     TDPBSSD           "tdpbssd"        Vex  PF2 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   X   AMX_INT8;
     TDPBUSD           "tdpbusd"        Vex  P66 M0F38 W0 0x5E UT RT RT REG NO  Unscaled,   X   AMX_INT8;
