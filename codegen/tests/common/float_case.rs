@@ -14,6 +14,8 @@ pub struct Case {
     /// Depth of each part.
     pub parts: Vec<usize>,
     /// Micro-tiles, in the direction of the kernel's sweep.
+    /// Micro-tiles of a grid's row.
+    width: usize,
     tiles: usize,
     /// The column of its panel that the first strip begins with.
     first_column: usize,
@@ -48,7 +50,7 @@ pub struct Memory([Guarded; 5]);
 
 impl Memory {
     pub fn new() -> Memory {
-        Memory(std::array::from_fn(|_| Guarded::new(1 << 19)))
+        Memory(std::array::from_fn(|_| Guarded::new(1 << 21)))
     }
 }
 
@@ -180,9 +182,12 @@ impl Case {
     fn new(desc: FloatKernelDesc, epilogue: FloatEpilogue, parts: &[usize], tiles: usize, rng: &mut Rng) -> Case {
         let depth: usize = parts.iter().sum();
         let slots = desc.products.slots(depth);
+        // A panel that is not full stands alone in its row.
+        let width = if usize::from(desc.cols) < desc.strip_cols() { 1 } else { 1 + rng.below(3) };
         let (row_tiles, strips) = match desc.sweep {
-            Sweep::Column | Sweep::Grid { .. } => (tiles, 1),
+            Sweep::Column => (tiles, 1),
             Sweep::Row => (1, tiles),
+            Sweep::Grid { .. } => (tiles, width * desc.sweep.panels()),
         };
         let (rows, cols) = (usize::from(desc.rows) * row_tiles, usize::from(desc.cols) * strips);
         let a_row_stride = match desc.a {
@@ -205,10 +210,14 @@ impl Case {
             a,
             a_row_stride,
             b: match desc.weights {
+                _ if desc.expansion == Expansion::Tiles => {
+                    numbers(FloatType::Bf16, 2 * slots * FLOAT_PANEL * strips, rng)
+                }
                 FloatWeights::Numbers(of) => numbers(of, panels * depth * FLOAT_PANEL, rng),
                 FloatWeights::Groups(of) => (0..panels).flat_map(|_| small_weights(of, depth, rng)).collect(),
             },
             panels,
+            width,
             c: numbers(desc.c, c_row_stride * (rows - 1) + cols, rng),
             c_row_stride,
             bias: (0..desc.strip_cols() * strips).map(|_| number(rng)).collect(),
@@ -287,6 +296,9 @@ impl Case {
         } else {
             desc
         };
+        if desc.has_tiles() && rng.below(2) == 1 {
+            return Case::grid(desc, rng);
+        }
         let (groups, rest) = rng.pick(sizes(&GROUPS, 5));
         let mut parts: Vec<usize> = groups.iter().map(|count| count * dot.group()).collect();
         if rest > 0 || parts.is_empty() {
@@ -296,11 +308,31 @@ impl Case {
         Case::new(desc, epilogue, &parts, tiles, rng)
     }
 
+    /// A grid of such micro-tiles, of one panel's columns or of full panels.
+    fn grid(desc: FloatKernelDesc, rng: &mut Rng) -> Case {
+        let full = usize::from(desc.cols) == FLOAT_PANEL;
+        let steps = match rng.below(16) {
+            0 => rng.pick(&[33, 64, 65, 72, 73, 81]),
+            _ => rng.pick(&[1, 1, 2, 3, 8, 9]),
+        };
+        let k = 32 * steps - rng.pick(&[0, 0, 1, 2, 31]);
+        let two = full && desc.rows <= 16 && rng.below(2) == 1;
+        let sweep = Sweep::Grid {
+            k: k as u32,
+            panels: if two { Panels::Two } else { Panels::One },
+            ahead: if full { rng.pick(&Ahead::ALL) } else { Ahead::Nothing },
+        };
+        let desc = FloatKernelDesc { sweep, expansion: Expansion::Tiles, start: FloatStart::Zero, ..desc };
+        let (epilogue, tiles) = (random_epilogue(rng), rng.pick(&[1, 2, 3]));
+        Case::new(desc, epilogue, &[k], tiles, rng)
+    }
+
     /// Columns of C.
     pub fn cols(&self) -> usize {
         match self.desc.sweep {
-            Sweep::Column | Sweep::Grid { .. } => self.desc.cols.into(),
+            Sweep::Column => self.desc.cols.into(),
             Sweep::Row => usize::from(self.desc.cols) * self.tiles,
+            Sweep::Grid { .. } => usize::from(self.desc.cols) * self.width * self.desc.sweep.panels(),
         }
     }
 
@@ -332,7 +364,7 @@ impl Case {
         let [a_room, b_room, c_room, bias_room, residual_room] = &mut memory.0;
         let (a, b) = (a_room.put(&self.a), b_room.put(&self.b));
         let (c, bias, residual) = (c_room.put(&self.c), bias_room.put(&self.bias), residual_room.put(&self.residual));
-        let mut scratch = vec![f32::NAN; strip * height * self.tiles];
+        let mut scratch = vec![f32::NAN; (strip * height * self.tiles).max(self.desc.scratch_len())];
         let b_panel_stride = self.b.len() / self.panels;
         let place = |k: usize, column: usize| {
             column / FLOAT_PANEL * b_panel_stride + self.desc.weights.place(k, column % FLOAT_PANEL)
@@ -356,7 +388,10 @@ impl Case {
                 a: a.wrapping_add(a_offset).cast(),
                 a_row_stride: self.a_row_stride * size_of::<f32>(),
                 a_tile_stride: tile_elements * size_of::<f32>(),
-                b: b.wrapping_add(place(first, self.first_column)),
+                b: match self.desc.expansion {
+                    Expansion::Tiles => b,
+                    _ => b.wrapping_add(place(first, self.first_column)),
+                },
                 b_strip_stride: place(0, self.first_column + strip).wrapping_sub(place(0, self.first_column)),
                 scales_from_b: -2 * self.first_column as isize,
                 constants: constants.as_mut_ptr(),
@@ -364,6 +399,7 @@ impl Case {
                 next: std::ptr::null(),
                 depth: part,
                 tiles: self.tiles,
+                grid: GridArgs::of_width(self.width),
                 expanded: expanded.as_mut_ptr(),
                 c,
                 c_row_stride: self.c_row_stride * element,

@@ -29,7 +29,7 @@ impl FloatKernelDesc {
     /// What a grid asks for.
     fn check_grid(&self, k: u32, panels: Panels, ahead: Ahead) -> Result<(), CodegenError> {
         let in_tiles = self.products == FloatProducts::Dot(HardwareDot::AmxBf16);
-        ensure(in_tiles && self.vectors == 2, "micro-tiles of a grid are tiles")?;
+        ensure(in_tiles && self.strip_cols() == FLOAT_PANEL, "micro-tiles of a grid are tiles")?;
         ensure(
             self.start == FloatStart::Zero && self.finish != FloatFinish::Scratch,
             "micro-tiles of a grid go from zero to the epilogue",
