@@ -220,7 +220,7 @@ fn line(tier: Tier, row: &Row, weights: &mut Weights) -> String {
         tier.name(),
         row.values.name(),
         if row.activations == ElementType::I8 { "i8" } else { "u8" },
-        format!("{:?}{}", view.layout(), if kernels.iter().any(|k| k.activations == Byte::I8) { " i8" } else { "" }),
+        format!("{:?}{}", one.layout, if kernels.iter().any(|k| k.activations == Byte::I8) { " i8" } else { "" }),
         one.loops.tiles.height,
         format!("{}{tail}", widest.cols),
         tiles(&one),
