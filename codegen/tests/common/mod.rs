@@ -87,8 +87,8 @@ pub fn can_be_grid(desc: &KernelDesc) -> bool {
     desc.layout == Layout::Tiles && desc.start == Start::Zero && desc.finish != Finish::Scratch
 }
 
-/// A grid of a kernel that can be one, with steps of any number: K next to multiples of a step, on both sides of what is
-/// unrolled.
+/// A grid of a kernel that can be one, with steps of any number: K next to multiples of a step, on both sides of what
+/// is unrolled.
 pub fn grid(desc: KernelDesc, rng: &mut Rng) -> KernelDesc {
     let full = usize::from(desc.cols) == desc.panel_cols();
     let two = full && desc.rows <= 16 && desc.vectors == 2 && rng.below(2) == 1;

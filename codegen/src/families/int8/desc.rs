@@ -33,8 +33,8 @@ pub enum Layout {
     Depth,
     /// A step takes 64 elements of a row and multiplies them into sixteen columns per tile of 16 × 64 bytes.
     Tiles,
-    /// The same packed bytes, multiplied by vectors of 512 bits: a row of a tile is four elements of sixteen columns. For
-    /// products too small for tiles; weights are packed for [`Layout::Tiles`].
+    /// The same packed bytes, multiplied by vectors of 512 bits: a row of a tile is four elements of sixteen columns.
+    /// For products too small for tiles; weights are packed for [`Layout::Tiles`].
     RowsOfTiles,
 }
 
