@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use gemmill_codegen::{FLOAT_PANEL, FloatEpilogue, FloatProducts, FloatType, HardwareDot, Tier, TierError};
+use gemmill_codegen::{FLOAT_PANEL, FloatEpilogue, FloatProducts, FloatType, HardwareDot, MAX_GRID_K, Tier, TierError};
 
 use super::operation::{AnyGemm, Family, Operation, Product, Shape};
 use super::options::RunOptions;
@@ -13,7 +13,9 @@ use crate::machine::threads::Threads;
 use crate::operands::{Operand, Quantization, RowParameters, RowRange};
 use crate::plan::Resources;
 use crate::plan::float::{FloatPlan, FloatProblem};
+use crate::plan::float_grid::{FloatGridPlan, FloatGridProblem};
 use crate::run::float::{FloatKernels, FloatProduct, FloatVariant};
+use crate::run::float_grid::{FloatGridKernels, FloatGridProduct};
 use crate::run::{self, Destination, Residual};
 use crate::views::{AnyMut, AnyRef, Float, MatMut, MatRef};
 use crate::weights::{PackedFloat, PackedGroupwise, Weights};
@@ -176,14 +178,21 @@ impl<'a> FloatGemmBuilder<'a> {
             bias.extend_from_slice(given);
             bias.resize(padded, 0.0);
         }
-        let family = FloatFamily {
+        let mut family = FloatFamily {
             weights: self.weights,
             tier,
             products: self.products,
             beta: self.beta,
             bias,
             function: self.function,
+            in_tiles: false,
         };
+        if let Weights::Float(packed) = &family.weights
+            && family.fits_tiles()
+        {
+            packed.make_tiles(self.threads)?;
+            family.in_tiles = true;
+        }
         Ok(FloatGemm { operation: Operation::new(family, self.threads)? })
     }
 }
@@ -321,6 +330,8 @@ struct FloatFamily {
     /// By padded column; empty if there is none.
     bias: Vec<f32>,
     function: Function,
+    /// Whether weights are multiplied as tiles, which they have then.
+    in_tiles: bool,
 }
 
 /// What plans and kernels depend on.
@@ -333,9 +344,9 @@ struct Variant {
 
 /// A plan, and its kernels.
 #[derive(Debug)]
-struct Prepared {
-    plan: FloatPlan,
-    kernels: FloatKernels,
+enum Prepared {
+    Strips { plan: FloatPlan, kernels: FloatKernels },
+    Tiles { plan: FloatGridPlan, kernels: FloatGridKernels },
 }
 
 /// The type of a matrix of floats.
@@ -381,38 +392,61 @@ impl Family for FloatFamily {
     }
 
     fn prepare(&self, rows: usize, variant: Variant, resources: Resources) -> Result<Prepared> {
+        if self.in_tiles {
+            let plan = FloatGridPlan::new(&self.grid_problem(rows, variant, resources));
+            let kernels = FloatGridKernels::new(self.kernel_variant(variant), &plan)?;
+            return Ok(Prepared::Tiles { plan, kernels });
+        }
         let plan = FloatPlan::new(&self.problem(rows, variant.in_place, resources));
         let kernels = FloatKernels::new(self.kernel_variant(variant), &plan)?;
-        Ok(Prepared { plan, kernels })
+        Ok(Prepared::Strips { plan, kernels })
     }
 
     fn multiply(&self, product: Product<'_, Prepared>) -> Result<()> {
-        let Product { prepared: Prepared { plan, kernels }, a, mut c, options, .. } = product;
+        let Product { prepared, a, mut c, options, .. } = product;
         let residual = options.residual.map(|residual| Residual::new(residual, &c)).transpose()?;
         let (low, high) = self.function.limits();
-        let product = FloatProduct {
-            weights: &self.weights,
-            plan,
-            kernels,
-            a: Operand::new(a, Quantization::None),
-            bias: &self.bias,
-            beta: self.beta,
-            low,
-            high,
-            c: Destination::new(&mut c),
-            residual,
-        };
-        run::run(&product.body()?, options.parallel_for)
+        let (a, bias) = (Operand::new(a, Quantization::None), &self.bias[..]);
+        let c = Destination::new(&mut c);
+        match (prepared, &self.weights) {
+            (Prepared::Tiles { plan, kernels }, Weights::Float(packed)) => {
+                let tiles = packed.tiles();
+                let product = FloatGridProduct { tiles, plan, kernels, a, bias, low, high, c, residual };
+                run::run(&product.body()?, options.parallel_for)
+            }
+            (Prepared::Strips { plan, kernels }, weights) => {
+                let beta = self.beta;
+                let product = FloatProduct { weights, plan, kernels, a, bias, beta, low, high, c, residual };
+                run::run(&product.body()?, options.parallel_for)
+            }
+            (Prepared::Tiles { .. }, Weights::Groupwise(_)) => unreachable!("tiles are of weights of bf16"),
+        }
     }
 
     fn describe(&self, rows: usize, resources: Resources) -> Result<String> {
         let variant = Variant { in_place: true, residual: false, c: FloatType::F32 };
+        if self.in_tiles {
+            let plan = FloatGridPlan::new(&self.grid_problem(rows, variant, resources));
+            return Ok(FloatGridKernels::describe(&self.kernel_variant(variant), &plan));
+        }
         let plan = FloatPlan::new(&self.problem(rows, true, resources));
         Ok(FloatKernels::describe(&self.kernel_variant(variant), &plan))
     }
 }
 
 impl FloatFamily {
+    /// Whether there are grids of tiles for products of this operation: sums begin at zero there.
+    fn fits_tiles(&self) -> bool {
+        let (k, n) = (self.weights.k(), self.weights.n());
+        let fits = u32::try_from(k).is_ok_and(|k| (1..=MAX_GRID_K).contains(&k)) && n > 0;
+        self.products.in_tiles(self.tier) && self.beta == 0.0 && fits
+    }
+
+    fn grid_problem(&self, rows: usize, variant: Variant, resources: Resources) -> FloatGridProblem {
+        let (k, cols) = (self.weights.k(), self.weights.n());
+        FloatGridProblem { resources, rows, k, cols, in_place: variant.in_place, c_bytes: variant.c.bytes() }
+    }
+
     fn problem(&self, rows: usize, in_place: bool, resources: Resources) -> FloatProblem {
         FloatProblem {
             tier: self.tier,

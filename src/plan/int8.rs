@@ -19,9 +19,10 @@
 //! - *Prefetchers* of the hardware differ by core: see [`tuning`].
 
 use gemmill_codegen::{
-    Ahead, Byte, Layout, MAX_GRID_K, MAX_ROWS_OF_TWO, Panels, Prefetch, Section, Sweep, Tier, micro_tile, sections,
+    Ahead, Byte, Layout, MAX_GRID_K, MAX_ROWS_OF_TWO, Prefetch, Section, Sweep, Tier, micro_tile, sections,
 };
 
+use super::grid::GridProblem;
 use super::{Loops, Prefer, Resources, RowTiles, parts};
 use crate::machine::tuning;
 
@@ -106,7 +107,16 @@ impl Int8Plan {
         let tiles = row_tiles(p);
         let tile_bytes = tiles.height.max(1) * p.a_row_bytes.max(1);
         // A quarter: a panel that comes from the next cache and partial sums pass through as well.
-        let mut sweep = sweep(p, tiles.count());
+        let grid = GridProblem {
+            caches,
+            tiles,
+            // At least a byte for each element of C.
+            row_bytes: p.a_row_bytes.saturating_add(p.cols),
+            panels: p.panels,
+            b_bytes: p.b_bytes,
+            has_full_panels: p.vectors == 2,
+        };
+        let mut sweep = sweep(p, &grid);
         let is_grid = matches!(sweep, Sweep::Grid { .. });
         let tiles_per_block = match is_grid && !p.packs_a {
             // Weights stay, and all of A passes once for each block of them.
@@ -128,13 +138,15 @@ impl Int8Plan {
         let panels_per_block = if blocks_per_pass < p.blocks {
             (caches.l2 / 4 / panel_scratch).max(1)
         } else if alternates || exceeds_l2 && tiles.count() > 1 {
-            let bytes = if is_grid { caches.l2 / 2 } else { caches.l2 / 4 };
-            (bytes / (p.b_bytes / p.panels.max(1)).max(1)).max(1).next_multiple_of(sweep.panels())
+            match is_grid {
+                true => grid.panels_per_block(),
+                false => (caches.l2 / 4 / (p.b_bytes / p.panels.max(1)).max(1)).max(1),
+            }
         } else {
             p.panels.max(1)
         };
         if let Sweep::Grid { ahead, .. } = &mut sweep {
-            *ahead = rows_ahead(p, tiles, panels_per_block);
+            *ahead = grid.rows_ahead(panels_per_block);
         }
         // Splitting rows shares the work of packing A, and each part's B is everybody's.
         let prefer = if p.packs_a || p.rows >= p.cols { Prefer::Rows } else { Prefer::Columns };
@@ -199,9 +211,10 @@ const TILES_WORTH_A_PASS: usize = 4;
 /// Few tiles save calls by rows. With many there are as few calls either way: by columns a part of a panel stays in the
 /// first-level cache, and sums wait in memory while there are other parts; by rows a block of panels streams from the
 /// second-level cache for every tile.
-fn sweep(p: &Int8Problem, tiles: usize) -> Sweep {
+fn sweep(p: &Int8Problem, grid: &GridProblem) -> Sweep {
+    let tiles = grid.tiles.count();
     if p.layout == Layout::Tiles {
-        return grid(p, tiles).unwrap_or(Sweep::Column);
+        return grid_sweep(p, grid).unwrap_or(Sweep::Column);
     }
     let lane_for_each_column = p.layout.lanes_per_column() == 1;
     // About half of them take two bytes, or padding takes as much.
@@ -211,24 +224,10 @@ fn sweep(p: &Int8Problem, tiles: usize) -> Sweep {
 }
 
 /// A grid of tiles, where there is more than one micro-tile whose epilogue can pass between another one's products.
-fn grid(p: &Int8Problem, tiles: usize) -> Option<Sweep> {
-    let is_one = p.rows <= MAX_ROWS_OF_TWO && p.vectors == 2 && p.panels > 1;
-    let panels = if is_one { Panels::Two } else { Panels::One };
+fn grid_sweep(p: &Int8Problem, grid: &GridProblem) -> Option<Sweep> {
     let k = u32::try_from(p.k).ok().filter(|k| (p.layout.step_depth() as u32..=MAX_GRID_K).contains(k))?;
-    (tiles * p.panels > 1).then_some(Sweep::Grid { k, panels, ahead: Ahead::Nothing })
-}
-
-/// What a grid prefetches of A while micro-tiles of one row go through panels: all of the next row, as far as that is
-/// two of its rows for each.
-fn rows_ahead(p: &Int8Problem, tiles: RowTiles, panels_per_block: usize) -> Ahead {
-    let caches = p.resources.machine.caches;
-    // At least a byte for each element of C.
-    let bytes = p.rows.saturating_mul(p.a_row_bytes.saturating_add(p.cols)).saturating_add(p.b_bytes);
-    match tiles.height.div_ceil(panels_per_block.min(p.panels).max(1)) {
-        _ if bytes <= caches.l2 || tiles.count() == 1 => Ahead::Nothing,
-        ..=1 => Ahead::OneRow,
-        _ => Ahead::TwoRows,
-    }
+    let panels = grid.side_by_side();
+    (grid.tiles.count() * p.panels > 1).then_some(Sweep::Grid { k, panels, ahead: Ahead::Nothing })
 }
 
 /// Whether a tier's kernels multiply by 32-bit dot products.

@@ -2,12 +2,14 @@
 //! CPU.
 //!
 //! What all families' plans have in common is here: [`RowTiles`], and [`Loops`], which is all that the loop driver
-//! reads. A family's plan ([`int8`], [`float`], [`groupwise`]) adds what its kernels need. Golden tables pin every
+//! reads. A family's plan ([`int8`], [`float`], [`float_grid`], [`groupwise`]) adds what its kernels need. Golden tables pin every
 //! choice (`int8.txt`, `float.txt`, `groupwise.txt`): they change only with a measurement.
 
 pub(crate) mod float;
+pub(crate) mod float_grid;
 #[cfg(test)]
 mod golden;
+pub(crate) mod grid;
 pub(crate) mod groupwise;
 pub(crate) mod int8;
 #[cfg(test)]

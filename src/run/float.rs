@@ -238,7 +238,12 @@ impl Body for FloatBody<'_> {
     fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, _: &mut Scratch) -> Result<()> {
         match self.product.plan.rows_of_a(self.product.kernels.variant.products) {
             FloatRows::Interleaved => self.pack(&tiles, bytemuck::cast_slice_mut(rows.bytes)),
-            FloatRows::Strided => self.round_rows(&tiles, bytemuck::cast_slice_mut(rows.bytes)),
+            FloatRows::Strided => {
+                let FloatVariant { products, k, .. } = self.product.kernels.variant;
+                let (all, out) = (self.product.plan.loops.tiles, bytemuck::cast_slice_mut(rows.bytes));
+                let rows = all.row(tiles.start)..all.row(tiles.end);
+                round_rows(&self.product.a, rows, (products, k), self.size.bytes, out);
+            }
         }
         Ok(())
     }
@@ -301,7 +306,7 @@ impl Body for FloatBody<'_> {
 
 /// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the
 /// caches they do not stand in each other's way.
-fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
+pub(super) fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
     let bytes = products.slots(k).checked_mul(size_of::<f32>())?;
     match products {
         FloatProducts::Chain => Some(bytes),
@@ -314,18 +319,22 @@ const PACK_DEPTH: usize = 64;
 /// Most rows of a micro-tile.
 const MAX_ROWS: usize = 16;
 
-impl FloatBody<'_> {
-    /// Writes rows of A as bf16 side by side, zeros behind them up to whole groups of k.
-    fn round_rows(&self, tiles: &Range<usize>, out: &mut [bf16]) {
-        let FloatVariant { products, k, .. } = self.product.kernels.variant;
-        let (all, whole) = (self.product.plan.loops.tiles, products.slots(k) * products.depth_of_slot());
-        let rows = all.row(tiles.start)..all.row(tiles.end);
-        for (i, row) in rows.zip(out.chunks_exact_mut(self.size.bytes / size_of::<bf16>())) {
-            self.product.a.read_bf16(i, 0, &mut row[..k]);
-            row[k..whole].fill(bf16::ZERO);
-        }
+/// Writes rows of A as bf16 side by side, zeros behind them up to whole groups of k; `pitch` bytes from row to row.
+pub(super) fn round_rows(
+    a: &Operand<'_>,
+    rows: Range<usize>,
+    (products, k): (FloatProducts, usize),
+    pitch: usize,
+    out: &mut [bf16],
+) {
+    let whole = products.slots(k) * products.depth_of_slot();
+    for (i, row) in rows.zip(out.chunks_exact_mut(pitch / size_of::<bf16>())) {
+        a.read_bf16(i, 0, &mut row[..k]);
+        row[k..whole].fill(bf16::ZERO);
     }
+}
 
+impl FloatBody<'_> {
     /// Packs tiles of A into micro-panels.
     ///
     /// ```text

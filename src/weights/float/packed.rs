@@ -13,6 +13,7 @@ use std::sync::Arc;
 use gemmill_codegen::{FLOAT_PANEL, FloatType};
 use half::{bf16, f16};
 
+use super::tiles::Tiles;
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::machine::memory::Lines;
@@ -38,6 +39,7 @@ pub struct PackedFloat {
     n: usize,
     stored: FloatType,
     data: Arc<Lines>,
+    tiles: Arc<Tiles>,
 }
 
 impl PackedFloat {
@@ -66,7 +68,7 @@ impl PackedFloat {
 
     /// Weights whose panels are there.
     pub(super) fn of_parts((k, n): (usize, usize), stored: FloatType, data: Arc<Lines>) -> PackedFloat {
-        PackedFloat { k, n, stored, data }
+        PackedFloat { k, n, stored, data, tiles: Arc::default() }
     }
 
     /// Rows of B.
@@ -84,7 +86,8 @@ impl PackedFloat {
         self.stored
     }
 
-    /// Bytes of memory that the weights take.
+    /// Bytes of memory that the weights take; as much again, rounded up to 32 rows, once there is an operation with
+    /// [`HardwareDot::AmxBf16`](crate::HardwareDot::AmxBf16), which has them as tiles.
     ///
     /// # Examples
     /// ```
@@ -133,6 +136,19 @@ impl PackedFloat {
     /// The packed bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.data.of()
+    }
+
+    /// Makes tiles of weights of bf16, which the weights keep.
+    ///
+    /// # Errors
+    /// As [`Tiles::make`].
+    pub(crate) fn make_tiles(&self, threads: Threads) -> Result<()> {
+        self.tiles.make(self.data.of(), self.k, threads)
+    }
+
+    /// The tiles, panel after panel, once they were made.
+    pub(crate) fn tiles(&self) -> &[u8] {
+        self.tiles.bytes()
     }
 }
 
@@ -209,7 +225,7 @@ impl FloatPackBuilder<'_> {
             FloatType::F16 => self.fill::<f16>(data.of_mut()),
             FloatType::Bf16 => self.fill::<bf16>(data.of_mut()),
         }
-        Ok(PackedFloat { k, n, stored, data: Arc::new(data) })
+        Ok(PackedFloat::of_parts((k, n), stored, Arc::new(data)))
     }
 
     fn fill<T: Float>(&self, data: &mut [T]) {
