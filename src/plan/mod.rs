@@ -2,8 +2,9 @@
 //! CPU.
 //!
 //! What all families' plans have in common is here: [`RowTiles`], and [`Loops`], which is all that the loop driver
-//! reads. A family's plan ([`int8`], [`float`], [`float_grid`], [`groupwise`]) adds what its kernels need. Golden tables pin every
-//! choice (`int8.txt`, `float.txt`, `groupwise.txt`): they change only with a measurement.
+//! reads. A family's plan ([`int8`], [`float`], [`float_grid`], [`groupwise`]) adds what its kernels need; [`grid`]
+//! has what those of tiles share. Golden tables pin every choice (`int8.txt`, `float.txt`, `groupwise.txt`): they
+//! change only with a measurement.
 
 pub(crate) mod float;
 pub(crate) mod float_grid;

@@ -11,8 +11,8 @@
 //! Where several parts share rows, A is written once for all of them: rounds of rows are prepared by all threads, a
 //! piece each, and then multiplied by all threads.
 //!
-//! A body ([`int8`], [`float`], [`float_grid`], [`groupwise`]) is made by a constructor that checks the extent of all that its kernels
-//! read and write; its fields are private. Each has one call into machine code.
+//! A body ([`int8`], [`float`], [`float_grid`], [`groupwise`]) is made by a constructor that checks the extent of all
+//! that its kernels read and write; its fields are private. Each has one call into machine code.
 
 pub(crate) mod float;
 pub(crate) mod float_grid;
