@@ -345,7 +345,7 @@ struct Variant {
 /// A plan, and its kernels.
 #[derive(Debug)]
 enum Prepared {
-    Strips { plan: FloatPlan, kernels: FloatKernels },
+    Strips { plan: FloatPlan, kernels: Box<FloatKernels> },
     Tiles { plan: FloatGridPlan, kernels: FloatGridKernels },
 }
 
@@ -398,7 +398,7 @@ impl Family for FloatFamily {
             return Ok(Prepared::Tiles { plan, kernels });
         }
         let plan = FloatPlan::new(&self.problem(rows, variant.in_place, resources));
-        let kernels = FloatKernels::new(self.kernel_variant(variant), &plan)?;
+        let kernels = Box::new(FloatKernels::new(self.kernel_variant(variant), &plan)?);
         Ok(Prepared::Strips { plan, kernels })
     }
 
