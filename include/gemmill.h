@@ -2173,8 +2173,8 @@ gemmill_status gemmill_hardware_dot_require(int32_t dot, int32_t tier);
  * *dot = the best hardware dot products that kernels of a tier, a gemmill_tier, can have on this machine: what
  * GEMMILL_HARDWARE_DOT_BEST stands for.
  *
- * Threads: any. Errors: GEMMILL_STATUS_TIER if there are none, with what is missing for the plainest; the portable
- * tier has none.
+ * Threads: any. Errors: GEMMILL_STATUS_TIER if there are none, with what is missing for the plainest, or where this
+ * CPU multiplies faster without them; the portable tier has none.
  * GEMMILL_STATUS_OUT_OF_RANGE if no tier has this number; pointers.
  *
  * Requires: dot points to an int32_t.

@@ -1,6 +1,21 @@
 //! What was measured of cores and decides how kernels of all families are built: no result depends on it. The sizes of
 //! micro-tiles, some of them measured too, stand in each family's `registry`.
 
+use crate::families::float::dot::HardwareDot;
+use crate::machine::host::Core;
+
+/// Whether hardware dot products of bf16 are faster than multiply-adds of f32.
+pub(crate) fn hardware_dot_pays(dot: HardwareDot, core: Core) -> bool {
+    match (dot, core) {
+        // MEASURED on Emerald Rapids: half as fast at its peak, 0.6 to 0.8 times in products.
+        (HardwareDot::Avx512Bf16, Core::Intel) => false,
+        // MEASURED on Zen 4: its peak is twice that of AVX2's multiply-adds.
+        (HardwareDot::Avx512Bf16, Core::Zen) => true,
+        // MEASURED on Emerald Rapids: for one row as fast, for sixteen seven times, for many five times as fast.
+        (HardwareDot::AmxBf16, _) => true,
+    }
+}
+
 /// How far ahead of what is multiplied kernels of the float family prefetch, in each panel: less than a small page,
 /// where the hardware's prefetchers stop. MEASURED on Granite Rapids, f16 and bf16 from memory: 3 KiB is up to 1.1
 /// times as fast as 4, and 2 KiB is as fast as 4. A line now and then further ahead, into the second-level cache, cost

@@ -279,7 +279,8 @@ static void hardware_dots(void)
         const gemmill_status best = gemmill_hardware_dot_best(tier, &dot);
         TRUE(gemmill_hardware_dot_require(BEST, tier) == best);
         if (best == GEMMILL_STATUS_OK) OK(gemmill_hardware_dot_require(dot, tier));
-        else EXPECT(TIER, gemmill_hardware_dot_require(VECTORS, tier));
+        /* There are none, or this CPU is faster without. */
+        else TRUE(best == GEMMILL_STATUS_TIER);
     }
 
     gemmill_float_weights *weights = packed_float();

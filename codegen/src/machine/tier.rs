@@ -209,6 +209,11 @@ pub enum TierError {
         /// The first feature that is missing.
         feature: &'static str,
     },
+    /// This CPU has the dot products, and is faster without: [`HardwareDot::best`] does not name them.
+    SlowDot {
+        /// The only ones that kernels of the tier can have here.
+        dot: HardwareDot,
+    },
 }
 
 impl fmt::Display for TierError {
@@ -225,6 +230,9 @@ impl fmt::Display for TierError {
             }
             TierError::MissingForDot { dot, feature } => {
                 write!(f, "hardware dot products {dot} need {feature}, which this machine lacks")
+            }
+            TierError::SlowDot { dot } => {
+                write!(f, "hardware dot products {dot} are slower than multiply-adds on this CPU, unless named")
             }
         }
     }

@@ -17,7 +17,9 @@ use std::fmt;
 use half::bf16;
 
 use crate::machine::features::Features;
+use crate::machine::host::Machine;
 use crate::machine::tier::{Tier, TierError, is_interpreted, offered_for};
+use crate::tuning::hardware_dot_pays;
 
 /// An instruction set with dot products of bf16.
 ///
@@ -103,10 +105,10 @@ impl HardwareDot {
         }
     }
 
-    /// The last of [`HardwareDot::ALL`] that kernels of `tier` can use here.
+    /// The last of [`HardwareDot::ALL`] that kernels of `tier` can use here, and that this CPU is not faster without.
     ///
     /// # Errors
-    /// [`TierError`] if there is none: what is missing for the first one.
+    /// [`TierError`] if there is none: what is missing for the first one, or that it is slow.
     ///
     /// # Examples
     /// ```
@@ -116,7 +118,8 @@ impl HardwareDot {
     pub fn best(tier: Tier) -> Result<HardwareDot, TierError> {
         let runs = |dot: &HardwareDot| tier != Tier::Portable && dot.require(tier).is_ok();
         match HardwareDot::ALL.into_iter().rev().find(runs) {
-            Some(dot) => Ok(dot),
+            Some(dot) if hardware_dot_pays(dot, Machine::of_this_cpu().core) => Ok(dot),
+            Some(dot) => Err(TierError::SlowDot { dot }),
             None => {
                 let [plainest, _] = HardwareDot::ALL;
                 plainest.require(tier)?;
