@@ -20,6 +20,9 @@ fn arithmetic_per_bundle(tile: Tile, section: Section) -> usize {
     if tile.layout == Layout::Tiles {
         return rows.div_ceil(16) * section.steps() * vectors;
     }
+    if tile.layout == Layout::RowsOfTiles {
+        return rows * section.steps() * 16 * vectors;
+    }
     rows * match section {
         Section::Wide => 4 * vectors,
         // Masking and shifting are for all vectors of a row.
@@ -312,6 +315,7 @@ fn least_instructions(tile: Tile, section: Section) -> usize {
     let (rows, vectors) = (usize::from(tile.rows), usize::from(tile.vectors));
     let loads = match tile.layout {
         Layout::Tiles => section.steps() * (rows.div_ceil(16) + vectors),
+        Layout::RowsOfTiles => section.steps() * 16 * rows,
         _ if section == Section::Wide => 2 * rows,
         _ => section.steps() * rows,
     };
@@ -320,7 +324,8 @@ fn least_instructions(tile: Tile, section: Section) -> usize {
 
 /// The tiles that the table shows: every width at MR rows, and the widest at one.
 fn shown(tier: Tier) -> Vec<Tile> {
-    let widths = || micro_tiles(tier).iter().filter(|t| !matches!(t.layout, Layout::FourColumns | Layout::Depth));
+    let by_columns = |t: &&MicroTile| !matches!(t.layout, Layout::FourColumns | Layout::Depth | Layout::RowsOfTiles);
+    let widths = || micro_tiles(tier).iter().filter(by_columns);
     let of_rows = |t: &MicroTile, rows: usize| Tile {
         layout: t.layout,
         activations: Byte::U8,
