@@ -12,9 +12,11 @@ struct FloatSettings {
     int threads;
     /** Whether x is quantized row by row; for weights of few bits. */
     bool quantize_x;
+    /** GEMMILL_HARDWARE_DOT_NONE, or an instruction by name; for weights of bf16. */
+    gemmill_hardware_dot dot;
 
     bool operator==(const FloatSettings &s) const {
-        return type == s.type && threads == s.threads && quantize_x == s.quantize_x;
+        return type == s.type && threads == s.threads && quantize_x == s.quantize_x && dot == s.dot;
     }
 };
 
@@ -33,6 +35,7 @@ public:
             auto operation = std::make_shared<const FloatOperation>(gemm);
             gemmill::check(gemmill_float_gemm_set_threads(gemm, GEMMILL_THREADS_MAX, settings.threads));
             if (bias) gemmill::check(gemmill_float_gemm_set_bias(gemm, bias, n));
+            gemmill::check(gemmill_float_gemm_set_hardware_dot(gemm, settings.dot));
             gemmill::check(gemmill_float_gemm_prepare(gemm));
             return operation;
         });
@@ -65,11 +68,11 @@ inline std::vector<uint8_t> bytes_of(const char *op, const at::Tensor &packed) {
 /** y = x W^T + bias with loaded weights, of the type of x. */
 template <class Weights>
 at::Tensor float_linear(const char *op, const at::Tensor &x, Weights &weights, const std::optional<at::Tensor> &bias,
-                        int64_t out_features, bool quantize_x) {
+                        int64_t out_features, bool quantize_x, gemmill_hardware_dot dot) {
     const int64_t n = weights.out_features();
     const Bias bias_f32(op, bias, n);
     const auto operation = [&](int32_t type, int threads) {
-        return weights.operation({type, threads, quantize_x}, bias_f32.data());
+        return weights.operation({type, threads, quantize_x, dot}, bias_f32.data());
     };
     return linear_of(op, x, weights.in_features(), n, out_features, operation, gemmill_float_gemm_run);
 }

@@ -5,6 +5,8 @@
 #include <torch/library.h>
 
 #include <chrono>
+#include <string>
+#include <string_view>
 
 namespace gemmill_torch {
 namespace {
@@ -38,25 +40,75 @@ at::ScalarType scalar_type(gemmill_type type) {
     return type == GEMMILL_TYPE_F16 ? at::kHalf : type == GEMMILL_TYPE_BF16 ? at::kBFloat16 : at::kFloat;
 }
 
+using DotName = std::optional<std::string_view>;
+
+std::string_view dot_name(int32_t dot) {
+    switch (dot) {
+    case GEMMILL_HARDWARE_DOT_NONE: return "off";
+    case GEMMILL_HARDWARE_DOT_BEST: return "auto";
+    default: return gemmill_hardware_dot_name(dot);
+    }
+}
+
+/** What "auto" stands for: the same for all products of a process. */
+gemmill_hardware_dot best_dot() {
+    static const gemmill_hardware_dot best = [] {
+        int32_t dot = GEMMILL_HARDWARE_DOT_NONE;
+        const gemmill_status status = gemmill_hardware_dot_best(gemmill::best_tier(), &dot);
+        if (status == GEMMILL_STATUS_TIER) return GEMMILL_HARDWARE_DOT_NONE;
+        gemmill::check(status);
+        return static_cast<gemmill_hardware_dot>(dot);
+    }();
+    return best;
+}
+
+/** GEMMILL_HARDWARE_DOT_NONE, or the instruction that is meant, whether this CPU has it or not. */
+gemmill_hardware_dot dot_of(const char *op, const DotName &name) {
+    if (!name) return GEMMILL_HARDWARE_DOT_NONE;
+    std::string names;
+    for (int32_t dot = 0; gemmill_hardware_dot_name(dot); dot++) {
+        if (*name == dot_name(dot))
+            return dot == GEMMILL_HARDWARE_DOT_BEST ? best_dot() : static_cast<gemmill_hardware_dot>(dot);
+        names.append(dot ? ", " : "").append(dot_name(dot));
+    }
+    TORCH_CHECK_VALUE(false, op, ": expected hardware_dot to be one of ", names, ", but it is ", *name);
+}
+
+/** The name of what another one stands for; an error where the CPU lacks it. */
+std::string resolve_hardware_dot(DotName name) {
+    static constexpr const char *op = "resolve_hardware_dot";
+    return refused_as_torch_error(op, [&] {
+        // As a layer is told: the portable tier, which carries out any by itself, has none unless it is named.
+        const gemmill::BFloat16 weight{0};
+        gemmill::FloatPacking packing;
+        packing.threads(GEMMILL_THREADS_MAX, 1);
+        const gemmill::FloatWeights weights(&weight, 1, 1, packing);
+        gemmill::FloatGemm<float, float> gemm(weights);
+        gemm.threads(GEMMILL_THREADS_MAX, 1).hardware_dot(dot_of(op, name));
+        return std::string(dot_name(gemm.hardware_dot()));
+    });
+}
+
 at::Tensor linear(const char *op, gemmill_type type, const at::Tensor &x, const at::Tensor &packed,
-                  const std::optional<at::Tensor> &bias, int64_t out_features) {
+                  const std::optional<at::Tensor> &bias, int64_t out_features, const DotName &hardware_dot) {
     check_cpu(op, "x", x);
     return refused_as_torch_error(op, [&] {
+        const gemmill_hardware_dot dot = dot_of(op, hardware_dot);
         const auto weights = Cache<LoadedFloatWeights>::instance().get(op, packed);
         TORCH_CHECK(weights->type() == type, op, ": expected weights that were packed as ", scalar_type(type),
                     ", but they are ", scalar_type(weights->type()));
-        return float_linear(op, x, *weights, bias, out_features, false);
+        return float_linear(op, x, *weights, bias, out_features, false, dot);
     });
 }
 
 at::Tensor linear_bf16(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias,
-                       int64_t out_features) {
-    return linear("linear_bf16", GEMMILL_TYPE_BF16, x, packed, bias, out_features);
+                       int64_t out_features, DotName hardware_dot) {
+    return linear("linear_bf16", GEMMILL_TYPE_BF16, x, packed, bias, out_features, hardware_dot);
 }
 
 at::Tensor linear_f16(const at::Tensor &x, const at::Tensor &packed, const std::optional<at::Tensor> &bias,
                       int64_t out_features) {
-    return linear("linear_f16", GEMMILL_TYPE_F16, x, packed, bias, out_features);
+    return linear("linear_f16", GEMMILL_TYPE_F16, x, packed, bias, out_features, std::nullopt);
 }
 
 /** A layer's weights, N x K with any strides, rounded to float16 or bfloat16, as gemmill's bytes. */
@@ -104,8 +156,8 @@ double time_linear_bf16(const at::Tensor &x, const at::Tensor &packed, const at:
         const at::Tensor bias_f32 = bias.contiguous();
         const int64_t n = weights->out_features();
         TORCH_CHECK(x.size(1) == weights->in_features() && bias.numel() == n, op, ": expected the layer's sizes");
-        const auto operation = weights->operation({GEMMILL_TYPE_F32, threads_allowed(), false},
-                                                  bias_f32.const_data_ptr<float>());
+        const FloatSettings settings{GEMMILL_TYPE_F32, threads_allowed(), false, GEMMILL_HARDWARE_DOT_NONE};
+        const auto operation = weights->operation(settings, bias_f32.const_data_ptr<float>());
         std::vector<float> y(static_cast<std::size_t>(x.size(0) * n));
         const float *const data = x.const_data_ptr<float>();
         const auto start = std::chrono::steady_clock::now();
@@ -120,7 +172,8 @@ double time_linear_bf16(const at::Tensor &x, const at::Tensor &packed, const at:
 
 TORCH_LIBRARY_FRAGMENT(gemmill, m) {
     m.def("time_linear_bf16(Tensor x, Tensor packed, Tensor bias, int runs) -> float");
-    m.def("linear_bf16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor",
+    m.def("resolve_hardware_dot(str? hardware_dot) -> str", &resolve_hardware_dot);
+    m.def("linear_bf16(Tensor x, Tensor packed, Tensor? bias, int out_features, str? hardware_dot=None) -> Tensor",
           {at::Tag::pt2_compliant_tag});
     m.def("linear_f16(Tensor x, Tensor packed, Tensor? bias, int out_features) -> Tensor",
           {at::Tag::pt2_compliant_tag});

@@ -39,7 +39,7 @@ at::Tensor linear_int4(const at::Tensor &x, const at::Tensor &packed, const std:
     check_cpu(op, "x", x);
     return refused_as_torch_error(op, [&] {
         const auto weights = Cache<LoadedGroupwiseWeights>::instance().get(op, packed);
-        return float_linear(op, x, *weights, bias, out_features, quantize_x);
+        return float_linear(op, x, *weights, bias, out_features, quantize_x, GEMMILL_HARDWARE_DOT_NONE);
     });
 }
 

@@ -1,4 +1,4 @@
-"""Floating-point products by their definition, in numpy."""
+"""Floating-point products by their definitions, in numpy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """a * b + c in float32, rounded once: the product is exact in float64, the sum is rounded to odd, then to
-    float32."""
+def rounded_to_odd(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c of float32 in float64, where the product is exact and the sum is rounded to odd: rounding that to
+    float32 rounds once."""
     product, c = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
     total = product + c
     # What rounding took away: Knuth's two-sum.
@@ -17,9 +17,13 @@ def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     lost = (product - (total - part)) + (c - part)
     even = (total.view(np.int64) & 1) == 0
     inexact = np.isfinite(total) & (lost != 0)
-    total = np.where(inexact & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
+    return np.where(inexact & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
+
+
+def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c in float32, rounded once."""
     with np.errstate(over="ignore"):
-        return total.astype(np.float32)
+        return rounded_to_odd(a, b, c).astype(np.float32)
 
 
 def chain(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -29,8 +33,55 @@ def chain(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     with np.errstate(invalid="ignore"):
         for k in range(a.shape[1]):
             total = fma(a[:, k : k + 1], b[:, k], total)
+    return finished(total, bias, x.dtype)
+
+
+def finished(total: np.ndarray, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     y = torch.from_numpy(total)
-    return (y if bias is None else y + bias.float()).to(x.dtype)
+    return (y if bias is None else y + bias.float()).to(dtype)
+
+
+# The smallest normal float32, and the least number that rounding to 24 bits makes as large.
+NORMAL = 2.0**-126
+TINY = NORMAL * (1 - 2.0**-25)
+
+
+def flushed(x: np.ndarray, limit: float = NORMAL) -> np.ndarray:
+    """Zero of the same sign for what is below the limit."""
+    return np.where(np.abs(x) < limit, np.copysign(np.zeros_like(x), x), x)
+
+
+def flushing_fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """fma of numbers that are not subnormal; zero for a result that is."""
+    with np.errstate(over="ignore"):
+        return flushed(rounded_to_odd(a, b, c), TINY).astype(np.float32)
+
+
+# How many input features an instruction takes at a time.
+GROUPS = {"avx512-bf16": 2, "amx-bf16": 32}
+
+
+def hardware_chain(hardware_dot: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The definition of products by an instruction (docs/half.md, "Hardware dot products"): x rounded to bfloat16,
+    groups of input features in ascending order, the last one filled up with zeros; then as `chain`."""
+    padding = (0, -x.shape[1] % GROUPS[hardware_dot])
+    a, b = (flushed(torch.nn.functional.pad(t.bfloat16().float(), padding).numpy()) for t in (x, weight))
+    zeros = total = np.zeros((a.shape[0], b.shape[0]), dtype=np.float32)
+
+    def add(k: int, to: np.ndarray) -> np.ndarray:
+        return flushing_fma(a[:, k : k + 1], b[:, k], to)
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        for first in range(0, a.shape[1], GROUPS[hardware_dot]):
+            if hardware_dot == "avx512-bf16":
+                total = add(first, add(first + 1, total))
+                continue
+            even = odd = zeros
+            for k in range(first, first + 32, 2):
+                even, odd = add(k, even), add(k + 1, odd)
+            # A sum of numbers that are not subnormal is exact where it is.
+            total = flushed(total + flushed(even + odd))
+    return finished(total, bias, x.dtype)
 
 
 def same_bits(y: Tensor, expected: Tensor) -> None:

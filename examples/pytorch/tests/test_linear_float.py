@@ -11,7 +11,8 @@ import sys
 import pytest
 import torch
 from chains import chain, same_bits
-from torch import Tensor, nn
+from kinds import KINDS, cancelling, gaussian
+from torch import nn
 
 import gemmill_torch
 from gemmill_torch import (
@@ -27,34 +28,6 @@ from gemmill_torch import (
 OPS = {torch.bfloat16: linear_bf16, torch.float16: linear_f16}
 WEIGHTS = list(OPS)
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]
-
-
-def gaussian(*shape: int) -> Tensor:
-    return torch.randn(shape)
-
-
-def cancelling(*shape: int) -> Tensor:
-    """Large numbers of both signs beside small ones."""
-    sign = torch.tensor([1.0, -1.0])[torch.randint(0, 2, shape)]
-    return sign * torch.tensor([1e4, 1.0, 1e-3])[torch.randint(0, 3, shape)] * (1 + torch.rand(shape))
-
-
-def subnormal(*shape: int) -> Tensor:
-    """Products that are subnormal numbers of float32 or zero, and weights that are subnormal as float16."""
-    return torch.randn(shape) * torch.tensor([1e-21, 1e-7, 6e-8])[torch.randint(0, 3, shape)]
-
-
-def huge(*shape: int) -> Tensor:
-    """Sums that overflow; infinities of both signs; NaN."""
-    values = torch.tensor([3e38, -3e38, 6e4, -6e4, 1.0, 0.0, torch.inf, -torch.inf, torch.nan])
-    return values[torch.randint(0, len(values), shape).clamp(max=torch.randint(3, 9, (shape[0], 1)))]
-
-
-def signed_zeros(*shape: int) -> Tensor:
-    return torch.tensor([0.0, -0.0, 1.0, -1.0])[torch.randint(0, 4, shape)]
-
-
-KINDS = [gaussian, cancelling, subnormal, huge, signed_zeros]
 
 
 @pytest.mark.parametrize("dtype", WEIGHTS)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .operators import (
+    check_hardware_dot,
     linear_bf16,
     linear_f16,
     linear_int4,
@@ -92,12 +93,41 @@ class LinearFloat(PackedLinear):
 
 
 class LinearBf16(LinearFloat):
-    """An nn.Linear with bfloat16 weights and float32 sums, for x of float32, bfloat16 or float16."""
+    """An nn.Linear with bfloat16 weights and float32 sums, for x of float32, bfloat16 or float16.
+
+    hardware_dot is that of linear_bf16. Names of instructions and "auto" are kept as they are: layers may be made,
+    saved and loaded on CPUs that lack an instruction, and run on those that have it.
+    """
 
     dtype = torch.bfloat16
+    # Layers that 0.1 pickled have no attribute of their own.
+    hardware_dot: str = "off"
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, hardware_dot: str | None = None) -> LinearBf16:
+        """Rounds and packs the weights of a layer."""
+        name = check_hardware_dot(hardware_dot)
+        layer = super().from_linear(linear)
+        layer.hardware_dot = name
+        return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear_bf16(x, self.packed, self.bias, self.out_features)
+        return linear_bf16(x, self.packed, self.bias, self.out_features, self.hardware_dot)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, hardware_dot={self.hardware_dot}"
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"hardware_dot": self.hardware_dot}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.hardware_dot = check_hardware_dot(state["hardware_dot"])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # State that 0.1 saved has no extra state.
+        if prefix + "packed" in state_dict:
+            state_dict.setdefault(prefix + "_extra_state", {"hardware_dot": "off"})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class LinearF16(LinearFloat):
@@ -151,9 +181,6 @@ class LinearInt4(PackedLinear):
         self.quantize_x = state["quantize_x"]
 
 
-FLOAT_LAYERS = {layer.dtype: layer for layer in (LinearBf16, LinearF16)}
-
-
 def convert(
     model: nn.Module,
     *,
@@ -161,6 +188,7 @@ def convert(
     per_channel: bool = True,
     group_size: int | None = None,
     quantize_x: bool = False,
+    hardware_dot: str | None = None,
     calibrate: Callable[[nn.Module], Any] | None = None,
     skip: Callable[[str, nn.Linear], bool] = lambda name, linear: False,
     inplace: bool = False,
@@ -172,11 +200,13 @@ def convert(
     group_size: for int4, 32, 64 or 128 (the default) input features have a scale; with fewer, results are more
     accurate. It need not divide a layer's input features.
     quantize_x: for int4, rows of activations become int8: faster, and less accurate.
+    hardware_dot: for torch.bfloat16, that of linear_bf16: "auto" or an instruction's name is faster on CPUs that have
+    one, and rounds otherwise. Whether the CPU has it is for the layers to say when they run.
     calibrate: called with the model before it is converted, to run it with inputs that are typical. Each layer's
     activations are quantized by the range that was seen then, instead of row by row: faster, and less accurate.
     skip: called with name and layer; layers stay as they are where it gives True.
     """
-    if dtype != torch.int8 and dtype != "int4" and dtype not in FLOAT_LAYERS:
+    if dtype not in (torch.int8, torch.bfloat16, torch.float16, "int4"):
         raise ValueError(
             f'expected dtype to be torch.int8, torch.bfloat16, torch.float16 or "int4", but it is {dtype!r}'
         )
@@ -184,6 +214,8 @@ def convert(
         raise ValueError(f"group_size and quantize_x are for int4, but dtype is {dtype}")
     if group_size not in (None, 32, 64, 128):
         raise ValueError(f"expected group_size to be 32, 64 or 128, but it is {group_size}")
+    if check_hardware_dot(hardware_dot) != "off" and dtype != torch.bfloat16:
+        raise ValueError(f"hardware_dot is for torch.bfloat16, but dtype is {dtype}")
     if dtype != torch.int8 and (calibrate or not per_channel):
         raise ValueError(f"calibrate and per_channel are for int8, but dtype is {dtype}")
     if not inplace:
@@ -197,7 +229,9 @@ def convert(
             return LinearInt8.from_linear(linear, per_channel)
         if dtype == "int4":
             return LinearInt4.from_linear(linear, group_size or 128, quantize_x)
-        return FLOAT_LAYERS[dtype].from_linear(linear)
+        if dtype == torch.bfloat16:
+            return LinearBf16.from_linear(linear, hardware_dot)
+        return LinearF16.from_linear(linear)
 
     converted = {linear: packed(linear) for linear in chosen}
     for linear, layer in converted.items():

@@ -80,17 +80,37 @@ def unpack_float_weight(packed: Tensor) -> Tensor:
     return _ops.unpack_float_weight(packed)
 
 
-def linear_bf16(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+HARDWARE_DOTS = ("off", "auto", "avx512-bf16", "amx-bf16")
+
+
+def check_hardware_dot(name: str | None) -> str:
+    """The name, "off" for None; a ValueError unless it is one of HARDWARE_DOTS."""
+    if name is not None and name not in HARDWARE_DOTS:
+        raise ValueError(f"expected hardware_dot to be one of {', '.join(HARDWARE_DOTS)}, but it is {name}")
+    return name or "off"
+
+
+def resolve_hardware_dot(hardware_dot: str | None = "auto") -> str:
+    """The name of what hardware_dot stands for on this CPU: "off", or an instruction that it has."""
+    return _ops.resolve_hardware_dot(hardware_dot)
+
+
+def linear_bf16(
+    x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, hardware_dot: str | None = None
+) -> Tensor:
     """y = x W^T + bias with bfloat16 weights and float32 sums, of the type of x: float32, bfloat16 or float16.
 
     Sums are one chain of fused multiply-adds in ascending order of input features: a row has the same bits in every
     batch.
+    hardware_dot: "avx512-bf16" or "amx-bf16" has this instruction multiply, an error if the CPU lacks it; "auto" the
+    best one that the CPU has, if any pays; None and "off" none. With an instruction, x is rounded to bfloat16 and sums
+    are rounded in the instruction's order: bits are those of its name, in every batch and on every CPU that has it.
     """
-    return _ops.linear_bf16(x, packed, bias, out_features)
+    return _ops.linear_bf16(x, packed, bias, out_features, hardware_dot)
 
 
 def linear_f16(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
-    """linear_bf16 with float16 weights."""
+    """linear_bf16 with float16 weights, which no hardware_dot is for."""
     return _ops.linear_f16(x, packed, bias, out_features)
 
 
@@ -180,7 +200,8 @@ def _(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.library.register_fake("gemmill::linear_bf16")
-def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int) -> Tensor:
+def _(x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, hardware_dot: str | None = None) -> Tensor:
+    check_hardware_dot(hardware_dot)
     return _linear("linear_bf16", x, packed, bias, out_features)
 
 
