@@ -48,12 +48,13 @@ pub use families::groups::desc::{
 };
 pub use families::int8::args::{BlockHeader, KernelArgs};
 pub use families::int8::desc::{
-    AZeroPoint, Ahead, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Panels,
-    Prefetch, Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start, Sweep,
+    AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Prefetch,
+    Requantize, SHUFFLE_BYTES, SHUFFLES, Section, Sections, Start,
 };
 pub use families::int8::registry::{
-    MAX_GRID_K, MAX_PREFETCH_ROWS, MAX_ROWS_OF_TWO, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections,
+    MAX_PREFETCH_ROWS, MicroTile, micro_tile, micro_tiles, multiplies_signed, sections,
 };
+pub use families::sweep::{Ahead, MAX_GRID_K, MAX_ROWS_OF_TWO, Panels, Sweep};
 pub use families::{NamedCode, generated, set_kernel_limit};
 pub use kernel::cache::KernelCache;
 pub use kernel::grid::GridArgs;

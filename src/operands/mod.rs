@@ -12,14 +12,27 @@
 pub(crate) mod planes;
 mod row_parameters;
 
+use std::ops::Range;
+
 use gemmill_codegen::{Byte, FloatProducts};
 use half::bf16;
 
 pub(crate) use row_parameters::{RowParameters, RowRange, with_row_parameters};
 
 use crate::convert;
+use crate::machine::memory::LINE;
 use crate::quant::{QuantElement, quantize_row_into};
 use crate::views::{AnyRef, Element, MatRef};
+
+/// Bytes that a row of A takes which is written for products of floats, if they can be counted. Rows of bf16 take an
+/// odd number of cache lines: in the caches they do not stand in each other's way.
+pub(crate) fn float_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
+    let bytes = products.slots(k).checked_mul(size_of::<f32>())?;
+    match products {
+        FloatProducts::Chain => Some(bytes),
+        FloatProducts::Dot(_) => (bytes.div_ceil(LINE) | 1).checked_mul(LINE),
+    }
+}
 
 /// How floating-point elements become integers.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +149,7 @@ impl<'a> Operand<'a> {
     }
 
     /// The same as bf16, to the nearest.
-    pub(crate) fn read_bf16(&self, i: usize, k: usize, out: &mut [bf16]) {
+    fn read_bf16(&self, i: usize, k: usize, out: &mut [bf16]) {
         if let AnyRef::Bf16(m) = self.elements
             && let Some(row) = m.row(i)
         {
@@ -147,6 +160,21 @@ impl<'a> Operand<'a> {
             let wide = &mut wide[..out.len()];
             self.read(i, k + piece * PIECE, wide);
             convert::f32_to_bf16(wide, out).expect("as many of both");
+        }
+    }
+
+    /// Writes rows as bf16 side by side, zeros behind them up to whole groups of k; `pitch` bytes from row to row.
+    pub(crate) fn round_rows(
+        &self,
+        rows: Range<usize>,
+        (products, k): (FloatProducts, usize),
+        pitch: usize,
+        out: &mut [bf16],
+    ) {
+        let whole = products.slots(k) * products.depth_of_slot();
+        for (i, row) in rows.zip(out.chunks_exact_mut(pitch / size_of::<bf16>())) {
+            self.read_bf16(i, 0, &mut row[..k]);
+            row[k..whole].fill(bf16::ZERO);
         }
     }
 

@@ -22,7 +22,7 @@ use half::bf16;
 use super::{Block, Body, Destination, Residual, RowSize, Rows, RowsMut, Scratch, from};
 use crate::error::{Error, Result, expect};
 use crate::machine::memory::LINE;
-use crate::operands::Operand;
+use crate::operands::{Operand, float_row_bytes};
 use crate::plan::float::FloatPlan;
 use crate::plan::{Loops, Run};
 use crate::views::MatRef;
@@ -212,7 +212,7 @@ impl<'a> FloatProduct<'a> {
         let overflow = Error::Overflow { what: "packed row of A" };
         let bytes = match in_place {
             Some(_) => 0,
-            None => packed_row_bytes(of.products, of.k).ok_or(overflow)?,
+            None => float_row_bytes(of.products, of.k).ok_or(overflow)?,
         };
         Ok(FloatBody { product: self, in_place, size: RowSize { bytes, terms: 0 } })
     }
@@ -242,7 +242,7 @@ impl Body for FloatBody<'_> {
                 let FloatVariant { products, k, .. } = self.product.kernels.variant;
                 let (all, out) = (self.product.plan.loops.tiles, bytemuck::cast_slice_mut(rows.bytes));
                 let rows = all.row(tiles.start)..all.row(tiles.end);
-                round_rows(&self.product.a, rows, (products, k), self.size.bytes, out);
+                self.product.a.round_rows(rows, (products, k), self.size.bytes, out);
             }
         }
         Ok(())
@@ -288,7 +288,8 @@ impl Body for FloatBody<'_> {
             a,
         };
         let in_row = match plan.sweep {
-            Sweep::Column | Sweep::Grid { .. } => strips.start..strips.start,
+            Sweep::Grid { .. } => unreachable!("grids have a body of their own"),
+            Sweep::Column => strips.start..strips.start,
             Sweep::Row => strips.start..strips.end.min(plan.whole_strips),
         };
         if !in_row.is_empty() {
@@ -304,35 +305,10 @@ impl Body for FloatBody<'_> {
     }
 }
 
-/// Bytes that a packed row of A takes, if they can be counted. Rows of bf16 take an odd number of cache lines: in the
-/// caches they do not stand in each other's way.
-pub(super) fn packed_row_bytes(products: FloatProducts, k: usize) -> Option<usize> {
-    let bytes = products.slots(k).checked_mul(size_of::<f32>())?;
-    match products {
-        FloatProducts::Chain => Some(bytes),
-        FloatProducts::Dot(_) => (bytes.div_ceil(LINE) | 1).checked_mul(LINE),
-    }
-}
-
 /// How much of K is packed at a time.
 const PACK_DEPTH: usize = 64;
 /// Most rows of a micro-tile.
 const MAX_ROWS: usize = 16;
-
-/// Writes rows of A as bf16 side by side, zeros behind them up to whole groups of k; `pitch` bytes from row to row.
-pub(super) fn round_rows(
-    a: &Operand<'_>,
-    rows: Range<usize>,
-    (products, k): (FloatProducts, usize),
-    pitch: usize,
-    out: &mut [bf16],
-) {
-    let whole = products.slots(k) * products.depth_of_slot();
-    for (i, row) in rows.zip(out.chunks_exact_mut(pitch / size_of::<bf16>())) {
-        a.read_bf16(i, 0, &mut row[..k]);
-        row[k..whole].fill(bf16::ZERO);
-    }
-}
 
 impl FloatBody<'_> {
     /// Packs tiles of A into micro-panels.

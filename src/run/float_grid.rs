@@ -13,33 +13,19 @@ use gemmill_codegen::{
     FloatProducts, FloatRows, FloatStart, FloatType, GridArgs, HardwareDot, Kernel, KernelCache, Panels, Sweep,
 };
 
-use super::float::{FloatVariant, packed_row_bytes, round_rows};
+use super::float::FloatVariant;
 use super::{Block, Body, Destination, Residual, RowSize, Rows, RowsMut, Scratch, from};
 use crate::error::{Error, Result, expect};
 use crate::machine::memory::Lines;
-use crate::operands::Operand;
+use crate::operands::{Operand, float_row_bytes};
 use crate::plan::float_grid::{FloatGridPlan, PANEL};
+use crate::plan::grid::{PanelKind, in_twos};
 use crate::plan::{Loops, Run};
 use crate::views::MatRef;
 use crate::weights::float::tiles::panel_bytes;
 
 /// How products are summed here.
 const PRODUCTS: FloatProducts = FloatProducts::Dot(HardwareDot::AmxBf16);
-
-/// The panels of a kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PanelKind {
-    /// Of full width.
-    Full,
-    /// Two of full width, side by side.
-    Two,
-    /// The last one, if it has fewer columns.
-    Tail,
-}
-
-impl PanelKind {
-    const ALL: [PanelKind; 3] = [PanelKind::Full, PanelKind::Two, PanelKind::Tail];
-}
 
 /// The kernels of a plan: `[PanelKind][tall or short tile]`.
 #[derive(Debug)]
@@ -148,7 +134,7 @@ impl<'a> FloatGridProduct<'a> {
         let overflow = Error::Overflow { what: "packed row of A" };
         let bytes = match in_place {
             Some(_) => 0,
-            None => packed_row_bytes(PRODUCTS, of.k).ok_or(overflow)?,
+            None => float_row_bytes(PRODUCTS, of.k).ok_or(overflow)?,
         };
         Ok(FloatGridBody { product: self, in_place, size: RowSize { bytes, terms: 0 } })
     }
@@ -173,8 +159,8 @@ impl Body for FloatGridBody<'_> {
 
     fn prepare(&self, tiles: Range<usize>, rows: RowsMut<'_>, _: &mut Scratch) -> Result<()> {
         let (all, k) = (self.product.plan.loops.tiles, self.product.kernels.variant.k);
-        let out = bytemuck::cast_slice_mut(rows.bytes);
-        round_rows(&self.product.a, all.row(tiles.start)..all.row(tiles.end), (PRODUCTS, k), self.size.bytes, out);
+        let (rows_of_a, out) = (all.row(tiles.start)..all.row(tiles.end), bytemuck::cast_slice_mut(rows.bytes));
+        self.product.a.round_rows(rows_of_a, (PRODUCTS, k), self.size.bytes, out);
         Ok(())
     }
 
@@ -192,13 +178,8 @@ impl Body for FloatGridBody<'_> {
         let full = self.product.kernels.variant.n / PANEL;
         for panels in super::blocks(block.columns, plan.panels_per_block) {
             let end_of_full = panels.end.min(full).max(panels.start);
-            let in_twos = (end_of_full - panels.start) / side_by_side * side_by_side;
-            let middle = if side_by_side == 2 { panels.start + in_twos } else { panels.start };
-            let parts = [
-                (PanelKind::Two, panels.start..middle),
-                (PanelKind::Full, middle..end_of_full),
-                (PanelKind::Tail, end_of_full..panels.end),
-            ];
+            let [twos, others] = in_twos(panels.start..end_of_full, plan.side_by_side);
+            let parts = [twos, others, (PanelKind::Tail, end_of_full..panels.end)];
             for (short_tile, run) in runs.into_iter().enumerate() {
                 for (kind, panels) in parts.clone() {
                     self.call((first_row, a), Call { kind, panels, run, short_tile }, &mut scratch.sums);

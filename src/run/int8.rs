@@ -24,7 +24,8 @@ use crate::machine::memory::{Lines, resize};
 use crate::machine::tuning;
 use crate::operands::planes::{row_sum, write_planes};
 use crate::operands::{Operand, ROW_CHUNK, RowParameters};
-use crate::plan::int8::{Int8Plan, KernelIndex, PanelKind};
+use crate::plan::grid::{PanelKind, in_twos};
+use crate::plan::int8::{Int8Plan, KernelIndex};
 use crate::plan::{Loops, Run};
 use crate::views::MatRef;
 use crate::weights::int8::packed::PackedView;
@@ -421,7 +422,14 @@ impl Int8Body<'_> {
                         };
                         let sums = if has_sums { &mut sums[sums_at..] } else { &mut sums[..] };
                         let panels = panel..panel + 1;
-                        pass.call(Call { panels, two: false, run, short_tile: short_tile == 1, distance, sums });
+                        pass.call(Call {
+                            panels,
+                            side_by_side: Panels::One,
+                            run,
+                            short_tile: short_tile == 1,
+                            distance,
+                            sums,
+                        });
                         sums_at += run.tiles * run.height * packed.panels()[panel].vectors * layout.lanes();
                     }
                 }
@@ -433,20 +441,27 @@ impl Int8Body<'_> {
                         let run = Run { first_row: run.first_row + tile * run.height, tiles: 1, ..run };
                         for panels in packed.rows_of_panels(panels.clone()) {
                             let sums = &mut [];
-                            pass.call(Call { panels, two: false, run, short_tile: short_tile == 1, distance, sums });
+                            pass.call(Call {
+                                panels,
+                                side_by_side: Panels::One,
+                                run,
+                                short_tile: short_tile == 1,
+                                distance,
+                                sums,
+                            });
                         }
                     }
                 }
             }
-            Sweep::Grid { .. } => {
+            Sweep::Grid { panels: side_by_side, .. } => {
                 for (short_tile, run) in runs.into_iter().enumerate() {
                     for panels in packed.rows_of_panels(panels.clone()) {
                         let is_full = packed.panels()[panels.start].is_full(layout);
-                        let in_twos = if is_full && plan.sweep.panels() == 2 { panels.len() / 2 * 2 } else { 0 };
-                        let middle = panels.start + in_twos;
-                        for (panels, two) in [(panels.start..middle, true), (middle..panels.end, false)] {
-                            let sums = &mut *sums;
-                            pass.call(Call { panels, two, run, short_tile: short_tile == 1, distance: 0, sums });
+                        let side_by_side = if is_full { side_by_side } else { Panels::One };
+                        for (kind, panels) in in_twos(panels, side_by_side) {
+                            let side_by_side = if kind == PanelKind::Two { Panels::Two } else { Panels::One };
+                            let (short_tile, sums) = (short_tile == 1, &mut *sums);
+                            pass.call(Call { panels, side_by_side, run, short_tile, distance: 0, sums });
                         }
                     }
                 }
@@ -471,8 +486,8 @@ struct Pass<'a, 'p> {
 /// panel.
 struct Call<'a> {
     panels: Range<usize>,
-    /// Whether micro-tiles have two panels side by side.
-    two: bool,
+    /// Of a micro-tile.
+    side_by_side: Panels,
     run: Run,
     /// Whether the run has the shorter of the two tile heights.
     short_tile: bool,
@@ -483,7 +498,7 @@ struct Call<'a> {
 
 impl Pass<'_, '_> {
     fn call(&self, call: Call<'_>) {
-        let Call { panels, two, run, short_tile, distance, sums } = call;
+        let Call { panels, side_by_side, run, short_tile, distance, sums } = call;
         if run.tiles == 0 || panels.is_empty() {
             return;
         }
@@ -493,10 +508,10 @@ impl Pass<'_, '_> {
         let last = &packed.panels()[panels.end - 1];
         let data = packed.panel_data(panels.start, self.blocks.start);
         let kernel = kernels.get(KernelIndex {
-            panels: match two {
-                true => PanelKind::Two,
-                false if packed.widest().is_some_and(|p| p.cols != first.cols) => PanelKind::Tail,
-                false => PanelKind::Full,
+            panels: match side_by_side {
+                Panels::Two => PanelKind::Two,
+                Panels::One if packed.widest().is_some_and(|p| p.cols != first.cols) => PanelKind::Tail,
+                Panels::One => PanelKind::Full,
             },
             short_tile,
             first_pass: self.blocks.start == 0,

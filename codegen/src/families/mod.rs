@@ -1,6 +1,6 @@
 //! The families of kernels, a folder each: its description (`desc`), what a tier has of it (`registry`), its body in
 //! the [frame](crate::frame) (`builder` and its parts), the same in plain Rust (`portable`), and what ties these
-//! together (`family`). [`element`] is shared: floating-point elements of C and of the residual.
+//! together (`family`). Shared are [`element`], floating-point elements of C and of the residual, and [`sweep`].
 //!
 //! One list names them all: a new family is one line of it, besides its own folder.
 //! From the list come what [`Kernel`](crate::Kernel) and [`KernelCache`] ask of a family, the kernels of the process by
@@ -10,6 +10,7 @@ pub(crate) mod element;
 pub(crate) mod float;
 pub(crate) mod groups;
 pub(crate) mod int8;
+pub(crate) mod sweep;
 
 use std::sync::LazyLock;
 

@@ -9,8 +9,8 @@
 //!
 //! Sums are stored just before their tile is used again: the tile's last product is long done then. The epilogue's rows
 //! are spread evenly over the other steps, where vector units have nothing else to do. MEASURED in a prototype on
-//! Emerald Rapids, 512 and 1024 cubed: stores that wait gain 1.1 to 1.3 times, the epilogue between products 1.1 times;
-//! unevenly spread at K = 512 it loses a tenth.
+//! Sapphire Rapids, 512 and 1024 cubed: stores that wait gain 1.1 to 1.3 times, the epilogue between products 1.1
+//! times; unevenly spread at K = 512 it loses a tenth.
 //!
 //! The epilogue of nothing, before the first micro-tile, writes to a row of its own behind the sums in scratch memory.
 //! It is the end of a row of micro-tiles, so that the epilogue's place after it is the grid's first. The last
@@ -22,6 +22,7 @@
 use std::mem::offset_of;
 
 use super::{Body, Builder, role};
+use crate::families::sweep::Sweep;
 use crate::kernel::grid::GridArgs;
 use crate::tuning;
 use crate::x86::asm::{Gpr, LINE_BYTES, Mem, Scale};
@@ -36,6 +37,20 @@ pub(crate) struct GridFields {
     pub(crate) c_row_stride: usize,
     pub(crate) grid: usize,
 }
+
+/// [`GridFields`] of the type that is called `Args` where this stands.
+macro_rules! grid_fields {
+    () => {
+        crate::frame::grid::GridFields {
+            a: std::mem::offset_of!(Args, a),
+            b: std::mem::offset_of!(Args, b),
+            c: std::mem::offset_of!(Args, c),
+            c_row_stride: std::mem::offset_of!(Args, c_row_stride),
+            grid: std::mem::offset_of!(Args, grid),
+        }
+    };
+}
+pub(crate) use grid_fields;
 
 /// An array that the epilogue reads by row or by column, or C.
 #[derive(Debug, Clone, Copy)]
@@ -138,8 +153,15 @@ impl<D: GridBody, L: Lowering> Builder<D, L> {
         address(D::FIELDS.grid + field)
     }
 
-    /// The whole kernel, but for saving registers.
-    pub(crate) fn grid_kernel(&mut self) {
+    /// The whole kernel, but for saving registers, if its sweep is a grid, and whether it is.
+    pub(crate) fn kernel_if_grid(&mut self, sweep: Sweep) -> bool {
+        if sweep.is_grid() {
+            self.grid_kernel();
+        }
+        sweep.is_grid()
+    }
+
+    fn grid_kernel(&mut self) {
         let tile = self.micro_tile();
         let next = self.low.asm().label();
         self.begin_grid(tile);

@@ -119,7 +119,7 @@ impl MicroTile {
     /// Loads the tiles of a step and adds their products to the sums by `dot(sums, a, b)`. Just before the first use of
     /// a tile of sums, `before` has its turn.
     ///
-    /// B is loaded before A, which is in a nearer cache: MEASURED in a prototype on Emerald Rapids, 512 to 1024 cubed,
+    /// B is loaded before A, which is in a nearer cache: MEASURED in a prototype on Sapphire Rapids, 512 to 1024 cubed,
     /// 1.05 times as fast as A first.
     pub(crate) fn multiply<L: Lowering>(
         self,

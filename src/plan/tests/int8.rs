@@ -4,7 +4,8 @@ use gemmill_codegen::{Byte, Caches, Core, Layout, Machine, Sweep, Tier};
 
 use crate::machine::threads::{MACS_PER_THREAD, worth_threads};
 use crate::plan::Resources;
-use crate::plan::int8::{Int8Plan, Int8Problem, KernelIndex, PanelKind};
+use crate::plan::grid::PanelKind;
+use crate::plan::int8::{Int8Plan, Int8Problem, KernelIndex};
 
 const ZEN3: Machine = Machine { core: Core::Zen, caches: Caches { l1: 32 << 10, l2: 512 << 10, l3: 32 << 20 } };
 const SMALL: Machine = Machine { core: Core::Intel, caches: Caches { l1: 32 << 10, l2: 256 << 10, l3: 6 << 20 } };

@@ -8,7 +8,7 @@ use super::desc::{
 use super::{epilogue, main_loop, tiles};
 use crate::families::element::FloatType;
 use crate::families::element::vectors::Elements;
-use crate::families::int8::desc::Sweep;
+use crate::families::sweep::Sweep;
 use crate::frame::{self, Body, FrameArgs, Shape, arg};
 use crate::x86::lowering::{Lowering, Op, Source, Vector};
 
@@ -61,11 +61,7 @@ impl Body for FloatKernelDesc {
     }
 
     fn grid<L: Lowering>(b: &mut Builder<L>) -> bool {
-        let is_grid = matches!(b.desc.sweep, Sweep::Grid { .. });
-        if is_grid {
-            b.grid_kernel();
-        }
-        is_grid
+        b.kernel_if_grid(b.desc.sweep)
     }
 
     fn start<L: Lowering>(b: &mut Builder<L>) {
@@ -101,7 +97,8 @@ impl Body for FloatKernelDesc {
         let has_scratch = b.desc.start == FloatStart::Scratch || b.desc.finish == FloatFinish::Scratch;
         match b.desc.sweep {
             Sweep::Row => b.advance_across(),
-            Sweep::Column | Sweep::Grid { .. } => b.advance_down(),
+            Sweep::Column => b.advance_down(),
+            Sweep::Grid { .. } => unreachable!("a grid is a kernel of its own"),
         }
         if has_scratch {
             b.low.asm().add_imm_to(arg!(scratch), scratch_bytes);

@@ -5,7 +5,7 @@ use std::fmt;
 use super::dot::HardwareDot;
 use super::weights::FloatWeights;
 use crate::families::element::FloatType;
-use crate::families::int8::desc::Sweep;
+use crate::families::sweep::Sweep;
 use crate::kernel::grid::GridArgs;
 use crate::machine::tier::Tier;
 

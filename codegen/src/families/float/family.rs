@@ -9,8 +9,7 @@ use super::portable;
 use super::registry::max_rows;
 use super::weights::WeightGroups;
 use crate::families::element::FloatType;
-use crate::families::int8::desc::{Ahead, Panels, Sweep};
-use crate::families::int8::registry::{MAX_GRID_K, MAX_ROWS_OF_TWO};
+use crate::families::sweep::Sweep;
 use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
@@ -27,20 +26,14 @@ impl FloatKernelDesc {
     }
 
     /// What a grid asks for.
-    fn check_grid(&self, k: u32, panels: Panels, ahead: Ahead) -> Result<(), CodegenError> {
+    fn check_grid(&self) -> Result<(), CodegenError> {
         let in_tiles = self.products == FloatProducts::Dot(HardwareDot::AmxBf16);
         ensure(in_tiles && self.strip_cols() == FLOAT_PANEL, "micro-tiles of a grid are tiles")?;
         ensure(
             self.start == FloatStart::Zero && self.finish != FloatFinish::Scratch,
             "micro-tiles of a grid go from zero to the epilogue",
         )?;
-        ensure((1..=MAX_GRID_K).contains(&k), "a grid has 1 to 1 048 576 elements of K")?;
-        let is_full = usize::from(self.cols) == FLOAT_PANEL;
-        ensure(ahead == Ahead::Nothing || is_full, "kernels of a grid prefetch beside panels of full width")?;
-        ensure(
-            panels == Panels::One || is_full && usize::from(self.rows) <= MAX_ROWS_OF_TWO,
-            "two panels side by side are full ones, and have at most 16 rows",
-        )
+        self.sweep.check_grid(self.rows.into(), usize::from(self.cols) == FLOAT_PANEL, 1)
     }
 
     /// What hardware dot products ask for.
@@ -95,10 +88,10 @@ impl Description for FloatKernelDesc {
         match self.sweep {
             Sweep::Column => {}
             Sweep::Row => self.check_row()?,
-            Sweep::Grid { k, panels, ahead } => self.check_grid(k, panels, ahead)?,
+            Sweep::Grid { .. } => self.check_grid()?,
         }
-        let is_grid = matches!(self.sweep, Sweep::Grid { .. });
-        ensure(is_grid == (self.expansion == Expansion::Tiles), "weights of grids, and no others, are in tiles")?;
+        let in_tiles = self.expansion == Expansion::Tiles;
+        ensure(self.sweep.is_grid() == in_tiles, "weights of grids, and no others, are in tiles")?;
         if let Some(groups) = self.weights.groups() {
             check_groups(self, groups)?;
         }
@@ -119,6 +112,7 @@ impl Description for FloatKernelDesc {
         use super::registry::float_tiles_of;
         use super::weights::{FloatWeights, GroupScales};
         use crate::families::groups::desc::{GroupLayout, GroupZeroPoints};
+        use crate::families::sweep::{Ahead, Panels};
 
         let groups = [2, 4].map(|bits| {
             let layout = GroupLayout { bits, zero_points: GroupZeroPoints::PerColumn };

@@ -291,7 +291,8 @@ fn weights<L: Lowering>(b: &mut Builder<L>, v: usize, step: Step, dst: Vector, c
             let expanded = kept(b, v, step);
             b.low.load(dst, expanded.into());
         }
-        Expansion::InRegisters | Expansion::Tiles => packed_weights(b, v, step, dst, constants),
+        Expansion::Tiles => unreachable!("tiles are multiplied in grids"),
+        Expansion::InRegisters => packed_weights(b, v, step, dst, constants),
         Expansion::Kept => {
             packed_weights(b, v, step, dst, constants);
             keep(b, v, step, dst);

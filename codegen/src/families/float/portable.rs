@@ -8,7 +8,7 @@ use super::function::float_function;
 use super::weights::{FloatWeights, WeightGroups};
 use crate::families::element::{FloatType, read, write};
 use crate::families::groups::desc::{GROUP_PANEL, GroupZeroPoints};
-use crate::families::int8::desc::Sweep;
+use crate::families::sweep::Sweep;
 use half::bf16;
 
 /// Most accumulators of a micro-tile, of any tier: 15 × 32, 3 × 128, or 32 × 32 in tiles.
@@ -43,7 +43,8 @@ pub(super) unsafe fn run(desc: &FloatKernelDesc, args: &mut FloatKernelArgs) {
             }
         }
         match desc.sweep {
-            Sweep::Column | Sweep::Grid { .. } => {
+            Sweep::Grid { .. } => unreachable!("a grid has a loop of its own"),
+            Sweep::Column => {
                 args.a = args.a.wrapping_byte_add(args.a_tile_stride);
                 args.c = args.c.wrapping_add(rows * args.c_row_stride);
                 args.residual = args.residual.wrapping_add(rows * args.residual_row_stride);
@@ -144,7 +145,8 @@ unsafe fn multiply(desc: &FloatKernelDesc, args: &FloatKernelArgs, acc: &mut [f3
             let b = match desc.expansion {
                 // SAFETY: the caller provides `depth * strip_cols` elements.
                 Expansion::Reused => unsafe { kept.read() },
-                Expansion::InRegisters | Expansion::Kept | Expansion::Tiles => {
+                Expansion::Tiles => unreachable!("tiles are multiplied in grids"),
+                Expansion::InRegisters | Expansion::Kept => {
                     let panel = args.b.wrapping_add(j / FLOAT_PANEL * args.b_panel_stride);
                     // SAFETY: the caller provides `depth` k of each panel.
                     unsafe {

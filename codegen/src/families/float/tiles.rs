@@ -17,9 +17,9 @@ use std::mem::offset_of;
 use super::builder::{Builder, role};
 use super::desc::{Expansion, FLOAT_PANEL, FloatFinish, FloatKernelArgs as Args, FloatKernelDesc, FloatStart};
 use super::{epilogue, main_loop};
-use crate::families::int8::desc::{Panels, Sweep};
+use crate::families::sweep::Sweep;
 use crate::frame::arg;
-use crate::frame::grid::{Array, Distance, GridBody, GridFields, GridLoop};
+use crate::frame::grid::{Array, Distance, GridBody, GridFields, GridLoop, grid_fields};
 use crate::x86::asm::{LINE_BYTES, Mem};
 use crate::x86::lowering::{Lowering, Tile, TileOp, Vector};
 use crate::x86::tiles::TILE_ROWS;
@@ -141,13 +141,7 @@ pub(super) fn finish<L: Lowering>(b: &mut Builder<L>, finish: FloatFinish) {
 }
 
 impl GridBody for FloatKernelDesc {
-    const FIELDS: GridFields = GridFields {
-        a: offset_of!(Args, a),
-        b: offset_of!(Args, b),
-        c: offset_of!(Args, c),
-        c_row_stride: offset_of!(Args, c_row_stride),
-        grid: offset_of!(Args, grid),
-    };
+    const FIELDS: GridFields = grid_fields!();
 
     fn main_loop(&self) -> GridLoop {
         let Sweep::Grid { k, ahead, .. } = self.sweep else { unreachable!("asked of grids alone") };
@@ -192,11 +186,8 @@ impl GridBody for FloatKernelDesc {
 
     fn epilogue<L: Lowering>(b: &mut Builder<L>, rows: usize, sums: Mem) {
         let whole = b.desc;
-        let (FloatFinish::Epilogue(epilogue), Sweep::Grid { k, ahead, .. }) = (whole.finish, whole.sweep) else {
-            return;
-        };
-        let panels = whole.sweep.panels() as u8;
-        let sweep = Sweep::Grid { k, panels: Panels::One, ahead };
+        let (FloatFinish::Epilogue(epilogue), Sweep::Grid { ahead, .. }) = (whole.finish, whole.sweep) else { return };
+        let (panels, sweep) = (whole.sweep.panels() as u8, whole.sweep.of_one_panel());
         let (vectors, cols) = (whole.vectors * panels, whole.cols * panels);
         b.desc = FloatKernelDesc { rows: rows as u8, vectors, cols, sweep, ..whole };
         b.load_accs(sums);

@@ -4,8 +4,9 @@ use std::mem::offset_of;
 
 use super::{epilogue, main_loop, tiles};
 use crate::families::int8::args::{BlockHeader, KernelArgs as Args};
-use crate::families::int8::desc::{Finish, KernelDesc, Layout, Prefetch, Section, Start, Sweep};
+use crate::families::int8::desc::{Finish, KernelDesc, Layout, Prefetch, Section, Start};
 use crate::families::int8::registry::MAX_PREFETCH_ROWS;
+use crate::families::sweep::Sweep;
 use crate::frame::{self, Body, FrameArgs, Shape, arg};
 use crate::tuning::DOT_CHAINS;
 use crate::x86::asm::{Gpr, Mem};
@@ -59,17 +60,13 @@ impl Body for KernelDesc {
     }
 
     fn saved(&self) -> &'static [Gpr] {
-        let uses_all = usize::from(self.rows) > MAX_PREFETCH_ROWS || matches!(self.sweep, Sweep::Grid { .. });
+        let uses_all = usize::from(self.rows) > MAX_PREFETCH_ROWS || self.sweep.is_grid();
         let unused = if uses_all { 0 } else { 2 };
         &Gpr::CALLEE_SAVED[..Gpr::CALLEE_SAVED.len() - unused]
     }
 
     fn grid<L: Lowering>(b: &mut Builder<L>) -> bool {
-        let is_grid = matches!(b.desc.sweep, Sweep::Grid { .. });
-        if is_grid {
-            b.grid_kernel();
-        }
-        is_grid
+        b.kernel_if_grid(b.desc.sweep)
     }
 
     fn start<L: Lowering>(b: &mut Builder<L>) {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::families::element::FloatType;
+use crate::families::sweep::Sweep;
 use crate::kernel::grid::GridArgs;
 use crate::machine::tier::Tier;
 
@@ -390,77 +391,6 @@ pub struct Dequantize {
     pub residual: bool,
     /// `C = min(max(C, lo), hi)` at the end; a NaN stays one.
     pub clamp: bool,
-}
-
-/// Which micro-tiles a call goes through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Sweep {
-    /// A column of them: rows of A, micro-tile after micro-tile, against one panel, or strip of panels, of B.
-    Column,
-    /// A row of them: the same rows of A against one panel or strip of full width after the other.
-    Row,
-    /// A grid of them, row after row: software-pipelined kernels of tiles, for a `k` of their own.
-    Grid {
-        /// Elements of a row of A that meet weights.
-        k: u32,
-        /// Panels that a micro-tile has side by side.
-        panels: Panels,
-        /// What is prefetched into the second-level cache, for operands that exceed it.
-        ahead: Ahead,
-    },
-}
-
-/// What a micro-tile of a grid prefetches into the second-level cache besides its own: hints, which change no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Ahead {
-    /// Nothing.
-    Nothing,
-    /// C four micro-tiles ahead, and a row of A of the next row of micro-tiles.
-    OneRow,
-    /// The same, and two such rows.
-    TwoRows,
-}
-
-impl Ahead {
-    /// All of them.
-    pub const ALL: [Ahead; 3] = [Ahead::Nothing, Ahead::OneRow, Ahead::TwoRows];
-
-    /// Rows of A.
-    pub(crate) const fn rows(self) -> usize {
-        self as usize
-    }
-}
-
-/// Panels side by side in a micro-tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Panels {
-    /// One of them.
-    One,
-    /// Two of full width, for rows that fit one tile: as many products as two halves of rows would be.
-    Two,
-}
-
-impl Sweep {
-    /// Panels side by side in a micro-tile.
-    pub const fn panels(self) -> usize {
-        match self {
-            Sweep::Grid { panels: Panels::Two, .. } => 2,
-            _ => 1,
-        }
-    }
-
-    /// The end of a kernel's name.
-    pub(crate) fn suffix(self) -> String {
-        match self {
-            Sweep::Column => String::new(),
-            Sweep::Row => "_row".into(),
-            Sweep::Grid { k, panels, ahead } => {
-                let panels = if panels == Panels::Two { "twos" } else { "grid" };
-                let ahead = ["", "_ahead1", "_ahead2"][ahead.rows()];
-                format!("_{panels}{k}{ahead}")
-            }
-        }
-    }
 }
 
 /// What main loops ask for ahead of the packed vectors that they multiply. Hints, which change no result.

@@ -6,9 +6,8 @@ use std::mem::offset_of;
 use super::builder::{Builder, role};
 use crate::families::element::vectors::Elements;
 use crate::families::int8::args::KernelArgs as Args;
-use crate::families::int8::desc::{
-    AZeroPoint, Ahead, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize, Sweep,
-};
+use crate::families::int8::desc::{AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Output, Requantize};
+use crate::families::sweep::{Ahead, Sweep};
 use crate::frame::arg;
 use crate::tuning::GRID_EPILOGUE_VECTORS;
 use crate::x86::asm::{Gpr, Mem};
@@ -156,7 +155,7 @@ pub(super) fn stages<L: Lowering>(b: &mut Builder<L>, epilogue: Epilogue) {
     match b.desc.sweep {
         Sweep::Column => advance_down(b, epilogue),
         Sweep::Row => advance_across(b, epilogue),
-        // The frame moves them.
+        // The frame moves them, from micro-tile to micro-tile.
         Sweep::Grid { .. } => {}
     }
 }

@@ -4,10 +4,11 @@ use super::portable;
 #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
 use crate::families::element::FloatType;
 use crate::families::int8::args::KernelArgs;
-use crate::families::int8::desc::{Ahead, Finish, KernelDesc, Layout, Panels, Prefetch, Start, Sweep};
+use crate::families::int8::desc::{Finish, KernelDesc, Layout, Prefetch, Start};
 #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
 use crate::families::int8::registry::micro_tiles;
-use crate::families::int8::registry::{MAX_GRID_K, MAX_ROWS_OF_TWO, micro_tile, multiplies, sections};
+use crate::families::int8::registry::{micro_tile, multiplies, sections};
+use crate::families::sweep::Sweep;
 use crate::kernel::{CodegenError, Description, ensure};
 use crate::machine::tier::Tier;
 
@@ -26,24 +27,16 @@ impl KernelDesc {
     }
 
     /// What a grid asks for.
-    fn check_grid(&self, k: u32, panels: Panels, ahead: Ahead) -> Result<(), CodegenError> {
+    fn check_grid(&self) -> Result<(), CodegenError> {
         ensure(self.layout == Layout::Tiles, "micro-tiles of a grid are tiles")?;
         ensure(
             self.start == Start::Zero && self.finish != Finish::Scratch,
             "micro-tiles of a grid go from zero to the epilogue",
         )?;
-        ensure(self.prefetch == Prefetch::None, "kernels of a grid do not prefetch")?;
-        let depth = self.layout.step_depth() as u32;
-        ensure((depth..=MAX_GRID_K).contains(&k), "a grid has 64 to 1 048 576 elements of K")?;
-        ensure(
-            ahead == Ahead::Nothing || usize::from(self.cols) == self.panel_cols(),
-            "kernels of a grid prefetch beside panels of full width",
-        )?;
-        let has_room = usize::from(self.rows) <= MAX_ROWS_OF_TWO && usize::from(self.cols) == self.panel_cols();
-        ensure(
-            panels == Panels::One || has_room && self.vectors == 2,
-            "two panels side by side are full ones, of two vectors, and have at most 16 rows",
-        )
+        ensure(self.prefetch == Prefetch::None, "what a grid prefetches, its sweep says")?;
+        let is_full = usize::from(self.cols) == self.panel_cols();
+        ensure(self.sweep.panels() == 1 || self.vectors == 2, "panels side by side have two vectors each")?;
+        self.sweep.check_grid(self.rows.into(), is_full, self.layout.step_depth() as u32)
     }
 }
 
@@ -66,7 +59,7 @@ impl Description for KernelDesc {
         match self.sweep {
             Sweep::Column => {}
             Sweep::Row => self.check_row()?,
-            Sweep::Grid { k, panels, ahead } => self.check_grid(k, panels, ahead)?,
+            Sweep::Grid { .. } => self.check_grid()?,
         }
         ensure(
             self.tier == Tier::Portable || self.sections.iter().all(|s| sections(self.tier).contains(s)),
@@ -82,6 +75,8 @@ impl Description for KernelDesc {
     #[cfg(all(target_arch = "x86_64", any(test, feature = "inspect")))]
     fn samples(tier: Tier) -> Vec<KernelDesc> {
         use crate::families::int8::desc::*;
+        use crate::families::sweep::{Ahead, Panels};
+
         let dequantize = Dequantize { to: FloatType::F32, row_scale: true, bias: true, residual: true, clamp: true };
         let requantize = Requantize { to: Byte::U8, float_bias: true, clamp: Clamp::Narrowing };
         let floats = FloatType::ALL.map(|to| Output::Dequantize(Dequantize { to, ..dequantize }));

@@ -7,8 +7,9 @@ use crate::families::element::{read, write};
 use crate::families::int8::args::{BlockHeader, KernelArgs};
 use crate::families::int8::desc::{
     AZeroPoint, BZeroPoint, Byte, Clamp, Dequantize, Epilogue, Finish, KR, KernelDesc, Layout, Output, Requantize,
-    SHUFFLE_BYTES, SHUFFLES, Section, Start, Sweep,
+    SHUFFLE_BYTES, SHUFFLES, Section, Start,
 };
+use crate::families::sweep::Sweep;
 
 /// Most accumulators that a micro-tile has, in lanes: 32 × 32 of the tiles.
 const MAX_LANES: usize = 1024;

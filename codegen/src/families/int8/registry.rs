@@ -87,11 +87,6 @@ pub(crate) const AMX: [MicroTile; 12] = [
 /// Most rows of a kernel that prefetches: taller ones need the register for a stride of A.
 pub const MAX_PREFETCH_ROWS: usize = 7;
 
-/// Most elements of K of a [`crate::Sweep::Grid`]: displacements reach all of a panel.
-pub const MAX_GRID_K: u32 = 1 << 20;
-/// Most rows that have room for two panels side by side in a grid.
-pub const MAX_ROWS_OF_TWO: usize = 16;
-
 /// The micro-tiles of a tier, the widest panels first.
 ///
 /// # Examples

@@ -9,9 +9,10 @@ use super::builder::{Builder, role};
 use super::epilogue;
 use crate::families::int8::args::KernelArgs as Args;
 use crate::families::int8::desc::{
-    AZeroPoint, BZeroPoint, Dequantize, Epilogue, Finish, KernelDesc, Layout, Output, Panels, Section, Start, Sweep,
+    AZeroPoint, BZeroPoint, Dequantize, Epilogue, Finish, KernelDesc, Layout, Output, Section, Start,
 };
-use crate::frame::grid::{Array, Distance, GridBody, GridFields, GridLoop};
+use crate::families::sweep::Sweep;
+use crate::frame::grid::{Array, Distance, GridBody, GridFields, GridLoop, grid_fields};
 use crate::x86::asm::Mem;
 use crate::x86::lowering::{Lowering, Tile, TileOp};
 use crate::x86::tiles::ROW_BYTES;
@@ -47,13 +48,7 @@ pub(super) fn finish<L: Lowering>(b: &mut Builder<L>) {
 }
 
 impl GridBody for KernelDesc {
-    const FIELDS: GridFields = GridFields {
-        a: offset_of!(Args, a),
-        b: offset_of!(Args, b),
-        c: offset_of!(Args, c),
-        c_row_stride: offset_of!(Args, c_row_stride),
-        grid: offset_of!(Args, grid),
-    };
+    const FIELDS: GridFields = grid_fields!();
 
     fn main_loop(&self) -> GridLoop {
         let Sweep::Grid { k, ahead, .. } = self.sweep else { unreachable!("asked of grids alone") };
@@ -112,14 +107,14 @@ impl GridBody for KernelDesc {
 /// Calls `part` with the kernel as one of vectors, of some rows of a grid's micro-tile.
 fn epilogue_of<L: Lowering>(b: &mut Builder<L>, rows: usize, part: impl FnOnce(&mut Builder<L>, Epilogue)) {
     let whole = b.desc;
-    let (Finish::Epilogue(epilogue), Sweep::Grid { k, ahead, .. }) = (whole.finish, whole.sweep) else { return };
+    let Finish::Epilogue(epilogue) = whole.finish else { return };
     b.desc = KernelDesc {
         layout: Layout::Columns16,
         rows: rows as u8,
         vectors: whole.all_vectors() as u8,
         cols: whole.cols * whole.sweep.panels() as u8,
         start: Start::Scratch,
-        sweep: Sweep::Grid { k, panels: Panels::One, ahead },
+        sweep: whole.sweep.of_one_panel(),
         ..whole
     };
     part(b, epilogue);
